@@ -1,0 +1,45 @@
+# Every target does the set-up that it needs. `make demo` first.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?=
+LIVE ?=
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
+
+.venv/installed: requirements.lock pyproject.toml scripts/install.sh
+	@scripts/install.sh $(PYTHON) requirements.lock
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@scripts/install.sh $(PYTHON) requirements-dev.lock
+	@touch $@
+
+.env:
+	@scripts/dotenv.sh
+
+demo: .venv/installed .env ## Real data through the whole graph (DATA=folder: real files, LIVE=1: the real portal)
+	@$(BIN)/lakehouse demo $(if $(DATA),--data "$(DATA)") $(if $(LIVE),--live)
+
+up: .venv/installed .env ## PostgreSQL, the Dagster web UI and daemon; Ctrl-C ends them
+	@$(BIN)/lakehouse up
+
+test: .venv/installed-dev .env ## Every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/lakehouse lint-models
+
+bench: .venv/installed-dev .env ## Speed beside bare peers, written to docs/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+
+.PHONY: help demo up test lint bench lock

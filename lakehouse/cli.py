@@ -1,0 +1,117 @@
+"""`lakehouse …`: ask the lake, see how it is, keep it running.
+
+Exit codes: 0 done, 1 it failed, 2 the command line or a setting is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import closing
+from enum import StrEnum
+from importlib.metadata import entry_points
+from typing import Annotated, NoReturn
+
+import duckdb
+import typer
+from rich.console import Console
+
+from lakehouse.lake import Lake, LakeError
+from lakehouse.postgres import PostgresError
+from lakehouse.settings import Settings, SettingsError, load_settings
+
+TABLE_ROWS = 50
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+out = Console()
+err = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """How `lakehouse query` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def fail(message: object, code: int = 1) -> NoReturn:
+    """Say what is wrong on standard error and end."""
+    err.print(f"[red]Error:[/red] {str(message).replace('[', chr(92) + '[')}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def settings_or_exit() -> Settings:
+    """The settings, or exit code 2 with a sentence for each that is wrong."""
+    try:
+        return load_settings()
+    except SettingsError as error:
+        fail(error, 2)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="One statement that reads, such as a SELECT.")],
+    output: Annotated[Format, typer.Option("--format", "-f", help="table, json (an array of records) or csv.")] = Format.table,
+    limit: Annotated[int, typer.Option(help="Rows that a table shows; json and csv give all.", min=1)] = TABLE_ROWS,
+) -> None:
+    """Ask the lake. Reads its head: what is there now, released or not."""
+    from lakehouse import tables
+
+    lake = Lake(settings_or_exit())
+    try:
+        with closing(lake.connect(read_only=True)) as connection:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1:
+                fail(f"One statement is wanted, {len(statements)} were given.", 2)
+            started = time.perf_counter()
+            result = connection.execute(statements[0])
+            if output is Format.json:
+                tables.write_json(result, sys.stdout)
+            elif output is Format.csv:
+                tables.write_csv(result, sys.stdout)
+            else:
+                description = result.description or []
+                rows = result.fetchmany(limit + 1)
+                milliseconds = (time.perf_counter() - started) * 1000
+                out.print(tables.rich_table([c[0] for c in description], [str(c[1]) for c in description], rows[:limit]))
+                cut = f"the first {limit} rows; --limit shows more" if len(rows) > limit else _plural(len(rows), "row")
+                out.print(f"[dim]{cut} · {milliseconds:.0f} ms[/dim]", highlight=False)
+    except (LakeError, PostgresError) as error:
+        fail(error)
+    except duckdb.Error as error:
+        fail(error)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@app.command()
+def status() -> None:
+    """What runs, what is unfinished, what was loaded, how many rows there are."""
+    from lakehouse.status import render_status
+
+    try:
+        out.print(render_status(Lake(settings_or_exit())))
+    except (LakeError, PostgresError) as error:
+        fail(error)
+
+
+@app.command()
+def up() -> None:
+    """Start PostgreSQL (where it is embedded), the Dagster webserver and daemon. Ctrl-C ends them all."""
+    from lakehouse.services import run_services
+    from lakehouse.supervisor import ServiceError
+
+    try:
+        run_services(Lake(settings_or_exit()), out)
+    except (ServiceError, PostgresError, LakeError) as error:
+        fail(error)
+
+
+def main() -> None:
+    """The entry point: our commands, and those that installed packages add to the group `lakehouse.commands`."""
+    for point in entry_points(group="lakehouse.commands"):
+        app.add_typer(point.load())
+    app()

@@ -1,0 +1,40 @@
+"""DuckDB's extensions from their wheels: a folder of links, so that nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import duckdb
+
+EXTENSIONS = {
+    "ducklake": "duckdb_extension_ducklake",
+    "postgres_scanner": "duckdb_extension_postgres_scanner",
+    "httpfs": "duckdb_extension_httpfs",
+}
+
+
+@lru_cache
+def extension_directory(cache_dir: Path) -> Path:
+    """A folder that DuckDB takes as its `extension_directory`; INSTALL and LOAD both work from it."""
+    row = duckdb.sql("SELECT version(), (SELECT platform FROM pragma_platform())").fetchone()
+    assert row is not None
+    version, platform = row
+    root = cache_dir / "extensions"
+    folder = root / version / platform
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, package in EXTENSIONS.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise RuntimeError(f"The package {package} is not installed: pip install -r requirements.lock")
+        target = Path(spec.origin).parent / "extensions" / version / f"{name}.duckdb_extension"
+        link = folder / target.name
+        if not link.is_symlink() or Path(os.readlink(link)) != target:
+            # Another process may do the same at the same time: make it aside, then rename.
+            aside = folder / f".{target.name}.{os.getpid()}"
+            aside.unlink(missing_ok=True)
+            aside.symlink_to(target)
+            aside.replace(link)
+    return root

@@ -1,0 +1,140 @@
+"""The lake: one DuckLake, attached everywhere under the same alias and the same metadata schema."""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import duckdb
+
+from lakehouse.extensions import extension_directory
+from lakehouse.postgres import connect as connect_postgres
+from lakehouse.postgres import postgres_url
+from lakehouse.settings import Settings
+from lakehouse.writing import ledger
+
+ALIAS = "lakehouse"
+"""SQLMesh writes the catalog's alias into every view, so every client attaches under this one."""
+METADATA_SCHEMA = "lakehouse"
+"""dlt passes its `ducklake_name` as this; where the two differ they see two different lakes."""
+ZONES = ("raw", "staging", "marts")
+BOOTSTRAP_LOCK = "bootstrap"
+
+
+class LakeError(Exception):
+    """The lake can't be reached or isn't there yet; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """How to reach the lake. Holds no connection."""
+
+    settings: Settings
+
+    def duckdb_config(self) -> dict[str, str | int | bool]:
+        """Configuration of every DuckDB connection that touches the lake, SQLMesh's and dlt's too."""
+        return {
+            "extension_directory": str(extension_directory(self.settings.cache_dir)),
+            # A missing extension then fails at once instead of trying the network.
+            "autoinstall_known_extensions": False,
+            "memory_limit": self.settings.memory_limit,
+            "threads": self.settings.threads,
+        }
+
+    @property
+    def postgres_url(self) -> str:
+        """The catalog's address as a URL; starts the embedded server where there is none."""
+        return postgres_url(self.settings)
+
+    @property
+    def catalog(self) -> str:
+        """The catalog's address as DuckLake wants it: `postgres:` and libpq keywords."""
+        return "postgres:" + libpq_keywords(self.postgres_url)
+
+    @property
+    def data_path(self) -> str:
+        """Absolute, since DuckLake remembers it and refuses another spelling."""
+        return f"{self.settings.lake_dir}/"
+
+    def connect(self, *, read_only: bool = False, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the lake, `lakehouse` being the current database, in UTC.
+
+        `snapshot` pins every table and view to that version of the lake, whatever is written meanwhile.
+
+        Raises:
+            LakeError: there is no lake yet, or no such snapshot.
+        """
+        connection = duckdb.connect(config=self.duckdb_config())
+        try:
+            self._attach(connection, read_only=read_only or snapshot is not None, snapshot=snapshot, create=False)
+        except duckdb.Error as error:
+            connection.close()
+            reason = re.sub(r"password=('(\\\\.|[^'])*'|\S+)", "password=…", str(error).splitlines()[0])
+            if "does not exist - and creating" in reason:
+                raise LakeError("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.") from None
+            raise LakeError(
+                f"The lake can't be attached: {reason}\n"
+                "`lakehouse status` says what runs; .env.example says what each setting means."
+            ) from None
+        return connection
+
+    def bootstrap(self) -> None:
+        """Create the lake and its zones. Safe to call again and from several processes at once.
+
+        The first attach that creates a DuckLake is racy (one of four processes wins), so it happens under a lock.
+        """
+        self.settings.lake_dir.mkdir(parents=True, exist_ok=True)
+        with closing(connect_postgres(self.settings)) as postgres:
+            postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
+            ledger.bootstrap(postgres)
+            with closing(duckdb.connect(config=self.duckdb_config())) as connection:
+                self._attach(connection, read_only=False, snapshot=None, create=True)
+                for zone in ZONES:
+                    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
+
+    def newest_snapshot(self) -> int:
+        """The number of the lake's newest snapshot."""
+        with closing(connect_postgres(self.settings)) as postgres:
+            row = postgres.execute(f"SELECT max(snapshot_id) FROM {METADATA_SCHEMA}.ducklake_snapshot").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _attach(
+        self, connection: duckdb.DuckDBPyConnection, *, read_only: bool, snapshot: int | None, create: bool
+    ) -> None:
+        options = [f"METADATA_SCHEMA '{METADATA_SCHEMA}'", f"CREATE_IF_NOT_EXISTS {str(create).lower()}"]
+        if create:
+            options.append(f"DATA_PATH '{_quoted(self.data_path)}'")
+        if read_only:
+            options.append("READ_ONLY")
+        if snapshot is not None:
+            options.append(f"SNAPSHOT_VERSION {snapshot:d}")
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"ATTACH 'ducklake:{_quoted(self.catalog)}' AS {ALIAS} ({', '.join(options)})")
+        connection.execute(f"USE {ALIAS}")
+
+
+def libpq_keywords(url: str) -> str:
+    """`postgresql://…` as libpq's `key=value` words, which is what DuckLake's ATTACH takes."""
+    parts = urlsplit(url)
+    words = {
+        "dbname": unquote(parts.path.strip("/")),
+        "host": unquote(parts.hostname or ""),
+        "port": str(parts.port or ""),
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        **{key: values[-1] for key, values in parse_qs(parts.query).items()},
+    }
+    return " ".join(f"{key}={_libpq_value(value)}" for key, value in words.items() if value)
+
+
+def _libpq_value(value: str) -> str:
+    if value and not set(value) & set(" '\\"):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

@@ -1,0 +1,33 @@
+"""dlt pipelines on the lake: one per source, all into the zone `raw`, with their working files in the data folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+
+if TYPE_CHECKING:
+    from dlt import Pipeline
+
+RAW_ZONE = "raw"
+
+
+def lake_pipeline(lake: Lake, source: str) -> Pipeline:
+    """The dlt pipeline of a source. It is named as the source, and so are its lock, its mark and its working folder."""
+    import dlt
+    from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
+
+    credentials = DuckLakeCredentials(
+        ducklake_name=ALIAS,
+        metadata_schema=METADATA_SCHEMA,
+        catalog=lake.postgres_url,
+        storage=f"file://{lake.data_path}",
+    )
+    # An attribute, not an argument (dlt 1.31): the DuckDB configuration of every connection that dlt opens.
+    credentials.global_config = {**lake.duckdb_config(), "TimeZone": "UTC"}
+    return dlt.pipeline(
+        pipeline_name=source,
+        destination=dlt.destinations.ducklake(credentials=credentials),
+        dataset_name=RAW_ZONE,
+        pipelines_dir=str(lake.settings.pipelines_dir),
+    )

@@ -1,0 +1,131 @@
+"""One supervisor for what `make up` starts: it waits until each service answers, restarts what dies, ends them all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+READY_TIMEOUT_SECONDS = 90.0
+STOP_TIMEOUT_SECONDS = 20.0
+MAX_RESTARTS_PER_MINUTE = 3
+
+
+class ServiceError(Exception):
+    """A service can't start or keeps dying; the message names it, the reason and its log."""
+
+
+@dataclass
+class Service:
+    """A process to keep alive. With a `port` it is ready when that answers."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    host: str = "127.0.0.1"
+    port: int | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    starts: list[float] = field(default_factory=list)
+
+    def check_port(self, setting: str) -> None:
+        """Raises ServiceError when somebody else listens on the port; `setting` is what to change."""
+        with contextlib.closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port or 0))
+            except OSError as error:
+                raise ServiceError(
+                    f"The {self.name} can't listen on {self.host}:{self.port}: {error.strerror}. "
+                    f"Stop what listens there, or set {setting} to another port."
+                ) from None
+
+    def start(self) -> None:
+        """Start the process in a group of its own, so that a Ctrl-C reaches the supervisor only."""
+        self.starts.append(time.monotonic())
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        output: IO[bytes]
+        with open(self.log, "ab") as output:
+            self.process = subprocess.Popen(
+                self.command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment}, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_until_ready(self) -> None:
+        """Raises ServiceError when it ends or stays silent."""
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while self.port is not None and not _answers(self.host, self.port):
+            if self.process is None or self.process.poll() is not None:
+                raise ServiceError(f"The {self.name} ended while it started. The end of {self.log}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise ServiceError(f"The {self.name} did not answer within {READY_TIMEOUT_SECONDS:.0f} s; see {self.log}.")
+            time.sleep(0.1)
+
+    def tail(self, lines: int = 12) -> str:
+        """The last lines of its log."""
+        with open(self.log, errors="replace") as log:
+            return "".join(log.readlines()[-lines:]).rstrip()
+
+    def stop(self) -> None:
+        """Ask the process to end, then end its whole group."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_TIMEOUT_SECONDS)
+        with contextlib.suppress(ProcessLookupError):  # its children, such as code servers
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def supervise(services: Sequence[Service], *, ready: Callable[[], None], say: Callable[[str], None]) -> None:
+    """Run the services until SIGINT or SIGTERM. Raises ServiceError when one can't be kept alive."""
+    stopping = False
+
+    def stop(signum: int, frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for service in services:
+            service.start()
+        for service in services:
+            if not stopping:
+                service.wait_until_ready()
+        if not stopping:
+            ready()
+        while not stopping:
+            for service in services:
+                if service.process is not None and service.process.poll() is not None and not stopping:
+                    _restart(service, say)
+            time.sleep(0.2)
+    finally:
+        for service in reversed(services):
+            service.stop()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _restart(service: Service, say: Callable[[str], None]) -> None:
+    recent = [start for start in service.starts if start > time.monotonic() - 60]
+    code = service.process.returncode if service.process else None
+    if len(recent) > MAX_RESTARTS_PER_MINUTE:
+        raise ServiceError(f"The {service.name} keeps ending (exit code {code}). The end of {service.log}:\n{service.tail()}")
+    say(f"the {service.name} ended (exit code {code}); starting it again")
+    service.stop()
+    service.start()
+
+
+def _answers(host: str, port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex((host, port)) == 0

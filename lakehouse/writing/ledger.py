@@ -1,0 +1,46 @@
+"""The ledger: a schema in PostgreSQL that survives any killed process. Marks, touched ranges, watermarks."""
+
+from __future__ import annotations
+
+import psycopg
+
+BOOTSTRAP_SQL = """
+CREATE SCHEMA IF NOT EXISTS ledger;
+
+-- One row per unfinished piece of work. Written before its first commit, deleted after its last.
+CREATE TABLE IF NOT EXISTS ledger.marks (
+    kind text NOT NULL CHECK (kind IN ('load', 'deploy', 'model')),
+    scope text NOT NULL,              -- the pipeline, or the environment
+    subject text NOT NULL DEFAULT '', -- the model, for kind 'model'
+    run text NOT NULL,                -- who left it
+    since timestamptz NOT NULL DEFAULT now(),
+    snapshot bigint NOT NULL,         -- the lake's newest snapshot before the work began
+    details jsonb NOT NULL DEFAULT '{}',
+    PRIMARY KEY (kind, scope, subject)
+);
+
+-- One row per load and table: the times of the rows that it inserted, changed or deleted.
+CREATE TABLE IF NOT EXISTS ledger.touched (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    table_name text NOT NULL,
+    pipeline text NOT NULL,
+    ranges tsmultirange NOT NULL,     -- UTC, half open; '{(,)}' is everything
+    rows_inserted bigint NOT NULL,
+    rows_deleted bigint NOT NULL,
+    snapshot bigint NOT NULL,         -- the lake's snapshot at which the load was complete
+    run text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS touched_by_table ON ledger.touched (table_name, id);
+
+-- Up to which touched row each physical table has been computed.
+CREATE TABLE IF NOT EXISTS ledger.watermarks (
+    physical_table text PRIMARY KEY,
+    touched_id bigint NOT NULL
+);
+"""
+
+
+def bootstrap(connection: psycopg.Connection) -> None:
+    """Create the ledger's tables where they are missing. Call under the bootstrap lock."""
+    connection.execute(BOOTSTRAP_SQL)

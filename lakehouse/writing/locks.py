@@ -1,0 +1,88 @@
+"""Advisory locks in PostgreSQL: one writer per pipeline and per environment, given back when its process dies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from lakehouse.postgres import connect
+from lakehouse.settings import Settings
+
+
+class LockTimeoutError(Exception):
+    """Somebody else held a lock for longer than LAKEHOUSE_LOCK_TIMEOUT_SECONDS; the message says who."""
+
+
+@dataclass(frozen=True, order=True)
+class Lock:
+    """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
+
+    kind: str  # "1 pipeline" before "2 environment"
+    name: str
+    shared: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind.split()[-1]} {self.name}"
+
+
+def pipeline_lock(name: str, *, shared: bool = False) -> Lock:
+    """A load holds its pipeline; those who read its tables hold it shared."""
+    return Lock("1 pipeline", name, shared)
+
+
+def environment_lock(name: str, *, shared: bool = False) -> Lock:
+    """A run, deploy or promotion holds its environment; those who read its tables hold it shared."""
+    return Lock("2 environment", name, shared)
+
+
+@contextmanager
+def holding(
+    settings: Settings, locks: Iterable[Lock], *, holder: str, waiting: Callable[[str], None] = lambda _: None
+) -> Iterator[psycopg.Connection]:
+    """Hold all locks on one connection, which is handed out: work on it dies with the locks.
+
+    `waiting` is told, in a sentence, whom this waits for.
+
+    Raises:
+        LockTimeoutError: one of them stayed taken.
+    """
+    with closing(connect(settings)) as connection:
+        connection.execute("SELECT set_config('application_name', %s, false)", [f"lakehouse {holder}"[:63]])
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{settings.lock_timeout_seconds:.3f}s"])
+        for lock in sorted(set(locks)):
+            _acquire(connection, lock, settings, waiting)
+        connection.execute("SET lock_timeout = 0")
+        yield connection
+
+
+def _acquire(connection: psycopg.Connection, lock: Lock, settings: Settings, waiting: Callable[[str], None]) -> None:
+    suffix = "_shared" if lock.shared else ""
+    key = "hashtextextended(%s, 0)"
+    row = connection.execute(f"SELECT pg_try_advisory_lock{suffix}({key})", [str(lock)]).fetchone()
+    if row and row[0]:
+        return
+    waiting(f"waiting for {lock}, held by {_holders(connection, lock)}")
+    try:
+        connection.execute(f"SELECT pg_advisory_lock{suffix}({key})", [str(lock)])
+    except psycopg.errors.LockNotAvailable:
+        raise LockTimeoutError(
+            f"{lock} was held by {_holders(connection, lock)} for {settings.lock_timeout_seconds:g} seconds. "
+            "Nothing was changed. Try again when it has ended, or raise LAKEHOUSE_LOCK_TIMEOUT_SECONDS."
+        ) from None
+
+
+def _holders(connection: psycopg.Connection, lock: Lock) -> str:
+    rows = connection.execute(
+        """
+        SELECT DISTINCT coalesce(nullif(activity.application_name, ''), 'process ' || held.pid)
+        FROM pg_locks AS held
+        JOIN pg_stat_activity AS activity USING (pid)
+        WHERE held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+          AND ((held.classid::bigint << 32) | held.objid::bigint) = hashtextextended(%s, 0)
+        """,
+        [str(lock)],
+    ).fetchall()
+    return ", ".join(sorted(name for (name,) in rows)) or "a writer that has just ended"

@@ -1,0 +1,3 @@
+"""Commands of `lakehouse` that need Dagster or SQLMesh: plan, deploy, demo."""
+import typer
+app = typer.Typer()

@@ -1,0 +1,49 @@
+"""SQLMesh's configuration: the lake, the state beside its catalog, the linter. All of it comes from the settings."""
+
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
+from sqlmesh.core.config.connection import DuckDBAttachOptions, PostgresConnectionConfig
+from sqlmesh.core.config.linter import LinterConfig
+
+from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.settings import load_settings
+
+lake = Lake(load_settings())
+postgres = urlsplit(lake.postgres_url)
+
+config = Config(
+    project="",  # a name would make every Context read the state before it can show a model
+    default_gateway="lakehouse",
+    gateways={
+        "lakehouse": GatewayConfig(
+            connection=DuckDBConnectionConfig(
+                catalogs={
+                    ALIAS: DuckDBAttachOptions(
+                        type="ducklake",
+                        path=lake.catalog,
+                        data_path=lake.data_path,
+                        metadata_schema=METADATA_SCHEMA,
+                    )
+                },
+                # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
+                connector_config={**lake.duckdb_config(), "TimeZone": "UTC"},
+                register_comments=False,  # on views DuckLake answers with an error
+                concurrent_tasks=1,
+            ),
+            state_connection=PostgresConnectionConfig(
+                host=parse_qs(postgres.query).get("host", [unquote(postgres.hostname or "")])[0],
+                port=postgres.port or 5432,
+                user=unquote(postgres.username or ""),
+                password=unquote(postgres.password or ""),
+                database=unquote(postgres.path.strip("/")),
+            ),
+            state_schema="sqlmesh",
+        )
+    },
+    model_defaults=ModelDefaultsConfig(dialect="duckdb", start="2009-12-01", cron="@daily"),
+    linter=LinterConfig(
+        enabled=True,
+        rules=["ambiguousorinvalidcolumn", "invalidselectstarexpansion", "nomissingaudits", "nomissingowner"],
+    ),
+)

@@ -1,0 +1,100 @@
+"""The embedded PostgreSQL lives as long as a process uses it."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from lakehouse import postgres
+from lakehouse.postgres import PostgresError
+from lakehouse.settings import Settings
+
+HOLD = """
+import sys
+from pathlib import Path
+from lakehouse.postgres import join
+print(join(Path(sys.argv[1])), flush=True)
+sys.stdin.read()
+"""
+
+
+def postmaster(folder: Path) -> psutil.Process | None:
+    """The server's process, if it runs."""
+    try:
+        return psutil.Process(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """A process that uses the server until its input ends."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdin=-1, stdout=-1, text=True)
+    assert process.stdout is not None and process.stdout.readline().strip()
+    return process
+
+
+def leave(process: subprocess.Popen[str]) -> None:
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_the_last_process_to_leave_stops_the_server(tmp_path: Path) -> None:
+    first, second = hold(tmp_path / "pg"), hold(tmp_path / "pg")
+    leave(first)
+    assert postmaster(tmp_path / "pg")
+    leave(second)
+    assert postmaster(tmp_path / "pg") is None
+
+
+def test_a_killed_process_does_not_keep_the_server_running(tmp_path: Path) -> None:
+    killed, other = hold(tmp_path / "pg"), hold(tmp_path / "pg")
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    leave(other)
+    assert postmaster(tmp_path / "pg") is None
+
+
+def test_a_killed_server_recovers_with_what_was_committed(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with postgres.connect(settings) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    server = postmaster(tmp_path / "postgres")
+    assert server
+    for process in [server, *server.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs([server])
+    with postgres.connect(settings) as connection:
+        assert connection.execute("SELECT a FROM t").fetchall() == [(1,)]
+    postgres.leave(tmp_path / "postgres")
+
+
+def test_no_server_at_the_address_is_one_sentence_without_the_password() -> None:
+    settings = Settings(postgres_url="postgresql://someone:hunter2@127.0.0.1:1/x")
+    with pytest.raises(PostgresError, match="PostgreSQL does not answer") as caught:
+        postgres.connect(settings)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_server_that_can_not_start_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "START_TIMEOUT_SECONDS", 0.0)
+    settings = Settings(data_dir=tmp_path)
+    postgres.connect(settings).close()
+    postgres.leave(tmp_path / "postgres")
+    with open(tmp_path / "postgres" / "data" / "postgresql.conf", "a") as configuration:
+        configuration.write("no_such_parameter = on\n")
+    with pytest.raises(PostgresError, match="did not start.*log says why"):
+        postgres.connect(settings)
+
+
+def test_a_deep_folder_works_though_socket_paths_are_short(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / ("deep" * 20) / ("deeper" * 10))
+    settings.data_dir.mkdir(parents=True)
+    with postgres.connect(settings) as connection:
+        assert isinstance(connection, psycopg.Connection)
+    postgres.leave(settings.data_dir / "postgres")

@@ -1,0 +1,47 @@
+"""Settings: named in a sentence when wrong, listed in one file, never shown when secret."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    load_settings.cache_clear()
+
+
+def test_env_example_lists_every_setting_with_its_default() -> None:
+    listed = dict(re.findall(r"^# (LAKEHOUSE_\w+)=(.*)$", (PROJECT_ROOT / ".env.example").read_text(), re.M))
+    assert set(listed) == {PREFIX + name.upper() for name in Settings.model_fields}
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
+        if listed[PREFIX + name.upper()]:
+            assert listed[PREFIX + name.upper()] == (f"{default:g}" if isinstance(default, float) else str(default))
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORGE", "x")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_STORGE is not a setting; did you mean LAKEHOUSE_STORAGE"):
+        load_settings()
+
+
+def test_a_wrong_secret_is_named_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_POSTGRES_URL", "mysql://root:hunter2@db/x")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_POSTGRES_URL: must look like postgresql://") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_relative_storage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORAGE", "somewhere")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_STORAGE: must be an absolute folder"):
+        load_settings()
+
+
+def test_nothing_hangs_on_the_current_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAKEHOUSE_DATA_DIR", "data")
+    assert load_settings().data_dir == PROJECT_ROOT / "data"
