@@ -68,7 +68,7 @@ class Lake:
         """
         connection = duckdb.connect(config=self.duckdb_config())
         try:
-            self._attach(connection, read_only=read_only or snapshot is not None, snapshot=snapshot, create=False)
+            self.attach(connection, read_only=read_only, snapshot=snapshot)
         except duckdb.Error as error:
             connection.close()
             reason = re.sub(r"password=('(\\\\.|[^'])*'|\S+)", "password=…", str(error).splitlines()[0])
@@ -90,7 +90,7 @@ class Lake:
             postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
             ledger.bootstrap(postgres)
             with closing(duckdb.connect(config=self.duckdb_config())) as connection:
-                self._attach(connection, read_only=False, snapshot=None, create=True)
+                self.attach(connection, create=True)
                 for zone in ZONES:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
 
@@ -101,13 +101,19 @@ class Lake:
         assert row is not None
         return int(row[0])
 
-    def _attach(
-        self, connection: duckdb.DuckDBPyConnection, *, read_only: bool, snapshot: int | None, create: bool
+    def attach(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        *,
+        read_only: bool = False,
+        snapshot: int | None = None,
+        create: bool = False,
     ) -> None:
+        """Attach the lake to a connection that has `duckdb_config`, and make it current."""
         options = [f"METADATA_SCHEMA '{METADATA_SCHEMA}'", f"CREATE_IF_NOT_EXISTS {str(create).lower()}"]
         if create:
             options.append(f"DATA_PATH '{_quoted(self.data_path)}'")
-        if read_only:
+        if read_only or snapshot is not None:
             options.append("READ_ONLY")
         if snapshot is not None:
             options.append(f"SNAPSHOT_VERSION {snapshot:d}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
@@ -12,8 +13,11 @@ if TYPE_CHECKING:
 RAW_ZONE = "raw"
 
 
-def lake_pipeline(lake: Lake, source: str) -> Pipeline:
-    """The dlt pipeline of a source. It is named as the source, and so are its lock, its mark and its working folder."""
+def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) -> Pipeline:
+    """The dlt pipeline of a source. It is named as the source, and so are its lock, its mark and its working folder.
+
+    `log` gets its progress.
+    """
     import dlt
     from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
@@ -27,7 +31,9 @@ def lake_pipeline(lake: Lake, source: str) -> Pipeline:
     credentials.global_config = {**lake.duckdb_config(), "TimeZone": "UTC"}
     return dlt.pipeline(
         pipeline_name=source,
-        destination=dlt.destinations.ducklake(credentials=credentials),
+        # Else a merge is two snapshots of the lake, and a reader between them misses rows (dlt 1.31).
+        destination=dlt.destinations.ducklake(credentials=credentials, supports_transactions=True),
         dataset_name=RAW_ZONE,
         pipelines_dir=str(lake.settings.pipelines_dir),
+        progress=dlt.progress.log(log_period=2, logger=log, dump_system_stats=False) if log else None,  # type: ignore[arg-type]
     )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.lake import Lake
-from lakehouse.settings import PROJECT_ROOT
+from lakehouse.settings import PROJECT_ROOT, child_environment
 from lakehouse.supervisor import Service, ServiceError, supervise
 
 
@@ -26,13 +26,13 @@ def run_services(lake: Lake, console: Console) -> None:
         logs = settings.data_dir / "logs"
         workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
         tools = Path(sys.executable).parent
-        home = {"DAGSTER_HOME": str(settings.dagster_home)}
+        variables = child_environment(settings)
         webserver = Service(
             "webserver",
             [str(tools / "dagster-webserver"), "-h", settings.webserver_host, "-p", str(settings.webserver_port), *workspace],
-            logs / "webserver.log", settings.webserver_host, settings.webserver_port, home,
+            logs / "webserver.log", variables, settings.webserver_host, settings.webserver_port,
         )  # fmt: skip
-        daemon = Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", environment=home)
+        daemon = Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables)
         webserver.check_port("LAKEHOUSE_WEBSERVER_PORT")
         console.print("Starting … (logs in " + str(logs) + ")", highlight=False)
         lake.bootstrap()

@@ -156,3 +156,14 @@ def load_settings() -> Settings:
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines) + "\n.env.example lists every setting.") from None
+
+
+def child_environment(settings: Settings, extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of a Dagster process that we start: ours, with Dagster's home named."""
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(settings.dagster_home),
+        # Thousands of partitions computed in one run are written in batches.
+        "DAGSTER_EVENT_BATCH_SIZE": "1000",
+        **(extra or {}),
+    }

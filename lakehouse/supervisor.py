@@ -29,9 +29,9 @@ class Service:
     name: str
     command: Sequence[str]
     log: Path
+    environment: dict[str, str]
     host: str = "127.0.0.1"
     port: int | None = None
-    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class Service:
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                env={**os.environ, **self.environment}, start_new_session=True,
+                env=self.environment, start_new_session=True,
             )  # fmt: skip
 
     def wait_until_ready(self) -> None:

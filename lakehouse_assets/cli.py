@@ -1,3 +1,106 @@
-"""Commands of `lakehouse` that need Dagster or SQLMesh: plan, deploy, demo."""
+"""Commands of `lakehouse` that need the models or the graph: bootstrap, plan, deploy, lint-models, demo."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
 import typer
+
+from lakehouse.cli import err, fail, out, settings_or_exit
+from lakehouse.lake import Lake, LakeError
+from lakehouse.postgres import PostgresError
+from lakehouse.writing.locks import LockTimeoutError
+
 app = typer.Typer()
+Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
+
+
+@app.command()
+def bootstrap() -> None:
+    """Create the lake and its raw tables where they are missing. Safe to repeat."""
+    from lakehouse_assets import deploying
+
+    try:
+        created = deploying.bootstrap(Lake(settings_or_exit()))
+    except (LakeError, PostgresError) as error:
+        fail(error)
+    out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
+
+
+@app.command()
+def plan(environment: Environment = "") -> None:
+    """Show what deploying the checked-out models would change. Changes nothing."""
+    settings = settings_or_exit()
+    from lakehouse_assets import deploying
+    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+
+    try:
+        for line in deploying.plan(environment or settings.environment).lines():
+            out.print(line, highlight=False, markup=False)
+    except (DeployError, PostgresError) as error:
+        fail(error)
+
+
+@app.command()
+def deploy(
+    environment: Environment = "",
+    backfill: Annotated[bool, typer.Option(help="Compute what is missing before readers see the new models.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Apply the checked-out models to an environment, after its unit tests pass and you have seen the plan."""
+    settings = settings_or_exit()
+    environment = environment or settings.environment
+    from lakehouse_assets import deploying
+    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+
+    try:
+        summary = deploying.plan(environment)
+        for line in summary.lines():
+            out.print(line, highlight=False, markup=False)
+        if summary.is_empty and not summary.backfills:
+            return
+        if not yes:
+            typer.confirm(f"Deploy to {environment}?", abort=True)
+        done = deploying.deploy(
+            Lake(settings), environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
+        )
+    except (DeployError, PostgresError, LakeError, LockTimeoutError) as error:
+        fail(error)
+    out.print(f"Deployed to {environment}; {len(done.tests)} unit tests passed.", highlight=False)
+
+
+@app.command("lint-models")
+def lint_models() -> None:
+    """Check the models' rules and layout, as CI does."""
+    from sqlmesh import Context
+
+    from lakehouse_assets.defs.transformation import PROJECT_DIR
+
+    settings_or_exit()
+    context = Context(paths=str(PROJECT_DIR), load=True)
+    try:
+        context.lint_models()
+        laid_out = context.format(check=True)
+    finally:
+        context.close()
+    if not laid_out:
+        fail("Some models are not laid out as `sqlmesh format` does it: run it in sqlmesh_project/.")
+    out.print("The models keep the rules.")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Folder with the real files (see the README).", file_okay=False)] = None,
+    live: Annotated[bool, typer.Option(help="Ask the real portal for the last 30 days of collisions.")] = False,
+) -> None:
+    """Take data through the whole graph and show the answers. Run again, it does only what is missing."""
+    from lakehouse_assets.demo import DemoError, run_demo
+    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+
+    settings = settings_or_exit()
+    try:
+        run_demo(Lake(settings), out, data=data, live=live)
+    except (DemoError, DeployError, LakeError, PostgresError, LockTimeoutError) as error:
+        fail(error)

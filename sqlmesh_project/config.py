@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
 from sqlmesh.core.config.connection import DuckDBAttachOptions, PostgresConnectionConfig
+from sqlmesh.core.config.format import FormatConfig
 from sqlmesh.core.config.linter import LinterConfig
 
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
@@ -42,8 +43,9 @@ config = Config(
         )
     },
     model_defaults=ModelDefaultsConfig(dialect="duckdb", start="2009-12-01", cron="@daily"),
+    format=FormatConfig(append_newline=True),
     linter=LinterConfig(
         enabled=True,
-        rules=["ambiguousorinvalidcolumn", "invalidselectstarexpansion", "nomissingaudits", "nomissingowner"],
+        rules=["ambiguousorinvalidcolumn", "invalidselectstarexpansion", "noselectstar", "nomissingaudits", "nomissingexternalmodels"],
     ),
 )

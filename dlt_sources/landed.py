@@ -1,0 +1,104 @@
+"""Files of the landing zone, the datasets that they belong to, and what became of them in a load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+
+from dlt_sources.tables import LOAD_ID, Column, Table
+
+SOURCE_FILE = Column("source_file", "VARCHAR", "The landing file that this row came from.")
+SOURCE_ROW = Column("source_row", "BIGINT", "Row of that file: 1 is the first row of data.")
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file of the landing zone: `<dataset>/<file>`, where it can be read, and what version it is.
+
+    `etag` changes whenever the content does; an absolute path or an s3:// address is the `uri`.
+    """
+
+    key: str
+    uri: str
+    etag: str
+
+    @property
+    def name(self) -> str:
+        """The key below its dataset: what `source_file` holds."""
+        return str(PurePosixPath(*PurePosixPath(self.key).parts[1:]))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The declaration of files that become one raw table: all that a new dataset needs.
+
+    `columns` are the file's; which file and row a row came from is added. `formats` are file endings.
+    """
+
+    name: str
+    entity: str
+    description: str
+    pattern: str
+    columns: tuple[Column, ...]
+    event_time: str
+    formats: tuple[str, ...] = ("csv", "parquet")
+    delimiter: str = ","
+
+    @property
+    def table(self) -> Table:
+        """The raw table `<name>__<entity>`: one row per row of a file."""
+        return Table(
+            name=f"{self.name}__{self.entity}",
+            description=self.description,
+            columns=(*self.columns, SOURCE_FILE, SOURCE_ROW, LOAD_ID),
+            key=(SOURCE_FILE.name, SOURCE_ROW.name),
+            event_time=self.event_time,
+        )
+
+    def refusal(self, file_name: str) -> str | None:
+        """Why a file of this name is none of the dataset's; None when it is."""
+        name = PurePosixPath(file_name)
+        if name.suffix.lstrip(".").lower() not in self.formats:
+            return f"the name ends in none of {', '.join('.' + format for format in self.formats)}"
+        if not fnmatch(name.name, self.pattern):
+            return f"the name does not match {self.pattern}"
+        return None
+
+
+class LandedFileError(Exception):
+    """A landed file that could not be loaded; its earlier rows, if any, stay as they were."""
+
+    def __init__(self, file: LandedFile, reason: str) -> None:
+        self.file = file
+        self.reason = reason
+        super().__init__(f"{file.key}: {reason}")
+
+
+class LandedFilesError(Exception):
+    """At least one landed file could not be loaded; every other file was."""
+
+    def __init__(self, failures: Sequence[LandedFileError], loaded: int) -> None:
+        self.failures = list(failures)
+        lines = "\n".join(f"  {failure}" for failure in self.failures)
+        super().__init__(
+            f"{len(self.failures)} of {len(self.failures) + loaded} new or changed files could not be loaded"
+            f" ({loaded} loaded):\n{lines}\n"
+            "Correct a file under the same name, or take it away, then materialize again."
+        )
+
+
+@dataclass
+class LandingReport:
+    """What one load did with the files that it was given. Filled while the source is extracted."""
+
+    loaded: dict[str, int] = field(default_factory=dict)
+    """File name -> rows, of the files that were new or changed."""
+    unchanged: list[str] = field(default_factory=list)
+    failures: list[LandedFileError] = field(default_factory=list)
+
+    def raise_failures(self) -> None:
+        """Raise LandedFilesError when a file could not be loaded: call it after the load."""
+        if self.failures:
+            raise LandedFilesError(self.failures, len(self.loaded))

@@ -1,0 +1,107 @@
+"""What a source's table looks like, said once: for dlt, for the empty table, for whoever documents it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dlt
+
+# DuckDB's name of a type -> dlt's hints for it.
+DLT_TYPES: dict[str, dict[str, Any]] = {
+    "VARCHAR": {"data_type": "text"},
+    "BIGINT": {"data_type": "bigint"},
+    "DOUBLE": {"data_type": "double"},
+    "BOOLEAN": {"data_type": "bool"},
+    "DATE": {"data_type": "date"},
+    "TIMESTAMP": {"data_type": "timestamp", "timezone": False},
+    "TIMESTAMPTZ": {"data_type": "timestamp", "timezone": True},
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a raw table; `type` is a DuckDB type.
+
+    `aliases` are other names under which files carry it (case and punctuation don't matter);
+    a file without a `required` column is refused.
+    """
+
+    name: str
+    type: str
+    description: str
+    aliases: tuple[str, ...] = ()
+    required: bool = False
+
+    def dlt_hints(self) -> dict[str, Any]:
+        """dlt's column hints. Raises ValueError for a type that dlt has no word for."""
+        hints: dict[str, Any] = {"name": self.name, "description": self.description, "nullable": True}
+        if decimal := re.fullmatch(r"DECIMAL\((\d+), ?(\d+)\)", self.type):
+            precision, scale = map(int, decimal.groups())
+            return hints | {"data_type": "decimal", "precision": precision, "scale": scale}
+        if self.type not in DLT_TYPES:
+            raise ValueError(
+                f"column {self.name}: {self.type} is no known type; use DECIMAL(p,s) or one of " + ", ".join(DLT_TYPES)
+            )
+        return hints | DLT_TYPES[self.type]
+
+
+LOAD_ID = Column("_dlt_load_id", "VARCHAR", "The load that brought this row: _dlt_loads.load_id.")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table: its columns in order, the columns that tell its rows apart, and its event time.
+
+    `event_time` names the column by which downstream models are partitioned: a load that inserts,
+    changes or deletes rows makes their days due again.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    event_time: str
+
+    def dlt_columns(self) -> dict[str, Any]:
+        """Every column's dlt hints by name; key columns are not nullable."""
+        return {
+            column.name: column.dlt_hints() | ({"nullable": False} if column.name in self.key else {})
+            for column in self.columns
+        }
+
+
+def learned_columns(schema: dlt.Schema, table: Table) -> dict[str, str]:
+    """Columns that earlier loads added to the table, and the DuckDB types that they got then."""
+    declared = {column.name for column in table.columns}
+    in_schema = schema.tables.get(table.name, {}).get("columns", {})
+    return {
+        name: _duckdb_type(dict(hints))
+        for name, hints in in_schema.items()
+        if name not in declared and hints.get("data_type")
+    }
+
+
+def _duckdb_type(hints: dict[str, Any]) -> str:
+    kind = hints["data_type"]
+    if kind == "decimal":
+        return f"DECIMAL({hints.get('precision', 38)},{hints.get('scale', 9)})"
+    if kind == "timestamp":
+        return "TIMESTAMP" if hints.get("timezone") is False else "TIMESTAMPTZ"
+    names = {"bigint": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN", "date": "DATE"}
+    return names.get(kind, "VARCHAR")
+
+
+def create_tables(pipeline: dlt.Pipeline, source: Any) -> list[str]:
+    """Create the source's declared tables, empty, in the pipeline's dataset; name those that are new.
+
+    `source` is the dlt source (`nyc_taxi()`); nothing is extracted. Safe to repeat: existing tables
+    only gain the columns that they lack.
+    """
+    schema = source.discover_schema()
+    if schema.name not in pipeline.schemas:
+        pipeline.schemas.save_schema(schema)
+    created = pipeline.sync_schema(schema.name) or {}
+    return sorted(set(created) & set(schema.data_table_names(seen_data_only=False)))

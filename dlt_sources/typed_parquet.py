@@ -1,0 +1,159 @@
+"""Turn a CSV or Parquet file into a Parquet file of declared types, with DuckDB and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from dlt_sources import column_types
+from dlt_sources.column_types import conversion, literal, quote
+from dlt_sources.csv_text import CsvProblem
+from dlt_sources.file_columns import FileColumns, columns_of
+from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
+from dlt_sources.tables import LOAD_ID
+
+MAX_NEW_COLUMNS = 100
+MIXED_LINE_ENDS = "this file mixes line ends"
+
+
+class UnusableFile(ValueError):
+    """The file can't become rows of its dataset; the message says where and why."""
+
+
+def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
+    """A DuckDB of its own for reading files: no network, UTC, memory bounded, spilling into `scratch`."""
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "memory_limit": "1GB",
+            "temp_directory": str(scratch),
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")  # as a start-up option it is refused: ICU isn't loaded yet
+    return connection
+
+
+@dataclass(frozen=True)
+class TypedParquet:
+    """Writes the files of one dataset as its raw table has them.
+
+    `known_columns` are all of the raw table's columns and their types, in order; a column that is new there
+    is written too. `normalize` gives a column's name in the table.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    dataset: Dataset
+    known_columns: Mapping[str, str]
+    normalize: Callable[[str], str]
+    load_id: str
+
+    def write(self, path: Path, target: Path, source_file: str) -> int:
+        """Write `path`'s rows to `target`; give their number. Raises UnusableFile."""
+        try:
+            file = columns_of(self.connection, path, self.dataset.delimiter)
+            return self._copy_or_explain(file, target, source_file)
+        except duckdb.Error as error:
+            message = str(error)
+            raise UnusableFile(column_types.misfit(message) or _first_lines(message, path)) from error
+        except CsvProblem as error:
+            raise UnusableFile(str(error)) from error
+
+    def _copy_or_explain(self, file: FileColumns, target: Path, source_file: str) -> int:
+        try:
+            return self._copy(file, target, source_file, careful=False)
+        except duckdb.Error as error:
+            if _mixes_line_ends(error) and not file.has_one_line_end:
+                return self._copy_or_explain(file.with_one_line_end(), target, source_file)
+            return self._copy(file, target, source_file, careful=True)
+
+    def _copy(self, file: FileColumns, target: Path, source_file: str, *, careful: bool) -> int:
+        select = self._select(file, source_file, careful=careful)
+        copied = self.connection.execute(f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)")
+        row = copied.fetchone()
+        return int(row[0]) if row else 0
+
+    def _select(self, file: FileColumns, source_file: str, *, careful: bool) -> str:
+        found = self._by_table_column(file)
+        types = dict(self.known_columns)
+        new = [name for name in found if name not in types]
+        if len(new) > MAX_NEW_COLUMNS:
+            raise UnusableFile(
+                f"{len(new)} columns that {self.dataset.name} does not declare ({', '.join(new[:3])}, …);"
+                f" at most {MAX_NEW_COLUMNS} new ones are taken from one file"
+            )
+        types |= {name: self._type_of_new(file, *found[name]) for name in new}
+        added = {
+            SOURCE_FILE.name: literal(source_file),
+            SOURCE_ROW.name: file.row_number,
+            LOAD_ID.name: literal(self.load_id),
+        }
+        selected = []
+        for name, wanted in types.items():
+            if name in added:
+                value = f"CAST({added[name]} AS {wanted})"
+            elif name in found:
+                value = conversion(*found[name], name, wanted, file.row_number, careful=careful)
+            else:
+                value = f"CAST(NULL AS {wanted})"
+            selected.append(f"{value} AS {quote(name)}")
+        return f"SELECT {', '.join(selected)} FROM ({file.relation}){_refusing_cr(file)}"
+
+    def _by_table_column(self, file: FileColumns) -> dict[str, tuple[str, str]]:
+        """Table column -> (SQL name, type) in the file. Raises UnusableFile for missing and ambiguous ones."""
+        names = {
+            self.normalize(alias): column.name
+            for column in self.dataset.columns
+            for alias in (column.name, *column.aliases)
+        }
+        found: dict[str, tuple[str, str]] = {}
+        for number, column in enumerate(file.columns, start=1):
+            shown = f"column {number}, {column.name[:80]!r},"
+            if not column.name.strip():
+                raise UnusableFile(f"column {number} has no name")
+            in_table = names.get(self.normalize(column.name), self.normalize(column.name))
+            if in_table in found:
+                raise UnusableFile(f"{shown} is there twice: both are {in_table}")
+            if in_table in (SOURCE_FILE.name, SOURCE_ROW.name) or in_table.startswith("_dlt"):
+                raise UnusableFile(f"{shown} has a name that the lake keeps for itself")
+            found[in_table] = (column.source, column.type)
+        required = [column.name for column in self.dataset.columns if column.required]
+        if missing := [name for name in required if name not in found]:
+            header = ", ".join(column.name for column in file.columns)
+            raise UnusableFile(f"no column {', '.join(missing)}; the file's columns are: {header[:300]}")
+        return found
+
+    def _type_of_new(self, file: FileColumns, source: str, found: str) -> str:
+        if not file.is_text:
+            return column_types.type_for_new_column(found)
+        test = f"SELECT {column_types.number_or_text(source)} FROM ({file.relation})"
+        row = self.connection.execute(test).fetchone()
+        return "DOUBLE" if row and row[0] else "VARCHAR"
+
+
+def concatenate(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], target: Path) -> None:
+    """Write Parquet files of the same columns as one."""
+    paths = ", ".join(literal(str(part)) for part in parts)
+    connection.execute(f"COPY (FROM read_parquet([{paths}])) TO {literal(str(target))} (FORMAT parquet)")
+
+
+def _refusing_cr(file: FileColumns) -> str:
+    """Stop at a CR that the reader took for the end of the last value. (CASE: AND would evaluate both sides.)"""
+    if not file.is_text:
+        return ""
+    last = file.columns[-1].source
+    error = f"error({literal(MIXED_LINE_ENDS)} || left({last}, 0))"
+    return f" WHERE CASE WHEN ends_with({last}, chr(13)) THEN {error} IS NULL ELSE true END"
+
+
+def _mixes_line_ends(error: duckdb.Error) -> bool:
+    return "state machine reached an invalid state" in str(error) or MIXED_LINE_ENDS in str(error)
+
+
+def _first_lines(message: str, path: Path) -> str:
+    """DuckDB's message without its advice on options and without our scratch path."""
+    message = message.split("Possible ")[0].replace(str(path), "the file")
+    text = " ".join(message.split())
+    return text if len(text) <= 400 else text[:400] + "…"

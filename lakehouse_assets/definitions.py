@@ -1,0 +1,32 @@
+"""The Dagster code location: settings in, definitions out."""
+
+import dagster as dg
+
+from lakehouse.settings import load_settings
+from lakehouse_assets.defs import jobs
+from lakehouse_assets.defs.ingestion import raw_assets
+from lakehouse_assets.defs.transformation import model_assets, resource
+from lakehouse_assets.resources import LakeResource
+
+
+def build() -> dg.Definitions:
+    """Raw assets belong to prod's location: another environment's models depend on them and never load."""
+    owns_raw = load_settings().environment == "prod"
+    models = model_assets()
+    resources: dict[str, object] = {"lake": LakeResource(), "sqlmesh": resource()}
+    catch_up = jobs.catch_up_job(models, raw_assets, resources)
+    by_source = {assets.op.name: assets for assets in raw_assets}
+    return dg.Definitions(
+        assets=[models, *(raw_assets if owns_raw else [])],
+        jobs=[catch_up, *([jobs.ingest_job(raw_assets)] if owns_raw else [])],
+        schedules=[jobs.daily_schedule()] if owns_raw else [],
+        sensors=[
+            jobs.catch_up_sensor,
+            *([jobs.landing_sensor(name, by_source[name]) for name in jobs.file_sources()] if owns_raw else []),
+        ],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build()

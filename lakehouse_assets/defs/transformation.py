@@ -1,0 +1,92 @@
+"""The model assets: SQLMesh's models of one environment, run under the rules of who may write."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from lakehouse.settings import PROJECT_ROOT, load_settings
+from lakehouse.writing.runs import Run, computing
+from lakehouse.writing.touched import Ranges
+from lakehouse_assets.graph_of_models import deployed_graph
+from lakehouse_assets.resources import LakeResource
+from lakehouse_assets.sources import pipeline_of
+from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator, sqlmesh_assets
+from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
+
+PUBLISHED = "published"
+PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
+
+
+class Translator(SqlmeshTranslator):
+    """Marts carry a preview and a plot."""
+
+    def has_preview(self, model: ModelSpec) -> bool:
+        """Those that readers look at."""
+        return False and PUBLISHED in model.tags
+
+
+def project() -> SqlmeshProject:
+    """Our SQLMesh project in the environment that this code location shows."""
+    settings = load_settings()
+    return SqlmeshProject(
+        PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh"
+    )
+
+
+def resource() -> SqlmeshResource:
+    """The same as a resource."""
+    return SqlmeshResource.of(
+        project(), precedence=["prod", "qa"], failure_footnote="Fix the model or its source, then materialize it again."
+    )
+
+
+def model_assets() -> dg.AssetsDefinition:
+    """Every model as an asset, computed in one SQLMesh run per Dagster run."""
+    environment = load_settings().environment
+
+    @sqlmesh_assets(project=project(), translator=Translator(), name="models", pool=f"sqlmesh_{environment}")
+    def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource, lake: LakeResource) -> Iterator[Any]:
+        by_key = {key: name for name, key in _names(context).items()}
+        selected = [by_key[key] for key in context.selected_asset_keys if key in by_key]
+        with computing(
+            lake.lake, sqlmesh.environment, lambda: deployed_graph(sqlmesh), selected, pipeline_of(),
+            run=f"run {context.run_id[:8]}", report=context.log.info,
+        ) as work:  # fmt: skip
+            run = sqlmesh.run(context, touched=_touched(work))
+            try:
+                for event in run:
+                    yield event
+                    _settle(work, run.outcomes)
+            finally:
+                _settle(work, run.outcomes)
+
+    return models
+
+
+def _names(context: dg.AssetExecutionContext) -> dict[str, dg.AssetKey]:
+    from lakehouse_assets.sqlmesh_integration.translator import MODEL
+
+    return {spec.metadata[MODEL]: spec.key for spec in context.assets_def.specs if MODEL in spec.metadata}
+
+
+def _settle(work: Run, outcomes: Mapping[str, Any]) -> None:
+    """What is computed and audited, or was found up to date, is no longer unfinished."""
+    for name, outcome in list(outcomes.items()):
+        if outcome.state in ("computed", "up_to_date"):
+            work.done(name)
+
+
+def _touched(work: Run) -> dict[str, list[tuple[datetime, datetime]] | None]:
+    """Touched ranges as SQLMesh's layer takes them: with a zone, None for any row."""
+    return {name: _zoned(ranges) for name, ranges in work.due.items()}
+
+
+def _zoned(ranges: Ranges) -> list[tuple[datetime, datetime]] | None:
+    zoned = []
+    for start, end in ranges:
+        if start is None or end is None:
+            return None
+        zoned.append((start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)))
+    return zoned

@@ -1,0 +1,158 @@
+"""`lakehouse demo`: from source to answer. Each step says what it does and how long it took."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lakehouse.lake import Lake
+from lakehouse_assets import deploying
+from lakehouse_assets.job_progress import JobFailedError, run_job
+
+LANDING = {
+    "nyc_taxi": "taxi/yellow_tripdata_sample_*.csv",
+    "ecommerce": "ecommerce/ecommerce_events_*.parquet",
+    "wfp_food_prices": "humanitarian/wfp_food_prices_global_*.csv",
+}
+COLLISIONS = "collisions/collisions_soda_strings.parquet"
+LIVE_DAYS = 30
+
+
+class DemoError(Exception):
+    """The demo can't start or what it found is wrong; the message says what to do."""
+
+
+def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> None:
+    """Raises DemoError, or what the steps raise."""
+    feed = "live" if live else f"files {data.resolve()}" if data else "sample"
+    timings: list[tuple[str, float]] = []
+
+    @contextmanager
+    def step(title: str) -> Iterator[None]:
+        started = time.perf_counter()
+        with console.status(f"{title} …"):
+            yield
+        timings.append((title, time.perf_counter() - started))
+        console.print(f"[green]✓[/green] {title} [dim]{timings[-1][1]:.1f} s[/dim]", highlight=False)
+
+    with step("PostgreSQL, the lake and its raw tables"):
+        deploying.bootstrap(lake)
+        _remember_feed(lake, feed)
+    with ExitStack() as stack:
+        with step("Files into the landing zone"):
+            source = data or _sample(lake)
+            _land(lake, source)
+        environment = _portal(stack, lake, source, live)
+        with step("Models deployed to prod, no interval computed"):
+            deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
+        for job, title in (("ingest", "Sources loaded into raw"), ("catch_up", "Models computed and audited")):
+            started = time.perf_counter()
+            try:
+                run_job(lake.settings, job, console, environment)
+            except JobFailedError as error:
+                raise DemoError(str(error)) from error
+            timings.append((title, time.perf_counter() - started))
+            console.print(f"[green]✓[/green] {title} [dim]{timings[-1][1]:.1f} s[/dim]", highlight=False)
+    _answer(lake, console)
+    _closing(console, timings)
+
+
+def _remember_feed(lake: Lake, feed: str) -> None:
+    """A lake holds one feed: made-up and real rows in one table would be wrong in every total."""
+    note = lake.settings.data_dir / "demo.json"
+    known = json.loads(note.read_text())["feed"] if note.exists() else feed
+    if known != feed:
+        raise DemoError(
+            f"The lake in {lake.settings.data_dir} holds the feed '{known}', you ask for '{feed}'. "
+            "`make reset` empties it; or set LAKEHOUSE_DATA_DIR to another folder."
+        )
+    note.write_text(json.dumps({"feed": feed}))
+
+
+def _sample(lake: Lake) -> Path:
+    from lakehouse.demo.sample import write_sample
+
+    folder = lake.settings.data_dir / "sample"
+    if not (folder / "complete").exists():
+        write_sample(folder)
+        (folder / "complete").touch()
+    return folder
+
+
+def _land(lake: Lake, source: Path) -> None:
+    """Copy the feed's files into the landing zone; those that are there already stay untouched."""
+    for dataset, pattern in LANDING.items():
+        files = sorted(source.glob(pattern))
+        if not files:
+            raise DemoError(f"No file matches {source / pattern}: DATA must name the folder that holds taxi/, ecommerce/, …")
+        folder = lake.settings.landing_dir / dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            target = folder / file.name
+            if target.exists() and target.stat().st_size == file.stat().st_size and target.stat().st_mtime == file.stat().st_mtime:
+                continue
+            part = target.with_suffix(target.suffix + ".part")
+            shutil.copy2(file, part)
+            part.replace(target)
+
+
+def _portal(stack: ExitStack, lake: Lake, source: Path, live: bool) -> dict[str, str]:
+    """Where the collisions come from: the real portal, or a local one that behaves like it."""
+    if live:
+        since = datetime.now(UTC) - timedelta(days=LIVE_DAYS)
+        return {"LAKEHOUSE_NYC_COLLISIONS_SINCE": lake.settings.nyc_collisions_since or f"{since:%Y-%m-%d}"}
+    from lakehouse.demo.portal import serve
+
+    if not (source / COLLISIONS).exists():
+        raise DemoError(f"{source / COLLISIONS} is missing: the local portal answers from it.")
+    portal = stack.enter_context(serve(source / COLLISIONS))
+    return {"LAKEHOUSE_NYC_COLLISIONS_URL": portal.base_url}
+
+
+def _answer(lake: Lake, console: Console) -> None:
+    """Show the answers, and hold every mart against SQL over raw."""
+    from lakehouse.demo.answers import answer_tables
+    from lakehouse.demo.checks import compare
+
+    with closing(lake.connect(read_only=True)) as connection:
+        comparisons = compare(connection)
+        for table in answer_tables(connection):
+            console.print()
+            console.print(table)
+    console.print()
+    marts = Table("mart", "rows", "against SQL over raw", title="Every mart", title_justify="left", title_style="bold")
+    marts.columns[1].justify = "right"
+    for comparison in comparisons:
+        verdict = f"[red]{comparison.problem}[/red]" if comparison.problem else "[green]equal[/green]"
+        marts.add_row(comparison.check.mart, f"{comparison.rows:,}", verdict)
+    console.print(marts)
+    wrong = [f"{comparison.check.mart}: {comparison.problem}" for comparison in comparisons if comparison.problem]
+    if wrong:
+        raise DemoError("Some marts are wrong:\n  " + "\n  ".join(wrong))
+
+
+def _closing(console: Console, timings: list[tuple[str, float]]) -> None:
+    table = Table(title="How long it took", title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for title, seconds in timings:
+        table.add_row(title, f"{seconds:.1f} s")
+    table.add_row("[bold]together[/bold]", f"[bold]{sum(seconds for _, seconds in timings):.1f} s[/bold]")
+    console.print()
+    console.print(table)
+    console.print("\n[bold]What next[/bold]")
+    for command, meaning in (
+        ("make up", "the Dagster web UI: the graph, runs, checks; Ctrl-C ends it"),
+        ('.venv/bin/lakehouse query "FROM marts.top_pickup_locations"', "ask the lake"),
+        (".venv/bin/lakehouse status", "what runs, what was loaded, how many rows"),
+        ("make test", "every test"),
+    ):
+        console.print(f"  [cyan]{command}[/cyan]  {meaning}", highlight=False)

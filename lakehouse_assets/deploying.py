@@ -1,0 +1,60 @@
+"""Bootstrap and deploy: the two acts that come before any run, under the rules of who may write."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from lakehouse.lake import Lake
+from lakehouse.pipelines import lake_pipeline
+from lakehouse.writing.runs import deploying
+from lakehouse_assets.defs.transformation import project, resource
+from lakehouse_assets.graph_of_models import deployed_graph
+from lakehouse_assets.sources import SOURCES, raw_tables, source_module
+from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
+from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
+
+Report = Callable[[str], None]
+
+
+def bootstrap(lake: Lake) -> list[str]:
+    """Create the lake and every declared raw table, empty, where they are missing. Names the new tables."""
+    lake.bootstrap()
+    with lake.connect(read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw'"
+        ).fetchall()
+    there = set(rows)
+    created = []
+    for source in SOURCES:
+        wanted = {(table.name, name) for table in raw_tables() if table.source == source for name, *_ in table.columns}
+        if not wanted <= there:
+            created += _create_tables(lake, source)
+    return created
+
+
+def _create_tables(lake: Lake, source: str) -> list[str]:
+    from dlt_sources.tables import create_tables
+
+    lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
+    return create_tables(lake_pipeline(lake, source), getattr(source_module(source), source)())
+
+
+def plan(environment: str) -> PlanSummary:
+    """What deploying the checked-out models to the environment would change."""
+    return summarize_plan(project(), environment)
+
+
+def deploy(lake: Lake, environment: str, *, backfill: bool, run: str, report: Report = lambda _: None) -> Deployed:
+    """Apply the checked-out models to the environment, with no load and no run of it beside.
+
+    Raises:
+        DeployError: a unit test or a model failed, or the project does not parse. Nothing changed, or the message says.
+    """
+    sqlmesh = resource().model_copy(update={"environment": environment})
+    with deploying(lake, environment, SOURCES, lambda: deployed_graph(sqlmesh), run=run, report=report):
+        with warnings.catch_warnings():
+            # SQLMesh 0.236 reads seeds with pandas arguments that pandas 2 deprecates.
+            warnings.filterwarnings("ignore", module=r"sqlmesh\..*")
+            return apply_plan(project(), environment, backfill=backfill)

@@ -1,0 +1,67 @@
+"""`@sqlmesh_assets`: a SQLMesh project's models as one subsettable multi-asset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import dagster as dg
+
+from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
+from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+from lakehouse_assets.sqlmesh_integration.request import RUN_CONFIG
+from lakehouse_assets.sqlmesh_integration.translator import SqlmeshTranslator
+
+logger = logging.getLogger(__name__)
+
+Selection = Callable[[ModelSpec], bool] | Collection[str]
+
+
+def sqlmesh_assets(
+    *,
+    project: SqlmeshProject,
+    translator: SqlmeshTranslator | None = None,
+    select: Selection | None = None,
+    name: str | None = None,
+    pool: str | None = None,
+    retry_policy: dg.RetryPolicy | None = None,
+    op_tags: dict[str, Any] | None = None,
+) -> Callable[[Callable[..., Iterable[Any]]], dg.AssetsDefinition]:
+    """Assets and checks of the project's models; the decorated function yields what `SqlmeshResource.run` does.
+
+    `select` leaves models out: names (`schema.table`) or a predicate. `pool` should hold one slot for each
+    environment: SQLMesh has no lock of its own, and two runs at once write the same tables.
+    """
+    translator = translator or SqlmeshTranslator()
+    manifest = project.manifest()
+    for error in manifest.errors:
+        logger.error("%s", error)
+    models = [model for model in manifest.models if _selected(model, select)]
+    specs = [translator.asset_spec(model, project) for model in models]
+    if manifest.errors:
+        stale = {"sqlmesh/error": dg.MetadataValue.text("\n".join(manifest.errors))}
+        specs = [spec.merge_attributes(metadata=stale) for spec in specs]
+
+    def decorate(function: Callable[..., Iterable[Any]]) -> dg.AssetsDefinition:
+        return dg.multi_asset(
+            name=name or function.__name__,
+            specs=specs,
+            check_specs=[
+                translator.check_spec(model, audit, project) for model in models for audit in model.audits
+            ],
+            can_subset=True,
+            pool=pool,
+            retry_policy=retry_policy,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            op_tags=op_tags,
+            config_schema=RUN_CONFIG,
+        )(function)
+
+    return decorate
+
+
+def _selected(model: ModelSpec, select: Selection | None) -> bool:
+    if select is None:
+        return True
+    return select(model) if callable(select) else model.name in select

@@ -1,0 +1,312 @@
+"""What is deployed in one environment: which intervals are computed, due or missing, and who owns a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlmesh.core.scheduler import merged_missing_intervals
+from sqlmesh.core.snapshot.definition import merge_intervals, snapshots_to_dag, start_date
+from sqlmesh.utils.date import now_timestamp, to_timestamp
+
+from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+
+if TYPE_CHECKING:
+    from sqlmesh.core.engine_adapter import EngineAdapter
+    from sqlmesh.core.snapshot import Snapshot, SnapshotId, SnapshotTableInfo
+
+Range = tuple[datetime, datetime]
+"""[start, end), UTC."""
+
+
+class NotDeployedError(LookupError):
+    """The environment does not exist yet: nothing was ever deployed to it."""
+
+
+@dataclass(frozen=True)
+class DeployedModel:
+    """One model as an environment has it now."""
+
+    name: str
+    fqn: str
+    kind: str
+    version: str
+    physical_table: str
+    owner: str
+    """The environment that computes this table; another one only reads it."""
+    data_hash: str
+    computed: tuple[Range, ...]
+    missing: tuple[Range, ...]
+    """What its cron says should be computed by now, and is not."""
+    altered_at: datetime | None = None
+    """When SQLMesh last computed any of it."""
+
+
+class Deployment:
+    """The snapshots of `environment` that computing `names` needs; all of them when `names` is None.
+
+    `precedence` orders the environments that may own a table which several use: the first that uses it does,
+    else this one.
+    """
+
+    def __init__(
+        self,
+        session: engine.Session,
+        environment: str,
+        names: Collection[str] | None = None,
+        precedence: Sequence[str] = ("prod",),
+    ):
+        self.context = session.ready_to_run()
+        self.state = self.context.state_sync
+        stored = self.state.get_environment(environment)
+        if stored is None:
+            raise NotDeployedError(
+                f"The environment {environment} does not exist: deploy the project to it, then materialize again."
+            )
+        self.environment = stored
+        self.precedence = precedence
+        self.now = now_timestamp()
+        infos = {_ref(info.name).name: info for info in stored.snapshots}
+        self.undeployed = sorted(set(names or ()) - set(infos))
+        wanted = set(infos) if names is None or stored.name != "prod" else set(names) & set(infos)
+        snapshots = self.state.get_snapshots(_with_ancestors(infos, wanted))
+        self.scheduler = self.context.create_scheduler(
+            snapshots.values(), engine.RecordingEvaluator.of(self.context)
+        )
+        self.state.refresh_snapshot_intervals(snapshots.values())
+        self.snapshots: dict[str, Snapshot] = {_ref(s.name).name: s for s in snapshots.values()}
+        self.names = {snapshot.name: name for name, snapshot in self.snapshots.items()}
+        self.index = (
+            engine.DeployabilityIndex.all_deployable()
+            if stored.name == "prod"
+            else engine.DeployabilityIndex.create(snapshots)
+        )
+
+    # ------------------------------------------------------------------------------------------- tables
+
+    def table(self, name: str) -> str:
+        """The physical table behind this model's view."""
+        snapshot = self.snapshots[name]
+        return snapshot.table_name(is_deployable=self.index.is_representative(snapshot))
+
+    def written(self, name: str) -> str:
+        """The physical table that computing this model here writes."""
+        snapshot = self.snapshots[name]
+        return snapshot.table_name(is_deployable=self.index.is_deployable(snapshot))
+
+    def adapter(self, name: str) -> EngineAdapter:
+        return self.scheduler.snapshot_evaluator.get_adapter(self.snapshots[name].model_gateway)
+
+    @cached_property
+    def _users(self) -> dict[str, set[str]]:
+        users: dict[str, set[str]] = {}
+        for other in self.state.get_environments():
+            for info in other.snapshots:
+                users.setdefault(info.table_name(), set()).add(other.name)
+        return users
+
+    def owner(self, name: str) -> str:
+        """The environment that may compute this model's table."""
+        ours = self.environment.name
+        users = self._users.get(self.table(name), set()) | {ours}
+        return next((first for first in self.precedence if first in users), ours)
+
+    def models(self) -> dict[str, DeployedModel]:
+        """Every deployed model with a table or view of its own, by `schema.table`."""
+        real = {n: s for n, s in self.snapshots.items() if s.is_model and not s.is_symbolic}
+        return {
+            name: DeployedModel(
+                name=name,
+                fqn=snapshot.name,
+                kind=snapshot.model_kind_name.value if snapshot.model_kind_name else "",
+                version=snapshot.version or "",
+                physical_table=self.table(name),
+                owner=self.owner(name),
+                data_hash=snapshot.fingerprint.data_hash,
+                computed=_ranges(self._computed(snapshot)),
+                missing=_ranges(self._gaps(name)),
+                altered_at=from_ms(snapshot.last_altered_ts) if snapshot.last_altered_ts else None,
+            )
+            for name, snapshot in real.items()
+        }
+
+    # ---------------------------------------------------------------------------------------- intervals
+
+    def missing(self, name: str) -> tuple[Range, ...]:
+        """What the state holds as not computed now, read again."""
+        self.state.refresh_snapshot_intervals([self.snapshots[name]])
+        return _ranges(self._gaps(name))
+
+    def due(self, names: Collection[str]) -> dict[str, list[Interval]]:
+        """What SQLMesh's own `run` would compute of these models now, look-back included."""
+        missing = merged_missing_intervals(
+            self.scheduler.snapshot_per_version.values(),
+            execution_time=self.now,
+            end=self.now,
+            deployability_index=self.index,
+        )
+        found = {self.names[snapshot.name]: list(intervals) for snapshot, intervals in missing.items()}
+        return {name: found[name] for name in names if found.get(name)}
+
+    def window(self, name: str, start: datetime, end: datetime) -> list[Interval]:
+        """The model's whole intervals that touch [start, end): none before its start, none unfinished."""
+        snapshot = self.snapshots[name]
+        unit = snapshot.node.interval_unit
+        first, last = self._bounds(name)
+        begin = max(first, to_timestamp(unit.cron_floor(start)))
+        finish = to_timestamp(unit.cron_floor(end))
+        if finish < to_timestamp(end):
+            finish = to_timestamp(unit.cron_next(unit.cron_floor(end)))
+        if snapshot.depends_on_self:  # later intervals are computed from earlier ones
+            finish = last
+        return [(begin, min(last, finish))] if begin < min(last, finish) else []
+
+    def latest(self, name: str) -> list[Interval]:
+        """For a model that is computed as a whole: from what is missing, or its newest interval, to now.
+
+        It reaches back behind the last tick of the model's cron, so that a run that dies in the middle leaves
+        the model due at once, and not only at the next tick.
+        """
+        snapshot = self.snapshots[name]
+        unit = snapshot.node.interval_unit
+        first, last = self._bounds(name)
+        tick = min(last, to_timestamp(snapshot.node.cron_floor(self.now)))
+        newest = max(first, to_timestamp(unit.cron_prev(unit.cron_floor(tick))))
+        gaps = _without((first, last), self._computed(snapshot))
+        return [(min([newest, *(start for start, _ in gaps)]), last)] if newest < last else []
+
+    def history(self, name: str) -> list[Interval]:
+        """Everything from the model's start to its newest complete interval."""
+        first, last = self._bounds(name)
+        return [(first, last)] if first < last else []
+
+    def touched(self, name: str, ranges: Iterable[Range] | None) -> list[Interval]:
+        """What of this model a change of these rows upstream makes due; None stands for any row.
+
+        Seeds read nothing, and an unmanaged model only appends: neither is ever due by a touch.
+        """
+        snapshot = self.snapshots[name]
+        if snapshot.is_seed or snapshot.is_incremental_unmanaged or not snapshot.evaluatable:
+            return []
+        if not (snapshot.is_incremental_by_time_range or snapshot.is_incremental_by_unique_key):
+            return self.latest(name)
+        if ranges is None:
+            return self.history(name)
+        return merge_intervals([found for start, end in ranges for found in self.window(name, start, end)])
+
+    def restart(self, name: str) -> None:
+        """Forget all of a model's intervals, here too: SQLMesh then replaces its table at the next insert."""
+        snapshot = self.snapshots[name]
+        history = [(start, end) for start, end in self._computed(snapshot)]
+        self.forget({name: history})
+        for interval in history:
+            snapshot.remove_interval(interval)
+
+    def order(self) -> Iterable[SnapshotId]:
+        """All snapshots, each after those it reads."""
+        return (node for node in snapshots_to_dag(self.snapshots.values()) if node in self.scheduler.snapshots)
+
+    def forget(self, ranges: Mapping[str, Sequence[Interval]]) -> None:
+        """Mark these intervals not computed, durably; those not computed anyway cost nothing.
+
+        A model that keeps history of its own never loses its last interval: SQLMesh empties its table then.
+        """
+        computed = {
+            self.snapshots[name]: found
+            for name, intervals in ranges.items()
+            if (found := _common(intervals, self._computed(self.snapshots[name])))
+            and not (_keeps_history(self.snapshots[name]) and found == self._computed(self.snapshots[name]))
+        }
+        dev = {s.name for s in computed if not self.index.is_representative(s)}
+        engine.forget_intervals(self.context, computed, dev)
+
+    def compute(self, work: Mapping[str, Sequence[Interval]], stop: Callable[[], bool]) -> None:
+        """Compute exactly this; what happens is told through the session's sink."""
+        intervals = {self.snapshots[name]: list(found) for name, found in work.items() if found}
+        engine.run_merged(self.scheduler, self.environment.naming_info, intervals, self.index, stop)
+
+    def audit(self, session: engine.Session, name: str) -> list[engine.Audited]:
+        """Every audit of this model over all that is computed of it; nothing is written."""
+        heard: list[engine.Audited] = []
+        evaluator = engine.RecordingEvaluator.of(session.context)
+        evaluator.sink = heard.append
+        snapshot = self.snapshots[name]
+        computed = self._computed(snapshot) or self.history(name)
+        if computed:
+            evaluator.audit(
+                snapshot,
+                snapshots={s.name: s for s in self.snapshots.values()},
+                start=computed[0][0],
+                end=computed[-1][1],
+                execution_time=self.now,
+                deployability_index=self.index,
+            )
+        return heard
+
+    def _computed(self, snapshot: Snapshot) -> list[Interval]:
+        return snapshot.intervals if self.index.is_representative(snapshot) else snapshot.dev_intervals
+
+    def _gaps(self, name: str) -> list[Interval]:
+        snapshot = self.snapshots[name]
+        computed = self._computed(snapshot)
+        if not snapshot.evaluatable or (snapshot.is_seed and computed):
+            return []
+        first, last = self._bounds(name)
+        unit = snapshot.node.interval_unit
+        tick = to_timestamp(unit.cron_floor(snapshot.node.cron_floor(self.now)))
+        return _without((first, min(last, tick)), computed)
+
+    def _bounds(self, name: str) -> Interval:
+        """From the model's start to the end of its newest complete interval."""
+        snapshot = self.snapshots[name]
+        unit = snapshot.node.interval_unit
+        by_id = {s.snapshot_id: s for s in self.snapshots.values()}
+        first = to_timestamp(unit.cron_floor(start_date(snapshot, by_id, relative_to=self.now)))
+        last = to_timestamp(unit.cron_floor(self.now))
+        end = engine.exclusive_end(snapshot.node) if snapshot.is_model else None
+        return first, min(last, to_timestamp(end)) if end else last
+
+
+def _with_ancestors(
+    infos: Mapping[str, SnapshotTableInfo], names: Collection[str]
+) -> list[SnapshotTableInfo]:
+    by_id = {info.snapshot_id: info for info in infos.values()}
+    found: dict[str, SnapshotTableInfo] = {}
+    waiting = [infos[name] for name in names]
+    while waiting:
+        info = waiting.pop()
+        if info.name not in found:
+            found[info.name] = info
+            waiting += [by_id[parent] for parent in info.parents if parent in by_id]
+    return list(found.values())
+
+
+def _common(left: Sequence[Interval], right: Sequence[Interval]) -> list[Interval]:
+    both = [(max(a, c), min(b, d)) for a, b in left for c, d in right]
+    return sorted((start, end) for start, end in both if start < end)
+
+
+def _without(whole: Interval, parts: Sequence[Interval]) -> list[Interval]:
+    left, begin = [], whole[0]
+    for start, end in sorted(parts):
+        if begin < min(start, whole[1]):
+            left.append((begin, min(start, whole[1])))
+        begin = max(begin, end)
+    return [*left, (begin, whole[1])] if begin < whole[1] else left
+
+
+def _keeps_history(snapshot: Snapshot) -> bool:
+    return bool(snapshot.is_scd_type_2 or snapshot.is_incremental_unmanaged)
+
+
+def _ranges(intervals: Sequence[Interval]) -> tuple[Range, ...]:
+    return tuple((from_ms(start), from_ms(end)) for start, end in intervals)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

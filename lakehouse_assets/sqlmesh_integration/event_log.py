@@ -1,0 +1,123 @@
+"""Partitions in Dagster's event log: many at a time, and taken back. Dagster's public API has neither.
+
+Every call into Dagster that its documentation does not promise is in this file. Holds for dagster 1.13's SQL storages (SQLite, PostgreSQL); tests/sqlmesh_integration/test_event_log.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from dagster._core.events import (
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    StepMaterializationData,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._time import get_current_timestamp
+
+if TYPE_CHECKING:
+    from dagster._core.storage.dagster_run import DagsterRun
+
+BATCH = 1000
+
+
+def store_partitions(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    rows: Mapping[str, int | None],
+    run: DagsterRun | None = None,
+    step_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Record these partitions as materialized, with their rows; without `run` they belong to no run."""
+    entries = []
+    for partition, count in rows.items():
+        counted = {} if count is None else {"dagster/partition_row_count": count}
+        event = AssetMaterialization(key, partition=partition, metadata={**(metadata or {}), **counted})
+        entries.append(_entry(event, run, step_key))
+    for first in range(0, len(entries), BATCH):
+        instance.event_log_storage.store_event_batch(entries[first : first + BATCH])
+
+
+def newest_event_id(instance: dg.DagsterInstance) -> int:
+    return instance.event_log_storage.get_maximum_record_id() or 0
+
+
+def forget_partitions(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partitions: Collection[str],
+    until_event_id: int | None = None,
+) -> None:
+    """Show these partitions as missing again; the events themselves stay in the asset's history.
+
+    With `until_event_id` an event written after it keeps its partition: a run that finishes meanwhile.
+    """
+    if not partitions:
+        return
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
+
+    storage: Any = instance.event_log_storage
+    storage = getattr(storage, "_storage", storage)
+    names = sorted(partitions)
+    with storage.index_connection() as connection:
+        for first in range(0, len(names), BATCH):
+            statement = (
+                Events.update()
+                .where(Events.c.asset_key == key.to_string())
+                .where(Events.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value)
+                .where(Events.c.partition.in_(names[first : first + BATCH]))
+            )
+            if until_event_id is not None:
+                statement = statement.where(Events.c.id <= until_event_id)
+            connection.execute(statement.values(partition=None))
+    storage.wipe_asset_cached_status(key)
+
+
+def note_newest_events(context: dg.AssetExecutionContext, keys: Iterable[dg.AssetKey]) -> None:
+    """Let a run without partitions materialize and check assets that are, or read, partitioned ones.
+
+    Dagster notes the data version of what an asset reads, and the materialization that a check looked at; for
+    a partitioned asset it asks for the run's partitions and raises when there are none. Here it finds the
+    asset's newest event noted already.
+    """
+    from dagster._core.definitions.data_version import extract_data_version_from_entry
+    from dagster._core.execution.context.data_version_cache import InputAssetVersionInfo
+
+    step = context.op_execution_context.get_step_execution_context()
+    layer, noted = step.job_def.asset_layer, step._data_version_cache.input_asset_version_info
+    wanted = [key for key in keys if key not in noted and layer.has(key) and layer.get(key).partitions_def is not None]
+    for record in context.instance.get_asset_records(wanted) if wanted else ():
+        event = record.asset_entry.last_materialization_record
+        noted[record.asset_entry.asset_key] = event and InputAssetVersionInfo(
+            event.storage_id,
+            DagsterEventType.ASSET_MATERIALIZATION,
+            extract_data_version_from_entry(event.event_log_entry),
+            event.run_id,
+            event.timestamp,
+        )
+    for key in wanted:
+        noted.setdefault(key, None)
+
+
+def _entry(event: AssetMaterialization, run: DagsterRun | None, step_key: str | None) -> EventLogEntry:
+    job_name = run.job_name if run else RUNLESS_JOB_NAME
+    return EventLogEntry(
+        user_message="",
+        level=20,
+        job_name=job_name,
+        run_id=run.run_id if run else RUNLESS_RUN_ID,
+        error_info=None,
+        timestamp=get_current_timestamp(),
+        step_key=step_key,
+        dagster_event=DagsterEvent(
+            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+            job_name=job_name,
+            step_key=step_key,
+            event_specific_data=StepMaterializationData(event, []),
+        ),
+    )

@@ -1,0 +1,179 @@
+"""One pass of SQLMesh's scheduler in its own thread, as a stream of outcomes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment, from_ms
+from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.outcome import (
+    CheckOutcome,
+    ModelOutcome,
+    audit_sentence,
+    error_sentence,
+)
+
+Look = Callable[[ModelOutcome], None]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A line for the run's log."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Counted:
+    fqn: str
+    rows: dict[str | None, int]
+
+
+class Execution:
+    """Computes `work` and yields a model's outcome as soon as it is finished.
+
+    What will be computed is written to the state as missing before anything is, so a process killed in the
+    middle leaves nothing that looks done. Everything that touches the engine happens in the one thread that
+    computes; stopping the iteration stops that thread after the batch it is at.
+    """
+
+    def __init__(
+        self,
+        session: engine.Session,
+        deployment: Deployment,
+        count: Callable[[str, Interval], dict[str | None, int]],
+        look: Look,
+    ):
+        self.session = session
+        self.deployment = deployment
+        self.count = count
+        self.look = look
+        self.outcomes: dict[str, ModelOutcome] = {}
+        self.error: BaseException | None = None
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._left: dict[str, int] = {}
+        self._batches: dict[str, int] = {}
+
+    def run(self, work: Mapping[str, Sequence[Interval]]) -> Iterator[ModelOutcome | Message]:
+        for name in work:
+            self.outcomes[name] = self._outcome(name)
+        thread = threading.Thread(target=self._compute, args=(work,), name="sqlmesh", daemon=True)
+        thread.start()
+        try:
+            while (event := self._events.get()) is not None:
+                yield from self._told(event)
+        finally:
+            self._stop.set()
+            thread.join()
+        if self.error is not None:
+            raise self.error
+        for outcome in self.outcomes.values():
+            if outcome.state == "pending":
+                outcome.state, outcome.reason = "skipped", "SQLMesh did not come to it"
+            if outcome.state in ("failed", "skipped", "not_ready"):
+                yield outcome
+
+    # ------------------------------------------------------------------------- in the computing thread
+
+    def _compute(self, work: Mapping[str, Sequence[Interval]]) -> None:
+        self.session.console.sink = self._hear
+        evaluator = engine.RecordingEvaluator.of(self.session.context)
+        evaluator.sink = self._hear
+        try:
+            self.deployment.compute(work, self._stop.is_set)
+        except BaseException as error:  # handed to the thread that waits
+            self.error = error
+        finally:
+            self._events.put(None)
+
+    def _hear(self, event: Any) -> None:
+        if isinstance(event, engine.Planned):
+            batches = {self.deployment.names[fqn]: list(found) for fqn, found in event.batches.items()}
+            self.deployment.forget(batches)
+            self._left = {name: len(found) for name, found in batches.items()}
+        self._events.put(event)
+        if isinstance(event, engine.BatchDone):
+            self._after_batch(event)
+
+    def _after_batch(self, event: engine.BatchDone) -> None:
+        name = self.deployment.names[event.fqn]
+        try:
+            self._events.put(_Counted(event.fqn, self.count(name, event.interval)))
+            self._left[name] -= 1
+            if self._left[name] == 0 and name in self.outcomes:
+                self.look(self.outcomes[name])
+        except engine.sqlmesh_errors() as error:  # the model itself is computed and audited
+            self._events.put(engine.Logged("warning", f"{name}: rows not counted. {error_sentence(error)}"))
+            self._events.put(_Counted(event.fqn, {}))
+
+    # -------------------------------------------------------------------------- in the waiting thread
+
+    def _told(self, event: Any) -> Iterator[ModelOutcome | Message]:
+        match event:
+            case engine.Planned(batches=batches):
+                for fqn, found in batches.items():
+                    outcome = self._of(fqn)
+                    outcome.state = "pending" if found else "not_ready"
+                    outcome.reason = "" if found else "its signal is not ready for any interval that is due"
+                    self._batches[outcome.name] = len(found)
+                yield Message("info", _plan_line(batches, self.deployment.names))
+            case engine.Audited():
+                self._audited(event)
+            case engine.BatchDone(fqn=fqn, interval=interval, duration_ms=duration_ms):
+                outcome = self._of(fqn)
+                outcome.intervals.append((from_ms(interval[0]), from_ms(interval[1])))
+                outcome.duration_seconds += duration_ms / 1000
+            case _Counted(fqn=fqn, rows=rows):
+                outcome = self._of(fqn)
+                outcome.rows.update(rows)
+                if len(outcome.intervals) == self._batches[outcome.name]:
+                    outcome.state = "computed"
+                    yield outcome
+            case engine.NodeFailed(fqn=fqn, error=error):
+                outcome = self._of(fqn)
+                outcome.state = "failed"
+                outcome.reason = audit_sentence(outcome.checks.values()) or error_sentence(error)
+            case engine.NodesSkipped(fqns=fqns):
+                for fqn in fqns:
+                    outcome = self._of(fqn)
+                    outcome.state, outcome.reason = "skipped", "a model that it reads failed"
+            case engine.Logged(level=level, text=text):
+                yield Message(level, text)
+
+    def _audited(self, event: engine.Audited) -> None:
+        checks = self._of(event.fqn).checks
+        check = checks.setdefault(
+            event.check_name, CheckOutcome(event.check_name, event.audit, event.blocking)
+        )
+        check.failed_rows += event.rows
+        if event.rows or not check.query:
+            check.query, check.columns = event.query, event.columns
+            check.sample = event.sample
+
+    def _of(self, fqn: str) -> ModelOutcome:
+        name = self.deployment.names.get(fqn, fqn)
+        return self.outcomes.setdefault(name, self._outcome(name))
+
+    def _outcome(self, name: str) -> ModelOutcome:
+        snapshot = self.deployment.snapshots.get(name)
+        if snapshot is None or not snapshot.is_model:
+            return ModelOutcome(name)
+        version, table = snapshot.version or "", self.deployment.table(name)
+        return ModelOutcome(name, snapshot_version=version, physical_table=table)
+
+
+def _plan_line(batches: Mapping[str, Sequence[Interval]], names: Mapping[str, str]) -> str:
+    parts = []
+    for fqn, found in batches.items():
+        if found:
+            first, last = from_ms(found[0][0]), from_ms(found[-1][1])
+            count = f" in {len(found)} batches" if len(found) > 1 else ""
+            parts.append(f"{names.get(fqn, fqn)} [{first:%Y-%m-%d %H:%M}, {last:%Y-%m-%d %H:%M}){count}")
+    return "SQLMesh computes " + ("; ".join(parts) or "nothing: no signal is ready")

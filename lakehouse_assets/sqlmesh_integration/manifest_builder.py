@@ -1,0 +1,150 @@
+"""Reads a SQLMesh project with SQLMesh itself and writes down what the manifest holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ColumnSpec, Manifest, ModelSpec, TableRef
+
+if TYPE_CHECKING:
+    from sqlmesh import Context
+    from sqlmesh.core.model import Model
+
+    from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+
+
+class ProjectError(Exception):
+    """The project could not be read; the message is one sentence that says which file and why."""
+
+
+def build(project: SqlmeshProject, key: str) -> Manifest:
+    """The manifest of the project's files as they are now; raises ProjectError."""
+    from lakehouse_assets.sqlmesh_integration import engine
+
+    try:
+        with engine.session(project) as session:
+            reader = _Reader(session.loaded(), project)
+            return Manifest(key=key, models=tuple(reader.models()))
+    except engine.sqlmesh_errors() as error:
+        shown = "Its models show as they were last known. Fix it, then reload the code location."
+        raise ProjectError(f"{sentence(project, error)}. {shown}") from error
+
+
+def sentence(project: SqlmeshProject, error: BaseException) -> str:
+    """Which file of the project is wrong, and how; without the colours that parsers put into their messages."""
+    reason = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))
+    reason = reason.replace(f"{project.folder}/", "")[:600]
+    return f"The SQLMesh project in {project.folder.name}/ could not be read: {reason}"
+
+
+class _Reader:
+    def __init__(self, context: Context, project: SqlmeshProject):
+        from lakehouse_assets.sqlmesh_integration import engine
+
+        self.context = context
+        self.project = project
+        self.naming = engine.environment_naming(context, project.environment)
+        self.starts: dict[str, Any] = {}
+
+    def models(self) -> Iterator[ModelSpec]:
+        for fqn, model in sorted(self.context.models.items()):
+            if not (model.kind.is_external or model.kind.is_embedded):
+                yield self._spec(fqn, model)
+
+    def _spec(self, fqn: str, model: Model) -> ModelSpec:
+        from lakehouse_assets.sqlmesh_integration import engine
+
+        inside, outside = self._upstream(model)
+        unit = model.interval_unit
+        path = Path(model._path).resolve() if model._path else None
+        inside_project = path is not None and path.is_relative_to(self.project.folder)
+        return ModelSpec(
+            fqn=fqn,
+            ref=_ref(fqn),
+            kind=model.kind.name.value,
+            language="python" if model.is_python else "seed" if model.kind.is_seed else "sql",
+            dialect=model.dialect or self.context.default_dialect or "",
+            view_name=engine.view_name(fqn, self.naming, model.dialect or self.context.default_dialect),
+            depends_on=tuple(sorted({_ref(up) for up in inside}, key=str)),
+            external=tuple(sorted({_ref(up) for up in outside}, key=str)),
+            columns=tuple(self._columns(fqn, model)),
+            audits=tuple(
+                AuditSpec(name, audit.name, arguments, blocking)
+                for name, audit, arguments, blocking in engine.named_audits(model)
+            ),
+            description=model.description or None,
+            owner=model.owner,
+            tags=tuple(model.tags),
+            cron=model.cron,
+            start=unit.cron_floor(self._start(fqn)).isoformat(),
+            end=engine.exclusive_end(model),
+            interval_unit=unit.value,
+            time_column=model.time_column.column.name if model.time_column else None,
+            grains=tuple(grain.sql() for grain in model.grains),
+            data_hash=model.data_hash,
+            path=str(path.relative_to(self.project.folder)) if path and inside_project else None,
+            signals=tuple(name or "" for name, _ in model.signals),
+        )
+
+    def _upstream(self, model: Model) -> tuple[set[str], set[str]]:
+        """Tables the model reads: those of the project's models and all others, embedded models seen through."""
+        inside: set[str] = set()
+        outside: set[str] = set()
+        for name in model.depends_on - {model.fqn}:
+            parent = self.context.get_model(name)
+            if parent is None or parent.kind.is_external:
+                outside.add(name)
+            elif parent.kind.is_embedded:
+                more_inside, more_outside = self._upstream(parent)
+                inside |= more_inside
+                outside |= more_outside
+            else:
+                inside.add(parent.fqn)
+        return inside, outside
+
+    def _columns(self, fqn: str, model: Model) -> Iterator[ColumnSpec]:
+        for name, data_type in (model.columns_to_types or {}).items():
+            yield ColumnSpec(
+                name=name,
+                type=data_type.sql(model.dialect) if data_type else "UNKNOWN",
+                description=model.column_descriptions.get(name),
+                sources=tuple(sorted(set(self._sources(fqn, name)))) if model.is_sql else (),
+            )
+
+    def _sources(self, fqn: str, column: str) -> Iterator[tuple[str, str, str]]:
+        from lakehouse_assets.sqlmesh_integration import engine
+
+        for parent_fqn, columns in engine.column_sources(self.context, fqn, column).items():
+            parent = self.context.get_model(parent_fqn)
+            ref = _ref(parent_fqn)
+            for parent_column in columns:
+                if parent is not None and parent.kind.is_embedded:
+                    yield from self._sources(parent.fqn, parent_column)
+                elif parent_column != "*":
+                    yield ref.schema, ref.table, parent_column
+
+    def _start(self, fqn: str) -> Any:
+        """The model's own start, else the earliest of its parents', else one tick of its cron ago."""
+        from sqlmesh.utils.date import now, to_datetime
+
+        if fqn not in self.starts:
+            model = self.context.models[fqn]
+            parents = [up for up in model.depends_on if up in self.context.models and up != fqn]
+            parents = [up for up in parents if not self.context.models[up].kind.is_external]
+            if model.start:
+                self.starts[fqn] = to_datetime(model.start)
+            elif parents:
+                self.starts[fqn] = min(self._start(up) for up in parents)
+            else:
+                self.starts[fqn] = model.cron_prev(model.cron_floor(now()))
+        return self.starts[fqn]
+
+
+def _ref(fqn: str) -> TableRef:
+    from sqlglot import exp
+
+    table = exp.to_table(fqn)
+    return TableRef(schema=table.db, table=table.name, catalog=table.catalog or None)

@@ -1,0 +1,78 @@
+"""What became of each chosen model in a run, and the sentences that tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+State = Literal[
+    "computed", "failed", "skipped", "up_to_date", "not_ready", "shared", "refused", "undeployed", "pending"
+]
+
+
+@dataclass
+class CheckOutcome:
+    """One audit over everything a run computed of a model."""
+
+    check_name: str
+    audit: str
+    blocking: bool
+    failed_rows: int = 0
+    query: str = ""
+    columns: tuple[str, ...] = ()
+    sample: tuple[tuple[object, ...], ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.failed_rows == 0
+
+
+@dataclass
+class ModelOutcome:
+    name: str
+    state: State = "pending"
+    reason: str = ""
+    intervals: list[tuple[datetime, datetime]] = field(default_factory=list)
+    """What was computed, batch by batch."""
+    rows: dict[str | None, int] = field(default_factory=dict)
+    duration_seconds: float = 0.0
+    snapshot_version: str = ""
+    physical_table: str = ""
+    checks: dict[str, CheckOutcome] = field(default_factory=dict)
+    preview: str | None = None
+    plot: str | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing of this model is unfinished: its table and state agree, and no blocking audit failed."""
+        return self.state in ("computed", "up_to_date", "shared")
+
+
+def failure_message(outcomes: Mapping[str, ModelOutcome], environment: str, footnote: str = "") -> str:
+    """What failed, why, and what was not tried because of it."""
+    tried = [o for o in outcomes.values() if o.state in ("computed", "failed", "skipped")]
+    failed = [outcome for outcome in tried if outcome.state == "failed"]
+    skipped = sorted(outcome.name for outcome in tried if outcome.state == "skipped")
+    lines = [f"{len(failed)} of {len(tried)} models failed in environment {environment}:"]
+    lines += [f"  {outcome.name}: {outcome.reason}" for outcome in failed]
+    if skipped:
+        lines.append(f"Skipped, because they read what failed: {', '.join(skipped)}.")
+    lines += [footnote] if footnote else []
+    lines.append("Fix the model or its source, then materialize it again: what is missing is computed then.")
+    return "\n".join(lines)
+
+
+def audit_sentence(checks: Iterable[CheckOutcome]) -> str:
+    found = [check for check in checks if check.blocking and not check.passed]
+    return "; ".join(f"audit {check.check_name} found {rows_in_words(check.failed_rows)}" for check in found)
+
+
+def error_sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{type(error).__name__}: {text[:800]}"
+
+
+def rows_in_words(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"

@@ -1,0 +1,175 @@
+"""What a deploy would change, as plain data that reads well in a terminal and on a Dagster page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlmesh.core.plan import Plan
+    from sqlmesh.core.snapshot import Snapshot
+
+EXPLAINED = {
+    "BREAKING": "breaking: what reads it is computed again too",
+    "NON_BREAKING": "not breaking",
+    "FORWARD_ONLY": "forward only: what is there stays as it is",
+    "INDIRECT_BREAKING": "breaking, by a model upstream",
+    "INDIRECT_NON_BREAKING": "not breaking, by a model upstream",
+    "METADATA": "description, audits or schedule only: nothing is computed",
+}
+
+
+@dataclass(frozen=True)
+class ModelChange:
+    name: str
+    change: str
+    """added, removed, modified, modified indirectly, metadata"""
+    category: str = ""
+    is_breaking: bool = False
+    columns_added: tuple[str, ...] = ()
+    columns_dropped: tuple[str, ...] = ()
+    columns_retyped: tuple[str, ...] = ()
+    """`column: old type → new type`"""
+    loses_data: str = ""
+    """Why rows that are there now would be wrong after it; empty when none would."""
+
+
+@dataclass(frozen=True)
+class Backfill:
+    name: str
+    start: datetime
+    end: datetime
+    intervals: int
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """A plan for one environment; `is_empty` when the environment is as the files are."""
+
+    environment: str
+    is_new: bool
+    changes: tuple[ModelChange, ...] = ()
+    backfills: tuple[Backfill, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.changes and not self.is_new
+
+    @property
+    def is_breaking(self) -> bool:
+        return any(change.is_breaking for change in self.changes)
+
+    def of(self, change: str) -> tuple[ModelChange, ...]:
+        return tuple(found for found in self.changes if found.change == change)
+
+    def lines(self) -> Iterator[str]:
+        """The plan in words, a line a fact; for a terminal."""
+        yield f"Environment {self.environment}{' (new)' if self.is_new else ''}"
+        if not self.changes:
+            yield "  no model changes"
+        for change in self.changes:
+            yield f"  {_SIGNS.get(change.change, ' ')} {change.name}: {change.change}" + (
+                f", {change.category}" if change.category else ""
+            )
+            yield from (f"      {fact}" for fact in _facts(change))
+        for backfill in self.backfills:
+            yield f"  ▸ {backfill.name}: {_range(backfill)}"
+
+    def markdown(self) -> str:
+        """The same as tables; for a materialization's metadata or a pull request."""
+        parts = [f"**Environment `{self.environment}`**{' (new)' if self.is_new else ''}"]
+        if self.changes:
+            rows = [
+                f"| `{c.name}` | {c.change} | {c.category or '—'} | {'; '.join(_facts(c)) or '—'} |"
+                for c in self.changes
+            ]
+            parts.append("\n".join(["| model | change | effect | columns |", "|---|---|---|---|", *rows]))
+        else:
+            parts.append("No model changes.")
+        if self.backfills:
+            rows = [f"| `{b.name}` | {_range(b)} |" for b in self.backfills]
+            parts.append("\n".join(["| to compute | intervals |", "|---|---|", *rows]))
+        return "\n\n".join(parts)
+
+
+_SIGNS = {"added": "+", "removed": "-", "modified": "~", "modified indirectly": "↳", "metadata": "·"}
+
+
+def _facts(change: ModelChange) -> Iterator[str]:
+    if change.columns_added:
+        yield f"columns added: {', '.join(change.columns_added)}"
+    if change.columns_dropped:
+        yield f"columns dropped: {', '.join(change.columns_dropped)}"
+    if change.columns_retyped:
+        yield f"columns retyped: {', '.join(change.columns_retyped)}"
+    if change.loses_data:
+        yield change.loses_data
+
+
+def _range(backfill: Backfill) -> str:
+    many = f"{backfill.intervals:,} intervals" if backfill.intervals > 1 else "1 interval"
+    return f"{backfill.start:%Y-%m-%d %H:%M} to {backfill.end:%Y-%m-%d %H:%M} ({many})"
+
+
+def summarize(plan: Plan) -> PlanSummary:
+    """What SQLMesh's plan says."""
+    difference = plan.context_diff
+    changes = [
+        *(_change(s, None, "added") for s in difference.snapshots.values() if s.snapshot_id in difference.added),
+        *(ModelChange(_name(s_id.name), "removed") for s_id in difference.removed_snapshots),
+    ]
+    for name, (new, old) in difference.modified_snapshots.items():
+        if new.is_model:
+            changes.append(_change(new, old, _modified(plan, name)))
+    return PlanSummary(
+        environment=difference.environment,
+        is_new=difference.is_new_environment,
+        changes=tuple(sorted(changes, key=lambda change: (list(_SIGNS).index(change.change), change.name))),
+        backfills=tuple(_backfills(plan)),
+    )
+
+
+def _modified(plan: Plan, name: str) -> str:
+    if plan.context_diff.directly_modified(name):
+        return "modified"
+    return "modified indirectly" if plan.context_diff.indirectly_modified(name) else "metadata"
+
+
+def _change(new: Snapshot, old: Snapshot | None, change: str) -> ModelChange:
+    category = new.change_category.name if new.change_category is not None and old is not None else ""
+    before = _types(old) if old else {}
+    after = _types(new) if old else {}
+    retyped = [f"{n}: {before[n]} → {after[n]}" for n in after if n in before and before[n] != after[n]]
+    loses = category == "FORWARD_ONLY" and bool(retyped)
+    return ModelChange(
+        name=_name(new.name),
+        change=change,
+        category=EXPLAINED.get(category, category.lower()),
+        is_breaking=category in ("BREAKING", "INDIRECT_BREAKING"),
+        columns_added=tuple(sorted(set(after) - set(before))),
+        columns_dropped=tuple(sorted(set(before) - set(after))),
+        columns_retyped=tuple(retyped),
+        loses_data="a retyped column of a forward-only change reads NULL for the rows that are there" if loses else "",
+    )
+
+
+def _types(snapshot: Snapshot) -> dict[str, str]:
+    model = snapshot.model
+    return {name: data_type.sql(model.dialect) for name, data_type in (model.columns_to_types or {}).items()}
+
+
+def _backfills(plan: Plan) -> Iterator[Backfill]:
+    from lakehouse_assets.sqlmesh_integration.deployment import from_ms
+
+    for missing in plan.missing_intervals:
+        first, last = missing.intervals[0][0], missing.intervals[-1][1]
+        yield Backfill(_name(missing.snapshot_id.name), from_ms(first), from_ms(last), len(missing.intervals))
+
+
+def _name(fqn: str) -> str:
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+
+    return _ref(fqn).name

@@ -1,0 +1,214 @@
+"""Outcomes as Dagster's events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from lakehouse_assets.sqlmesh_integration import engine, event_log
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment, Range
+from lakehouse_assets.sqlmesh_integration.manifest import Manifest
+from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutcome
+from lakehouse_assets.sqlmesh_integration.partitions import keys_within
+from lakehouse_assets.sqlmesh_integration.request import Request
+from lakehouse_assets.sqlmesh_integration.translator import PREVIEW
+
+
+class Reporter:
+    """Tells one run's outcomes to Dagster, under the keys of its multi-asset."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        request: Request,
+        manifest: Manifest,
+        deployment: Deployment,
+    ):
+        self.context = context
+        self.request = request
+        self.manifest = manifest
+        self.deployment = deployment
+        self.specs = context.assets_def.specs_by_key
+
+    def warn_of_drift(self) -> None:
+        """Say which chosen models' checked-out code is not what runs."""
+        for error in self.manifest.errors:
+            self.context.log.warning(error)
+        drifted = [name for name in self.request.keys if self._drifted(name)]
+        if drifted:
+            self.context.log.warning(
+                f"The checked-out code of {', '.join(drifted)} differs from what is deployed in "
+                f"{self.deployment.environment.name}; the deployed code runs. Deploy to change that."
+            )
+
+    def left(self, outcome: ModelOutcome) -> Iterator[Any]:
+        """A model that was chosen and is not computed: a line, and an observation where a person asked."""
+        self.context.log.info(f"{outcome.name} is left as it is: {outcome.reason}.")
+        if self.request.by_hand and outcome.state in ("up_to_date", "shared"):
+            yield dg.AssetObservation(
+                self.request.keys[outcome.name],
+                metadata={"sqlmesh/state": outcome.state, "sqlmesh/reason": outcome.reason},
+                partition=self.context.partition_key if self.context.has_partition_key else None,
+            )
+
+    def finished(self, outcome: ModelOutcome) -> Iterator[Any]:
+        key = self.request.keys.get(outcome.name)
+        if outcome.state == "computed" and key is None:
+            self._materialized_elsewhere(outcome)
+        elif outcome.state == "computed" and key is not None:
+            self._log_partitions(outcome, key)
+            self._note(self.specs[key].deps)
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata=self._metadata(outcome),
+                data_version=dg.DataVersion(f"{outcome.snapshot_version}-{self.deployment.now}"),
+            )
+            yield from self.checks(outcome)
+        else:
+            self.context.log.info(f"{outcome.name} is {outcome.state.replace('_', ' ')}: {outcome.reason}")
+            self._forget_partitions(outcome)
+            yield from self.checks(outcome)
+
+    def checks(self, outcome: ModelOutcome) -> Iterator[dg.AssetCheckResult]:
+        key = self.request.all_keys.get(outcome.name)
+        chosen = [check for check in outcome.checks.values() if (key, check.check_name) in self.request.checks]
+        for check in chosen:
+            if key is not None:
+                self._note([key])
+                yield check_result(key, check, outcome.snapshot_version)
+
+    def checks_alone(self, session: engine.Session) -> Iterator[dg.AssetCheckResult]:
+        """Audits that were chosen without their model: run over all of it, nothing computed."""
+        by_key = {key: name for name, key in self.request.all_keys.items()}
+        for name in sorted({by_key[key] for key, _ in self.request.checks}):
+            outcome = ModelOutcome(name, snapshot_version=self.deployment.snapshots[name].version or "")
+            for audited in self.deployment.audit(session, name):
+                outcome.checks[audited.check_name] = CheckOutcome(
+                    audited.check_name, audited.audit, audited.blocking, audited.rows, audited.query,
+                    audited.columns, audited.sample,
+                )  # fmt: skip
+            yield from self.checks(outcome)
+
+    def look(self, outcome: ModelOutcome) -> None:
+        """Take a preview of a model just computed, where its asset wants one. In the computing thread."""
+        key = self.request.all_keys.get(outcome.name)
+        if key is not None and self.specs[key].metadata.get(PREVIEW):
+            from lakehouse_assets.sqlmesh_integration.preview import take
+
+            outcome.preview, outcome.plot = take(self.deployment, outcome.name)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _note(self, assets: Iterable[dg.AssetKey | dg.AssetDep]) -> None:
+        if self.request.window is None:
+            keys = [asset.asset_key if isinstance(asset, dg.AssetDep) else asset for asset in assets]
+            event_log.note_newest_events(self.context, keys)
+
+    def _drifted(self, name: str) -> bool:
+        model, snapshot = self.manifest.by_name.get(name), self.deployment.snapshots.get(name)
+        return bool(model and snapshot and model.data_hash != snapshot.fingerprint.data_hash)
+
+    def _metadata(self, outcome: ModelOutcome) -> dict[str, Any]:
+        entries: dict[str, Any] = {
+            "sqlmesh/duration_seconds": round(outcome.duration_seconds, 3),
+            "sqlmesh/snapshot_version": outcome.snapshot_version,
+            "sqlmesh/physical_table": outcome.physical_table,
+            "sqlmesh/environment": self.deployment.environment.name,
+            "sqlmesh/intervals": _text(outcome),
+        }
+        if None in outcome.rows:
+            entries["dagster/row_count"] = outcome.rows[None]
+        elif outcome.rows or outcome.intervals and self._is_partitioned(outcome.name):
+            entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
+        if self._drifted(outcome.name):
+            entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
+        if outcome.preview:
+            entries["preview"] = dg.MetadataValue.md(outcome.preview)
+        if outcome.plot:
+            entries["plot"] = dg.MetadataValue.md(outcome.plot)
+        return entries
+
+    def _is_partitioned(self, name: str) -> bool:
+        key = self.request.all_keys.get(name)
+        return key is not None and self.specs[key].partitions_def is not None
+
+    def _partitions(self, outcome: ModelOutcome, ranges: Sequence[Range] | None = None) -> list[str]:
+        model = self.manifest.by_name.get(outcome.name)
+        key = self.request.all_keys.get(outcome.name)
+        definition = self.specs[key].partitions_def if key is not None else None
+        if model is None or not isinstance(definition, dg.TimeWindowPartitionsDefinition):
+            return []
+        return keys_within(model, definition, outcome.intervals if ranges is None else ranges)
+
+    def _log_partitions(self, outcome: ModelOutcome, key: dg.AssetKey) -> None:
+        """The partitions that this run computed: Dagster itself records only those the run was asked for."""
+        partitions = self._partitions(outcome)
+        asked: set[str] = set()
+        if self.request.window is not None and partitions:
+            asked = set(self.context.partition_keys)
+            for partition in asked:
+                self.context.add_asset_metadata(
+                    {"dagster/partition_row_count": outcome.rows.get(partition, 0)}, key, partition_key=partition
+                )
+        event_log.store_partitions(
+            self.context.instance,
+            key,
+            {name: outcome.rows.get(name, 0) for name in partitions if name not in asked},
+            run=self.context.run,
+            step_key=self.context.op_execution_context.get_step_execution_context().step.key,
+            metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
+        )
+
+    def _forget_partitions(self, outcome: ModelOutcome) -> None:
+        """What a failed or skipped model was to compute is missing in SQLMesh's state: so it shows here."""
+        key = self.request.all_keys.get(outcome.name)
+        if key is not None:
+            missing = self._partitions(outcome, self.deployment.missing(outcome.name))
+            known = self.context.instance.get_materialized_partitions(key) if missing else set()
+            event_log.forget_partitions(self.context.instance, key, known & set(missing))
+
+    def _materialized_elsewhere(self, outcome: ModelOutcome) -> None:
+        """A model that the run's option `downstream` added: not among the run's assets, so told as an event."""
+        key = self.request.all_keys.get(outcome.name)
+        if key is None:
+            return
+        self._log_partitions_unasked(outcome, key)
+        self.context.log_event(dg.AssetMaterialization(key, metadata=self._metadata(outcome)))
+
+    def _log_partitions_unasked(self, outcome: ModelOutcome, key: dg.AssetKey) -> None:
+        event_log.store_partitions(
+            self.context.instance,
+            key,
+            {name: outcome.rows.get(name, 0) for name in self._partitions(outcome)},
+            run=self.context.run,
+            step_key=self.context.op_execution_context.get_step_execution_context().step.key,
+            metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
+        )
+
+
+def check_result(key: dg.AssetKey, check: CheckOutcome, version: str) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {
+        "failed_rows": check.failed_rows,
+        "blocking": check.blocking,
+        "sqlmesh/snapshot_version": version,
+    }
+    if not check.passed:
+        from lakehouse_assets.sqlmesh_integration.markdown import table
+
+        metadata["query"] = dg.MetadataValue.md(f"```sql\n{check.query}\n```")
+        metadata["sample"] = dg.MetadataValue.md(table(check.columns, check.sample))
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check.check_name,
+        passed=check.passed,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
+        description=None if check.passed else f"{check.failed_rows:,} rows fail {check.audit}",
+        metadata=metadata,
+    )
+
+
+def _text(outcome: ModelOutcome) -> str:
+    shown = [f"[{start:%Y-%m-%d %H:%M}, {end:%Y-%m-%d %H:%M})" for start, end in outcome.intervals]
+    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")

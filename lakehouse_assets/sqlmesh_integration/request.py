@@ -1,0 +1,72 @@
+"""What a run was asked for: which models, which time, and whether to recompute or to catch up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import dagster as dg
+
+from lakehouse_assets.sqlmesh_integration.partitions import window_of
+from lakehouse_assets.sqlmesh_integration.translator import MODEL
+
+# Dagster marks so the runs that no person started.
+AUTOMATIC = (
+    "dagster/schedule_name",
+    "dagster/sensor_name",
+    "dagster/auto_materialize",
+    "dagster/from_automation_condition",
+    "dagster/automation_condition_sensor",
+)
+
+RUN_CONFIG: Any = {
+    "mode": dg.Field(
+        dg.Enum("SqlmeshRunMode", [dg.EnumValue(mode) for mode in ("auto", "catch_up", "recompute")]),
+        is_required=False,
+        default_value="auto",
+        description=(
+            "catch_up: compute what is due or missing. recompute: compute again, from each model's start or over "
+            "the run's partitions. auto: recompute the partitions given; without any catch up, and a full model "
+            "or a view that a person chose is recomputed."
+        ),
+    ),
+    "downstream": dg.Field(
+        bool, is_required=False, default_value=False, description="Also recompute everything downstream."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    keys: Mapping[str, dg.AssetKey]
+    """Chosen models, by `schema.table`."""
+    all_keys: Mapping[str, dg.AssetKey]
+    """Every model of the same multi-asset."""
+    mode: Literal["auto", "catch_up", "recompute"]
+    downstream: bool
+    window: tuple[datetime, datetime] | None
+    by_hand: bool
+    checks: frozenset[tuple[dg.AssetKey, str]]
+
+    @property
+    def recomputes(self) -> bool:
+        return self.mode == "recompute" or (self.mode == "auto" and self.window is not None)
+
+    @classmethod
+    def of(cls, context: dg.AssetExecutionContext) -> Request:
+        specs = context.assets_def.specs_by_key
+        all_keys = {spec.metadata[MODEL]: key for key, spec in specs.items() if MODEL in spec.metadata}
+        chosen = set(context.selected_asset_keys)
+        window = window_of(context, sorted(chosen))
+        config = context.op_execution_context.op_config or {}
+        return cls(
+            keys={name: key for name, key in all_keys.items() if key in chosen},
+            all_keys=all_keys,
+            mode=config.get("mode", "auto"),
+            downstream=config.get("downstream", False),
+            window=(window.start, window.end) if window else None,
+            by_hand=not any(tag in context.run.tags for tag in AUTOMATIC),
+            checks=frozenset((key.asset_key, key.name) for key in context.selected_asset_check_keys),
+        )

@@ -1,0 +1,80 @@
+"""`SqlmeshResource`: runs a project's deployed models inside a Dagster op, and says what is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+
+if TYPE_CHECKING:
+    from lakehouse_assets.sqlmesh_integration.deployment import DeployedModel
+    from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
+    from lakehouse_assets.sqlmesh_integration.work import Touched
+
+
+class SqlmeshResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it has no setup value
+    """A SQLMesh project as one environment. `SqlmeshResource.of(project)` is the short way to make one."""
+
+    path: str = Field(description="The SQLMesh project's folder.")
+    gateway: str | None = None
+    environment: str = "prod"
+    cache_dir: str | None = None
+    precedence: list[str] = Field(
+        default=["prod"],
+        description="Environments that own a table which several use, first come first; else the running one does.",
+    )
+    failure_footnote: str = Field(default="", description="A sentence that closes every failure's message.")
+    preview_rows: int = 10
+
+    @classmethod
+    def of(cls, project: SqlmeshProject, **settings: Any) -> SqlmeshResource:
+        cache_dir = str(project.cache_dir) if project.cache_dir else None
+        return cls(
+            path=str(project.folder),
+            gateway=project.gateway,
+            environment=project.environment,
+            cache_dir=cache_dir,
+            **settings,
+        )
+
+    @property
+    def project(self) -> SqlmeshProject:
+        return SqlmeshProject(self.path, self.gateway, self.environment, self.cache_dir)
+
+    def run(self, context: dg.AssetExecutionContext, touched: Touched | None = None) -> SqlmeshRun:
+        """Compute what this run was asked for; iterate over the result and yield what it gives.
+
+        `touched` names models whose upstream rows changed, with the changed rows' time ranges (None: anywhere):
+        those intervals are written down as missing first, and are due whatever the model's cron. After the
+        iteration, and while it runs, `outcomes` says what became of each chosen model.
+
+        Raises dagster.Failure when a model fails, after everything that does not read it was computed.
+        """
+        from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
+
+        return SqlmeshRun(self, context, touched or {})
+
+    def deployed(self) -> dict[str, DeployedModel]:
+        """The environment's models as they are deployed, by `schema.table`; empty before the first deploy."""
+        from lakehouse_assets.sqlmesh_integration import engine
+        from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
+
+        with engine.session(self.project) as session:
+            try:
+                return Deployment(session, self.environment, precedence=self.precedence).models()
+            except NotDeployedError:
+                return {}
+
+    def mark_missing(self, touched: Mapping[str, Sequence[Any] | None]) -> None:
+        """Write to SQLMesh's state, durably, that these ranges of these models are not computed."""
+        from lakehouse_assets.sqlmesh_integration import engine
+        from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+
+        with engine.session(self.project) as session:
+            deployment = Deployment(session, self.environment, list(touched), self.precedence)
+            known = {name: ranges for name, ranges in touched.items() if name in deployment.snapshots}
+            deployment.forget({name: deployment.touched(name, ranges) for name, ranges in known.items()})

@@ -1,0 +1,105 @@
+"""A run's events: a materialization and check results for each model as it finishes, a failure at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
+from lakehouse_assets.sqlmesh_integration.execution import Execution, Message
+from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, error_sentence, failure_message
+from lakehouse_assets.sqlmesh_integration.partitions import key_of
+from lakehouse_assets.sqlmesh_integration.report import Reporter
+from lakehouse_assets.sqlmesh_integration.request import Request
+from lakehouse_assets.sqlmesh_integration.rows import RowCounter
+from lakehouse_assets.sqlmesh_integration.work import Touched, Work, decide
+
+if TYPE_CHECKING:
+    from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
+
+
+class SqlmeshRun:
+    """Iterate once. `outcomes` fills while you do, one for each chosen model, by `schema.table`."""
+
+    def __init__(self, resource: SqlmeshResource, context: dg.AssetExecutionContext, touched: Touched):
+        self.resource = resource
+        self.context = context
+        self.touched = touched
+        self.manifest = resource.project.manifest()
+        self.outcomes: dict[str, ModelOutcome] = {}
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            with engine.session(self.resource.project) as session:
+                yield from self._compute(session)
+        except NotDeployedError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except engine.sqlmesh_errors() as error:
+            raise dg.Failure(
+                f"SQLMesh stopped in environment {self.resource.environment} before it was done: "
+                f"{error_sentence(error)}. What it had begun is marked missing; materialize it again."
+            ) from error
+
+    def _compute(self, session: engine.Session) -> Iterator[Any]:
+        request = Request.of(self.context)
+        names = None if request.downstream else [*request.keys, *self.touched, *self._checked(request)]
+        deployment = Deployment(session, self.resource.environment, names, self.resource.precedence)
+        reporter = Reporter(self.context, request, self.manifest, deployment)
+        reporter.warn_of_drift()
+        if not request.keys:
+            yield from reporter.checks_alone(session)
+            return
+        work = decide(request, deployment, self.touched)
+        for outcome in self._left(work):
+            yield from reporter.left(outcome)
+        if work.intervals:
+            yield from self._execute(session, deployment, work, reporter)
+        self._raise_if_failed(request)
+
+    def _checked(self, request: Request) -> list[str]:
+        by_key = {key: name for name, key in request.all_keys.items()}
+        return [by_key[key] for key, _ in request.checks if key in by_key]
+
+    def _left(self, work: Work) -> Iterator[ModelOutcome]:
+        for name, (state, reason) in work.left.items():
+            self.outcomes[name] = ModelOutcome(name, state=state, reason=reason)  # type: ignore[arg-type]
+            yield self.outcomes[name]
+
+    def _execute(
+        self, session: engine.Session, deployment: Deployment, work: Work, reporter: Reporter
+    ) -> Iterator[Any]:
+        counter = RowCounter(deployment, self._partition_key)
+        execution = Execution(session, deployment, counter.count, reporter.look)
+        self.outcomes.update({name: ModelOutcome(name) for name in work.intervals})
+        with closing(execution.run(work.intervals)) as told:
+            for item in told:
+                if isinstance(item, Message):
+                    getattr(self.context.log, item.level)(item.text)
+                    continue
+                self.outcomes[item.name] = item
+                yield from reporter.finished(item)
+
+    def _partition_key(self, name: str, moment: Any) -> str | None:
+        model = self.manifest.by_name.get(name)
+        return key_of(model, moment) if model is not None and moment is not None else None
+
+    def _raise_if_failed(self, request: Request) -> None:
+        outcomes = self.outcomes.values()
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+        if failed:
+            audited = all("audit " in outcome.reason for outcome in failed)
+            raise dg.Failure(
+                failure_message(self.outcomes, self.resource.environment, self.resource.failure_footnote),
+                metadata={outcome.name: outcome.reason for outcome in failed},
+                allow_retries=not audited,  # the same rows would fail the same audit
+            )
+        unmet = [o for o in outcomes if o.state == "refused" or (o.state == "undeployed" and request.by_hand)]
+        if unmet:
+            lines = "\n".join(f"  {outcome.name}: {outcome.reason}" for outcome in unmet)
+            raise dg.Failure(
+                f"Not computed in environment {self.resource.environment}:\n{lines}", allow_retries=False
+            )

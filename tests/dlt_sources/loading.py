@@ -1,0 +1,82 @@
+"""A lake to load into and read back, and a folder to land files in."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlt
+
+from dlt_sources.landed import LandedFile, LandingReport
+from dlt_sources.nyc_collisions import PortalReport, nyc_collisions
+from dlt_sources.soda import Retry
+from lakehouse.demo.portal import RunningPortal
+from lakehouse.lake import Lake
+from lakehouse.pipelines import lake_pipeline
+
+IMPATIENT = Retry(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.05, timeout_seconds=5)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads into a lake of its own, and reads it back."""
+
+    lake: Lake
+
+    def pipeline(self, source: str) -> dlt.Pipeline:
+        """The source's pipeline, as the project makes it."""
+        self.lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
+        return lake_pipeline(self.lake, source)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the lake's head answers."""
+        with closing(self.lake.connect()) as connection:
+            return connection.execute(sql).fetchall()
+
+    def value(self, sql: str) -> Any:
+        """The one value that the lake's head answers."""
+        ((value,),) = self.rows(sql)
+        return value
+
+    def load_files(self, source: Callable[..., Any], files: Sequence[LandedFile]) -> LandingReport:
+        """One load of landed files."""
+        report = LandingReport()
+        self.pipeline(source().name).run(source(files, report))
+        return report
+
+    def load_collisions(self, portal: RunningPortal, *, app_token: str | None = None, **options: Any) -> PortalReport:
+        """One load from the portal."""
+        report = PortalReport()
+        source = nyc_collisions(report=report, retry=IMPATIENT, **options)
+        source.nyc_collisions__crashes.bind(base_url=portal.base_url, app_token=app_token)
+        self.pipeline("nyc_collisions").run(source)
+        return report
+
+
+@dataclass(frozen=True)
+class Landing:
+    """A folder of landed files of one dataset; the etag is the content's digest."""
+
+    folder: Path
+    dataset: str
+
+    def write(self, name: str, content: str | bytes) -> LandedFile:
+        """Put a file there, or replace it."""
+        path = self.folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return self.file(path)
+
+    def copy(self, source: Path) -> LandedFile:
+        """Put a copy of a file there."""
+        shutil.copyfile(source, self.folder / source.name)
+        return self.file(self.folder / source.name)
+
+    def file(self, path: Path) -> LandedFile:
+        """The file as a source is given it."""
+        etag = hashlib.sha256(path.read_bytes()).hexdigest()
+        return LandedFile(f"{self.dataset}/{path.name}", str(path), etag)

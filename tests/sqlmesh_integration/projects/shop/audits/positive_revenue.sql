@@ -1,0 +1,3 @@
+AUDIT (name positive_revenue);
+
+SELECT * FROM @this_model WHERE revenue_usd < 0

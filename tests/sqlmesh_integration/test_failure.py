@@ -1,0 +1,137 @@
+"""A model that fails: what stays, what is skipped, what is said, and that the next run heals it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+
+from tests.sqlmesh_integration.sandbox import Sandbox, moment
+
+ROOT = Path(__file__).parents[2]
+DAY = "marts.daily_revenue"
+BAD_DAY = "UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-10'"
+GOOD_DAY = "UPDATE raw.shop__orders SET amount_usd = 7 WHERE ordered_at::DATE = '2024-01-10'"
+TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))], "marts.daily_growth": [(moment("2024-01-10"), moment("2024-01-11"))]}
+
+
+def test_a_failed_audit_skips_what_reads_it_and_names_model_audit_and_rows(shop: Sandbox) -> None:
+    shop.execute(BAD_DAY)
+    ran = shop.run(touched={**TOUCHED, "marts.large_orders_by_day": None})
+    assert not ran.success
+    assert "1 of 3 models failed in environment prod:" in ran.failure
+    assert "marts.daily_revenue: audit positive_revenue found 1 row" in ran.failure
+    assert "Skipped, because they read what failed: marts.daily_growth." in ran.failure
+    assert ran.outcomes["marts.large_orders_by_day"].state == "computed"
+    assert ran.materialization("marts", "large_orders_by_day")
+
+
+def test_a_failed_check_carries_its_rows_and_query(shop: Sandbox) -> None:
+    shop.execute(BAD_DAY)
+    checks = shop.run(touched=TOUCHED).checks
+    failed = checks["daily_revenue", "positive_revenue"]
+    assert not failed.passed
+    assert failed.severity == dg.AssetCheckSeverity.ERROR
+    assert failed.metadata["failed_rows"].value == 1
+    assert '"revenue_usd" < 0' in str(failed.metadata["query"].value)
+    assert "2024-01-10" in str(failed.metadata["sample"].value)
+    assert checks["daily_revenue", "not_null"].passed
+
+
+def test_a_warning_audit_fails_its_check_and_nothing_else(shop: Sandbox) -> None:
+    shop.execute("INSERT INTO raw.shop__orders SELECT n, 'eve', '2024-01-10', 1 FROM range(1000, 2100) AS r(n)")
+    ran = shop.run(touched=TOUCHED)
+    assert ran.success
+    warned = ran.checks["daily_revenue", "accepted_range"]
+    assert not warned.passed
+    assert warned.severity == dg.AssetCheckSeverity.WARN
+
+
+def test_failed_days_are_missing_until_a_run_heals_them(shop: Sandbox) -> None:
+    shop.execute(BAD_DAY)
+    shop.run(touched=TOUCHED)
+    missing = shop.resource.deployed()[DAY].missing
+    assert missing == ((moment("2024-01-10"), moment("2024-01-11")),)
+    shop.execute(GOOD_DAY)
+    assert shop.run().success
+    assert shop.resource.deployed()[DAY].missing == ()
+    assert shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'") == [(21,)]
+
+
+def test_failed_days_show_as_missing_in_dagster(shop: Sandbox) -> None:
+    shop.run(config={"mode": "recompute"})
+    assert "2024-01-10" in shop.partitions("marts", "daily_revenue")
+    shop.execute(BAD_DAY)
+    shop.run(touched=TOUCHED)
+    assert "2024-01-10" not in shop.partitions("marts", "daily_revenue")
+    assert "2024-01-11" in shop.partitions("marts", "daily_revenue")
+    shop.execute(GOOD_DAY)
+    shop.run()
+    assert "2024-01-10" in shop.partitions("marts", "daily_revenue")
+
+
+def test_a_failed_partition_run_leaves_that_partition_missing(shop: Sandbox) -> None:
+    shop.execute(BAD_DAY)
+    ran = shop.run(DAY, partition="2024-01-10", by_hand=True)
+    assert not ran.success
+    assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-10"), moment("2024-01-11")),)
+
+
+def test_checks_can_be_run_alone(shop: Sandbox) -> None:
+    shop.execute("UPDATE sqlmesh__marts.%s SET revenue_usd = -1 WHERE ordered_on = '2024-01-05'" % _physical(shop, DAY))
+    before = shop.stamps(DAY)
+    key = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_revenue"]), "positive_revenue")
+    result = dg.materialize(
+        [shop.assets()],
+        resources={"sqlmesh": shop.resource},
+        selection=dg.AssetSelection.checks(key),
+    )
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert shop.stamps(DAY) == before
+
+
+def test_an_error_in_the_engine_is_told_with_the_model(shop: Sandbox) -> None:
+    shop.execute("ALTER TABLE raw.shop__orders RENAME COLUMN amount_usd TO amount")
+    ran = shop.run("marts.large_orders_by_day", by_hand=True)
+    assert "marts.large_orders_by_day: " in ran.failure
+    assert "amount_usd" in ran.failure
+
+
+def test_a_run_killed_in_the_middle_is_repaired_by_the_next(shop: Sandbox, tmp_path: Path) -> None:
+    """SIGKILL after the day's rows were written and before they were audited."""
+    wall = tmp_path / "wall"
+    script = f"""
+import time
+from pathlib import Path
+from lakehouse_assets.sqlmesh_integration import engine
+from tests.sqlmesh_integration.sandbox import Sandbox
+def wait(*args, **kwargs):
+    Path({str(wall)!r}).touch()
+    time.sleep(60)
+engine.RecordingEvaluator.audit = wait
+Sandbox(Path({str(shop.folder)!r})).run({DAY!r}, partition="2024-01-10", by_hand=True)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert wall.exists(), "the run never came to the audits"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-10"), moment("2024-01-11")),)
+    before = shop.stamps(DAY)
+    assert shop.run().success
+    assert shop.stamps(DAY)["2024-01-10"] != before.get("2024-01-10")
+    assert shop.resource.deployed()[DAY].missing == ()
+
+
+def _physical(shop: Sandbox, name: str) -> str:
+    return shop.resource.deployed()[name].physical_table.split(".")[-1]

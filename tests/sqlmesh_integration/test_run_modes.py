@@ -1,0 +1,114 @@
+"""What a run computes, by what it was asked for; proved by the stamp that every row carries."""
+
+from __future__ import annotations
+
+from tests.sqlmesh_integration.sandbox import Sandbox, moment
+
+DAY = "marts.daily_revenue"
+
+
+def changed(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {day for day in after if after[day] != before.get(day)}
+
+
+def test_one_partition_recomputes_that_day_of_that_model_only(shop: Sandbox) -> None:
+    before, other = shop.stamps(DAY), shop.stamps("marts.daily_growth")
+    ran = shop.run(DAY, partition="2024-01-10", by_hand=True)
+    assert ran.success
+    assert changed(before, shop.stamps(DAY)) == {"2024-01-10"}
+    assert shop.stamps("marts.daily_growth") == other
+
+
+def test_a_range_is_one_run_over_exactly_its_days(shop: Sandbox) -> None:
+    before = shop.stamps(DAY)
+    ran = shop.run(DAY, partitions=("2024-01-10", "2024-01-12"), by_hand=True)
+    assert changed(before, shop.stamps(DAY)) == {"2024-01-10", "2024-01-11", "2024-01-12"}
+    assert ran.outcomes[DAY].rows == {"2024-01-10": 1, "2024-01-11": 1, "2024-01-12": 1}
+    events = ran.result.asset_materializations_for_node("models")
+    assert {event.partition for event in events} == {"2024-01-10", "2024-01-11", "2024-01-12"}
+    assert {event.metadata["dagster/partition_row_count"].value for event in events} == {1}
+
+
+def test_two_incremental_models_of_one_range_run_in_order(shop: Sandbox) -> None:
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = 1000 WHERE ordered_at::DATE = '2024-01-10'")
+    shop.run(DAY, "marts.daily_growth", partition="2024-01-10", by_hand=True)
+    assert shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'") == [(3000,)]
+
+
+def test_nothing_due_computes_nothing_and_says_so(shop: Sandbox) -> None:
+    before = shop.stamps(DAY)
+    ran = shop.run()
+    assert ran.success and shop.stamps(DAY) == before
+    assert ran.outcomes[DAY].state == "up_to_date"
+    assert not ran.result.asset_materializations_for_node("models")
+
+
+def test_touched_days_reach_the_marts_and_only_they_are_rewritten(shop: Sandbox) -> None:
+    before = shop.stamps(DAY)
+    shop.execute("INSERT INTO raw.shop__orders VALUES (999, 'dan', '2024-01-05 12:00', 500)")
+    touched = {
+        DAY: [(moment("2024-01-05 12:00"), moment("2024-01-05 12:00:01"))],
+        "marts.daily_growth": [(moment("2024-01-05"), moment("2024-01-06"))],
+        "marts.customer_revenue": None,  # weekly: due all the same
+    }
+    ran = shop.run(touched=touched)
+    assert ran.success
+    assert changed(before, shop.stamps(DAY)) == {"2024-01-05"}
+    assert shop.query("SELECT revenue_usd FROM marts.customer_revenue WHERE customer = 'dan'") == [(500,)]
+    assert shop.query("SELECT orders FROM marts.daily_revenue WHERE ordered_on = '2024-01-05'") == [(4,)]
+    assert ran.outcomes["marts.large_orders_by_day"].state == "up_to_date"
+
+
+def test_the_same_days_touched_again_are_computed_again(shop: Sandbox) -> None:
+    touched = {DAY: [(moment("2024-01-05"), moment("2024-01-06"))]}
+    shop.run(touched=touched)
+    before = shop.stamps(DAY)
+    shop.run(touched=touched)
+    assert changed(before, shop.stamps(DAY)) == {"2024-01-05"}
+
+
+def test_a_touch_of_a_model_not_chosen_stays_missing_for_the_next_run(shop: Sandbox) -> None:
+    before = shop.stamps(DAY)
+    touched = {DAY: [(moment("2024-01-05"), moment("2024-01-06"))]}
+    shop.run("marts.large_orders_by_day", touched=touched, by_hand=True)
+    assert shop.stamps(DAY) == before
+    assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-05"), moment("2024-01-06")),)
+    shop.run()
+    assert "2024-01-05" in changed(before, shop.stamps(DAY))
+    assert shop.resource.deployed()[DAY].missing == ()
+
+
+def test_a_full_model_made_by_hand_is_recomputed_and_by_schedule_is_not(shop: Sandbox) -> None:
+    name = "marts.large_orders_by_day"
+    before = shop.stamps(name)
+    assert shop.run(name).outcomes[name].state == "up_to_date"
+    assert shop.stamps(name) == before
+    assert shop.run(name, by_hand=True).outcomes[name].state == "computed"
+    assert set(shop.stamps(name).values()).isdisjoint(before.values())
+
+
+def test_a_view_made_by_hand_is_made_again(shop: Sandbox) -> None:
+    ran = shop.run("staging.stg_shop__orders", by_hand=True)
+    assert ran.outcomes["staging.stg_shop__orders"].state == "computed"
+
+
+def test_recompute_with_downstream_rewrites_everything_that_reads_it(shop: Sandbox) -> None:
+    growth = shop.stamps("marts.daily_growth")
+    customers = shop.query("SELECT DISTINCT computed_at FROM marts.customer_revenue")
+    shop.run(DAY, partition="2024-01-10", by_hand=True, config={"downstream": True})
+    assert changed(growth, shop.stamps("marts.daily_growth")) == {"2024-01-10"}
+    assert shop.query("SELECT DISTINCT computed_at FROM marts.customer_revenue") == customers
+
+
+def test_mode_recompute_rewrites_every_day(shop: Sandbox) -> None:
+    before = shop.stamps(DAY)
+    shop.run(DAY, config={"mode": "recompute"})
+    assert changed(before, shop.stamps(DAY)) == set(before)
+
+
+def test_catch_up_marks_every_partition_it_computed(empty_shop: Sandbox) -> None:
+    empty_shop.deploy()
+    assert empty_shop.run().success
+    computed = empty_shop.partitions("marts", "daily_revenue")
+    assert {"2024-01-01", "2024-01-31"} <= computed
+    assert len(computed) == len(empty_shop.partitions("marts", "daily_growth")) > 1000

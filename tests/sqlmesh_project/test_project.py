@@ -1,0 +1,120 @@
+"""What every model owes its readers, and what SQLMesh's own tools say of the project."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlglot import ErrorLevel, exp
+from sqlmesh import Context
+
+from dlt_sources import ecommerce, nyc_taxi, wfp_food_prices
+from dlt_sources.nyc_collisions_table import CRASHES
+
+SERVED = {
+    "marts.daily_revenue",
+    "marts.daily_revenue_example",
+    "marts.collisions_daily",
+    "marts.collisions_summary",
+    "marts.trips_by_pickup_location",
+    "marts.top_pickup_locations",
+    "marts.food_prices_monthly",
+    "marts.rejected_rows",
+}
+
+
+@pytest.fixture(scope="module")
+def context(sample):
+    with sample.context() as context:
+        yield context
+
+
+def models(context: Context):
+    return [model for model in context.models.values() if not model.kind.is_external]
+
+
+def test_every_model_has_a_description_an_owner_a_grain_and_audits(context):
+    wanting = [
+        (model.name, what)
+        for model in models(context)
+        for what in ("description", "owner", "grains", "audits", "tags")
+        if not getattr(model, what)
+    ]
+    assert not wanting
+
+
+def test_every_column_has_a_description_and_a_type(context):
+    wanting = [
+        f"{model.name}.{column}"
+        for model in models(context)
+        for column, kind in (model.columns_to_types or {}).items()
+        if not model.column_descriptions.get(column) or kind.is_type(exp.DataType.Type.UNKNOWN)
+    ]
+    assert not wanting
+
+
+def test_every_grain_is_held_by_an_audit(context):
+    wanting = []
+    for model in models(context):
+        audited = {
+            frozenset(column.name for column in arguments["columns"].find_all(exp.Column))
+            for audit, arguments in model.audits_with_args
+            if audit.name in ("unique_values", "unique_combination_of_columns")
+        }
+        for grain in model.grains:
+            columns = frozenset(column.name for column in grain.find_all(exp.Column))
+            if not any(columns <= names for names in audited):
+                wanting.append(model.name)
+    assert not wanting
+
+
+def test_the_models_for_readers_are_tagged_published(context):
+    assert {model.name for model in models(context) if "published" in model.tags} == SERVED
+
+
+@pytest.mark.parametrize("mart", ["marts.collisions_daily", "marts.daily_revenue"])
+def test_rows_before_a_models_start_are_rejected_not_lost(context, mart):
+    start = context.get_model(mart).start
+    rendered = context.render("marts.rejected_rows").sql(dialect="duckdb")
+    assert f"lies before {start}, when the records begin" in rendered
+    assert re.search(rf"< CAST\('{start}' AS TIMESTAMP\)", rendered)
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "snowflake", "bigquery", "spark", "trino"])
+def test_sql_models_can_be_written_for_other_engines(context, dialect):
+    for model in models(context):
+        if model.is_sql:
+            query = context.render(model.name, start="2024-01-01", end="2024-01-02")
+            assert query.sql(dialect=dialect, unsupported_level=ErrorLevel.RAISE)
+
+
+def test_column_lineage_reaches_the_raw_tables(context):
+    from sqlmesh.core.lineage import column_dependencies
+
+    staged = column_dependencies(context, "marts.collisions_summary", "crash_month")
+    assert staged == {'"lakehouse"."staging"."stg_nyc_collisions__crashes"': {"crash_date"}}
+    raw = column_dependencies(context, "staging.stg_nyc_collisions__crashes", "crash_date")
+    assert raw == {'"lakehouse"."raw"."nyc_collisions__crashes"': {"crash_date"}}
+
+
+@pytest.mark.parametrize(
+    "table", [CRASHES, nyc_taxi.DATASET.table, ecommerce.DATASET.table, wfp_food_prices.DATASET.table]
+)
+def test_the_external_models_are_what_the_sources_declare(context, table):
+    external = context.get_model(f"raw.{table.name}")
+    declared = {column.name: exp.DataType.build(column.type, dialect="duckdb") for column in table.columns}
+    assert external.columns_to_types == declared
+
+
+def test_the_linter_has_nothing_to_say(context):
+    assert context.lint_models(raise_on_error=False) == []
+
+
+def test_the_files_are_formatted(context):
+    assert context.format(check=True)
+
+
+def test_the_unit_tests_pass(context):
+    result = context.test()
+    assert result.testsRun >= 10
+    assert result.wasSuccessful(), [*result.failures, *result.errors]
