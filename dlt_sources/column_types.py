@@ -30,10 +30,10 @@ def type_for_new_column(found: str) -> str:
 
 
 def number_or_text(source: str) -> str:
-    """An SQL aggregate that is true when every value of a text column is a plain finite number."""
+    """An SQL aggregate that is true when a text column has values, and all are plain finite numbers."""
     number = f"TRY_CAST({source} AS DOUBLE)"
     plain = f"isfinite({number}) AND NOT regexp_matches({source}, '^[+-]?0[0-9]')"
-    return f"COALESCE(bool_and({source} IS NULL OR COALESCE({plain}, false)), false)"
+    return f"count({source}) > 0 AND bool_and({source} IS NULL OR COALESCE({plain}, false))"
 
 
 def conversion(source: str, found: str, column: str, wanted: str, row: str, *, careful: bool) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
@@ -34,19 +34,32 @@ def read_head(path: Path, delimiter: str) -> CsvHead:
     try:
         # The last character of the chunk may be cut in two; DuckDB checks the rest of the file.
         text = start.decode("utf-8-sig") if len(start) < CHUNK_BYTES else start.decode("utf-8-sig", "replace")
-        records = list(islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 2))
+        records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        names = tuple(name.strip() for name in next(records))
     except UnicodeDecodeError as error:
         raise CsvProblem(f"byte {error.start} is no UTF-8 text") from error
     except csv.Error as error:
         raise CsvProblem(f"the header can't be read: {error}") from error
-    names = tuple(name.strip() for name in records[0])
-    has_tags = len(records) > 1 and _is_tag_row(records[1])
-    return CsvHead(names, 2 if has_tags else 1)
+    return CsvHead(names, 2 if _is_tag_row(records) else 1)
 
 
-def _is_tag_row(record: list[str]) -> bool:
-    filled = [value.strip() for value in record if value.strip()]
+def _is_tag_row(records: Iterator[list[str]]) -> bool:
+    try:
+        filled = [value.strip() for value in next(records, []) if value.strip()]
+    except csv.Error:  # whatever it is, DuckDB will say so
+        return False
     return bool(filled) and all(value.startswith("#") for value in filled)
+
+
+def has_crlf(path: Path) -> bool:
+    """Whether a line ends in CRLF."""
+    with path.open("rb") as file:
+        before = b""
+        while chunk := file.read(CHUNK_BYTES):
+            if b"\r\n" in before[-1:] + chunk:
+                return True
+            before = chunk
+    return False
 
 
 def write_with_one_line_end(path: Path, target: Path) -> None:

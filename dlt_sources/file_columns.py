@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from dlt_sources.column_types import literal, quote
-from dlt_sources.csv_text import read_head, write_with_one_line_end
+from dlt_sources.csv_text import has_crlf, read_head, write_with_one_line_end
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class FileColumns:
     columns: tuple[FileColumn, ...]
     is_text: bool
     has_one_line_end: bool = False
+
+    def may_mix_line_ends(self) -> bool:
+        """Whether a failure to read the file may be due to its line ends."""
+        return self.is_text and not self.has_one_line_end and has_crlf(self.path)
 
     def with_one_line_end(self) -> FileColumns:
         """The same rows from a copy of the file beside it, in which every record ends in LF."""

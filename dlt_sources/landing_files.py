@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dlt
-import duckdb
 import pyarrow.parquet
 from dlt.common.libs.pyarrow import py_arrow_to_table_schema_columns
 from dlt.extract import DltResource
@@ -54,47 +54,23 @@ def landing_resource(
     told = report if report is not None else LandingReport()
 
     def rows() -> Iterator[Any]:
-        loaded: dict[str, dict[str, Any]] = dlt.current.resource_state().setdefault("files", {})
+        loaded = dlt.current.resource_state().setdefault("files", {})
         confirmed = confirmed_loads({entry["load_id"] for entry in loaded.values()})
-        arrived = []
-        for file in files:
-            entry = loaded.get(file.name)
-            if entry and entry["etag"] == file.etag and entry["load_id"] in confirmed:
-                told.unchanged.append(file.name)
-            else:
-                arrived.append(file)
+        load = _Load(dataset, loaded, confirmed, told, fetch)
+        arrived = load.arrived(files)
         if not arrived:
             return
-        with tempfile.TemporaryDirectory(prefix="landing_") as folder, connect(Path(folder)) as connection:
-            parquet = _parquet_writer(connection, dataset)
+        with tempfile.TemporaryDirectory(prefix="landing_") as folder:
             batch: list[Path] = []
             for number, file in enumerate(arrived):
-                before = loaded.get(file.name, {})
-                before = before if before.get("load_id") in confirmed else {}
-                try:
-                    local = _fetched(dataset, file, Path(folder) / str(number), fetch)
-                    digest = _digest(local)
-                    if digest == before.get("digest"):
-                        loaded[file.name] = before | {"etag": file.etag}
-                        told.unchanged.append(file.name)
-                        continue
-                    path = local.with_name("typed.out")
-                    count = parquet.write(local, path, file.name)
-                    if count == 0 and before.get("rows"):
-                        raise UnusableFile("it holds no rows any more; its earlier rows stay: delete it instead")
-                except (UnusableFile, OSError) as error:
-                    told.failures.append(LandedFileError(file, str(error)))
-                    continue
-                loaded[file.name] = {"etag": file.etag, "digest": digest, "rows": count, "load_id": parquet.load_id}
-                told.loaded[file.name] = count
-                if count == 0:
-                    continue
-                if batch and not _fits(batch, path):
-                    yield _import(connection, batch)
+                path = load.typed(file, Path(folder) / str(number))
+                if path and batch and not _fits(batch, path):
+                    yield _import(batch)
                     batch = []
-                batch.append(path)
+                if path:
+                    batch.append(path)
             if batch:
-                yield _import(connection, batch)
+                yield _import(batch)
 
     rows.__doc__ = dataset.description
     resource: DltResource = dlt.resource(
@@ -108,25 +84,69 @@ def landing_resource(
     return resource
 
 
-def _parquet_writer(connection: duckdb.DuckDBPyConnection, dataset: Dataset) -> TypedParquet:
-    schema = dlt.current.source_schema()
-    declared = {column.name: column.type for column in dataset.table.columns}
-    return TypedParquet(
-        connection,
-        dataset,
-        known_columns=declared | learned_columns(schema, dataset.table),
-        normalize=schema.naming.normalize_identifier,
-        load_id=current_load_id(),
-    )
+@dataclass(frozen=True)
+class _Load:
+    """One load: what was loaded before (by file name), and which of those loads are confirmed."""
 
+    dataset: Dataset
+    loaded: dict[str, dict[str, Any]]
+    confirmed: set[str]
+    report: LandingReport
+    fetch: Fetch
 
-def _fetched(dataset: Dataset, file: LandedFile, folder: Path, fetch: Fetch) -> Path:
-    if refusal := dataset.refusal(file.name):
-        raise UnusableFile(refusal)
-    folder.mkdir()
-    local = folder / f"landed{Path(file.name).suffix.lower()}"
-    fetch(file.uri, local)
-    return local
+    def before(self, file: LandedFile) -> dict[str, Any]:
+        """What is known of the file's last load; nothing when it isn't confirmed."""
+        entry = self.loaded.get(file.name, {})
+        return entry if entry.get("load_id") in self.confirmed else {}
+
+    def arrived(self, files: Sequence[LandedFile]) -> list[LandedFile]:
+        """The files whose etag is new."""
+        new = [file for file in files if self.before(file).get("etag") != file.etag]
+        names = {file.name for file in new}
+        self.report.unchanged += [file.name for file in files if file.name not in names]
+        return new
+
+    def typed(self, file: LandedFile, folder: Path) -> Path | None:
+        """A Parquet file of the file's rows as the table has them; None when there is nothing to load."""
+        try:
+            local = self._fetched(file, folder)
+            digest = _digest(local)
+            if digest == self.before(file).get("digest"):
+                self.loaded[file.name] = self.before(file) | {"etag": file.etag}
+                self.report.unchanged.append(file.name)
+                return None
+            target = folder / "typed.out"
+            count = self._write(local, target, file.name)
+            if count == 0 and self.before(file).get("rows"):
+                raise UnusableFile("it holds no rows any more; its earlier rows stay: delete it instead")
+        except (UnusableFile, OSError) as error:
+            self.report.failures.append(LandedFileError(file, str(error)))
+            return None
+        entry = {"etag": file.etag, "digest": digest, "rows": count, "load_id": current_load_id()}
+        self.loaded[file.name] = entry
+        self.report.loaded[file.name] = count
+        return target if count else None
+
+    def _fetched(self, file: LandedFile, folder: Path) -> Path:
+        if refusal := self.dataset.refusal(file.name):
+            raise UnusableFile(refusal)
+        folder.mkdir()
+        local = folder / f"landed{Path(file.name).suffix.lower()}"
+        self.fetch(file.uri, local)
+        return local
+
+    def _write(self, local: Path, target: Path, source_file: str) -> int:
+        schema = dlt.current.source_schema()
+        declared = {column.name: column.type for column in self.dataset.table.columns}
+        with connect(local.parent) as connection:  # of its own: a broken file may break it for the next one
+            parquet = TypedParquet(
+                connection,
+                self.dataset,
+                known_columns=declared | learned_columns(schema, self.dataset.table),
+                normalize=schema.naming.normalize_identifier,
+                load_id=current_load_id(),
+            )
+            return parquet.write(local, target, source_file)
 
 
 def _digest(path: Path) -> str:
@@ -139,12 +159,13 @@ def _fits(batch: list[Path], path: Path) -> bool:
     return same_columns and sum(part.stat().st_size for part in (*batch, path)) <= BATCH_BYTES
 
 
-def _import(connection: duckdb.DuckDBPyConnection, batch: list[Path]) -> Any:
+def _import(batch: list[Path]) -> Any:
     """Hand Parquet files to dlt as one, as they are. Without the hints dlt makes no table for it."""
     path = batch[0]
     if len(batch) > 1:
         path = path.with_name("batch.out")
-        concatenate(connection, batch, path)
+        with connect(path.parent) as connection:
+            concatenate(connection, batch, path)
     columns = py_arrow_to_table_schema_columns(pyarrow.parquet.read_schema(path))
     return dlt.mark.with_file_import(
         str(path),

@@ -16,7 +16,6 @@ from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
 from dlt_sources.tables import LOAD_ID
 
 MAX_NEW_COLUMNS = 100
-MIXED_LINE_ENDS = "this file mixes line ends"
 
 
 class UnusableFile(ValueError):
@@ -56,16 +55,15 @@ class TypedParquet:
             file = columns_of(self.connection, path, self.dataset.delimiter)
             return self._copy_or_explain(file, target, source_file)
         except duckdb.Error as error:
-            message = str(error)
-            raise UnusableFile(column_types.misfit(message) or _first_lines(message, path)) from error
+            raise UnusableFile(column_types.misfit(str(error)) or _reason(error, path)) from error
         except CsvProblem as error:
             raise UnusableFile(str(error)) from error
 
     def _copy_or_explain(self, file: FileColumns, target: Path, source_file: str) -> int:
         try:
             return self._copy(file, target, source_file, careful=False)
-        except duckdb.Error as error:
-            if _mixes_line_ends(error) and not file.has_one_line_end:
+        except duckdb.Error:
+            if file.may_mix_line_ends():
                 return self._copy_or_explain(file.with_one_line_end(), target, source_file)
             return self._copy(file, target, source_file, careful=True)
 
@@ -144,16 +142,14 @@ def _refusing_cr(file: FileColumns) -> str:
     if not file.is_text:
         return ""
     last = file.columns[-1].source
-    error = f"error({literal(MIXED_LINE_ENDS)} || left({last}, 0))"
+    error = f"error('the file mixes line ends' || left({last}, 0))"
     return f" WHERE CASE WHEN ends_with({last}, chr(13)) THEN {error} IS NULL ELSE true END"
 
 
-def _mixes_line_ends(error: duckdb.Error) -> bool:
-    return "state machine reached an invalid state" in str(error) or MIXED_LINE_ENDS in str(error)
-
-
-def _first_lines(message: str, path: Path) -> str:
-    """DuckDB's message without its advice on options and without our scratch path."""
-    message = message.split("Possible ")[0].replace(str(path), "the file")
-    text = " ".join(message.split())
-    return text if len(text) <= 400 else text[:400] + "…"
+def _reason(error: duckdb.Error, path: Path) -> str:
+    """DuckDB's message without its advice on options, our SQL and our scratch path; long lines cut."""
+    message = str(error).split("Possible ")[0].split("\n\nLINE ")[0].replace(str(path), "the file")
+    _, prefix, text = message.partition("Error: ")
+    lines = (text if prefix else message).splitlines()
+    reason = " ".join(line if len(line) <= 120 else line[:120] + "…" for line in lines if line.strip())
+    return f"no readable {path.suffix.lstrip('.').upper()} file: {reason[:400]}"

@@ -27,6 +27,8 @@ def run_services(lake: Lake, console: Console) -> None:
         workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
         tools = Path(sys.executable).parent
         variables = child_environment(settings)
+        # An activated shell carries it for Dagster's asset commands; beside a workspace file it is refused.
+        variables.pop("DAGSTER_MODULE_NAME", None)
         webserver = Service(
             "webserver",
             [str(tools / "dagster-webserver"), "-h", settings.webserver_host, "-p", str(settings.webserver_port), *workspace],

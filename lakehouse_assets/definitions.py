@@ -5,8 +5,9 @@ import dagster as dg
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs import jobs
 from lakehouse_assets.defs.ingestion import raw_assets
-from lakehouse_assets.defs.transformation import model_assets, resource
+from lakehouse_assets.defs.transformation import model_assets, project, resource
 from lakehouse_assets.resources import LakeResource
+from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_schedule
 
 
 def build() -> dg.Definitions:
@@ -14,12 +15,12 @@ def build() -> dg.Definitions:
     owns_raw = load_settings().environment == "prod"
     models = model_assets()
     resources: dict[str, object] = {"lake": LakeResource(), "sqlmesh": resource()}
-    catch_up = jobs.catch_up_job(models, raw_assets, resources)
+    catch_up = catch_up_job(models, upstream=raw_assets, name=jobs.CATCH_UP, resources=resources)
     by_source = {assets.op.name: assets for assets in raw_assets}
     return dg.Definitions(
         assets=[models, *(raw_assets if owns_raw else [])],
         jobs=[catch_up, *([jobs.ingest_job(raw_assets)] if owns_raw else [])],
-        schedules=[jobs.daily_schedule()] if owns_raw else [],
+        schedules=[cron_schedule(catch_up, project().manifest()), *([jobs.daily_schedule()] if owns_raw else [])],
         sensors=[
             jobs.catch_up_sensor,
             *([jobs.landing_sensor(name, by_source[name]) for name in jobs.file_sources()] if owns_raw else []),

@@ -138,7 +138,7 @@ def load(context: dg.AssetExecutionContext, dlt_resource: Any, lake: Lake, sourc
     work = (FilesLoad if any(table.from_files for table in tables) else PortalLoad)(lake, source)
     lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
     event_times = {table.full_name: table.event_time for table in tables}
-    run = f"run {context.run_id[:8]}"
+    run = f"run {context.run.run_id[:8]}"
     try:
         with loading(lake, source, event_times, run=run, report=context.log.info) as done:
             results = list(_run_dlt(context, dlt_resource, lake, work))

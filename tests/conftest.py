@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +14,26 @@ import pytest
 
 from lakehouse import settings as settings_module
 from lakehouse.lake import Lake
-from lakehouse.postgres import postgres_url
+from lakehouse.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
 
+pytest_plugins = ["tests.lakehouse_fixtures"]
+
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A folder of its own for each test run.
+
+    pytest's common parent is made private by whichever run starts last, and an embedded PostgreSQL, which does not run
+    as root, could then no longer reach its files.
+    """
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="lakehouse-tests-", ignore_cleanup_errors=True)
+        Path(folder.name).chmod(0o755)
+        config.option.basetemp = str(Path(folder.name) / "run")
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,9 +49,11 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A PostgreSQL server for the session. It ends with this process."""
-    return postgres_url(Settings(data_dir=tmp_path_factory.mktemp("server")))
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for the session."""
+    folder = tmp_path_factory.mktemp("server")
+    yield postgres_url(Settings(data_dir=folder))
+    leave(folder / "postgres")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import duckdb
+from rich import box
 from rich.table import Table
 
 
@@ -27,11 +28,11 @@ ANSWERS = (
         title="Daily revenue of the online shop, pounds (the newest days)",
         mart="marts.daily_revenue",
         sql="""
-            SELECT event_date AS day, unique_users AS users, purchases, refunds, total_revenue AS sold,
+            SELECT event_date AS day, unique_users AS users, purchases, total_revenue AS sold,
                 refunded_revenue AS refunded, net_revenue AS net
             FROM marts.daily_revenue ORDER BY event_date DESC LIMIT 7""",
         totals_sql="""
-            SELECT 'all ' || COUNT(*) || ' days', NULL, SUM(purchases), SUM(refunds), SUM(total_revenue),
+            SELECT 'all ' || COUNT(*) || ' days', NULL, SUM(purchases), SUM(total_revenue),
                 SUM(refunded_revenue), SUM(net_revenue)
             FROM marts.daily_revenue""",
     ),
@@ -45,19 +46,19 @@ ANSWERS = (
                 SUM(CASE WHEN borough = 'BROOKLYN' THEN crashes ELSE 0 END) AS brooklyn,
                 SUM(CASE WHEN borough = 'MANHATTAN' THEN crashes ELSE 0 END) AS manhattan,
                 SUM(CASE WHEN borough = 'QUEENS' THEN crashes ELSE 0 END) AS queens,
-                SUM(CASE WHEN borough = 'STATEN ISLAND' THEN crashes ELSE 0 END) AS "staten island",
+                SUM(CASE WHEN borough = 'STATEN ISLAND' THEN crashes ELSE 0 END) AS staten,
                 SUM(CASE WHEN borough = 'UNKNOWN' THEN crashes ELSE 0 END) AS unknown,
-                SUM(persons_injured) AS injured, SUM(persons_killed) AS killed
+                SUM(persons_killed) AS killed
             FROM marts.collisions_summary GROUP BY crash_month ORDER BY crash_month DESC LIMIT 6""",
         totals_sql="""
-            SELECT 'all ' || COUNT(DISTINCT crash_month) || ' months',
+            SELECT 'all',
                 SUM(CASE WHEN borough = 'BRONX' THEN crashes ELSE 0 END),
                 SUM(CASE WHEN borough = 'BROOKLYN' THEN crashes ELSE 0 END),
                 SUM(CASE WHEN borough = 'MANHATTAN' THEN crashes ELSE 0 END),
                 SUM(CASE WHEN borough = 'QUEENS' THEN crashes ELSE 0 END),
                 SUM(CASE WHEN borough = 'STATEN ISLAND' THEN crashes ELSE 0 END),
                 SUM(CASE WHEN borough = 'UNKNOWN' THEN crashes ELSE 0 END),
-                SUM(persons_injured), SUM(persons_killed)
+                SUM(persons_killed)
             FROM marts.collisions_summary""",
     ),
     Answer(
@@ -75,7 +76,7 @@ ANSWERS = (
     ),
     Answer(
         name="food_prices",
-        title="Food prices by country and year (cereals and tubers, retail)",
+        title="Food prices by country and year (dollars a kg: cereals and tubers, retail)",
         mart="marts.food_prices_monthly",
         sql="""
             SELECT country_iso3 AS country, CAST(EXTRACT(YEAR FROM price_month) AS VARCHAR) AS year,
@@ -118,10 +119,11 @@ def answer_tables(connection: duckdb.DuckDBPyConnection) -> Iterator[Table]:
             caption=f"from {answer.mart}, {_row_count(connection, answer.mart):,} rows",
             caption_justify="left",
             show_footer=True,
+            box=box.SIMPLE_HEAVY,  # narrow: no number may be cut in a terminal of 80 columns
         )
         for index, name in enumerate(columns):
             numeric = any(isinstance(row[index], int | float | Decimal) for row in (*rows, totals))
-            table.add_column(name, footer=_text(totals[index]), justify="right" if numeric else "left")
+            table.add_column(name, footer=_text(totals[index]), justify="right" if numeric else "left", no_wrap=numeric)
         for row in rows:
             table.add_row(*map(_text, row))
         yield table

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 
 import dagster as dg
-from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
-from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
 
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
@@ -16,28 +14,6 @@ from lakehouse_assets.sources import raw_tables
 
 INGEST = "ingest"
 CATCH_UP = "catch_up"
-
-
-def catch_up_job(
-    models: dg.AssetsDefinition, raw: list[dg.AssetsDefinition], resources: dict[str, object]
-) -> dg.JobDefinition:
-    """Every model that is due, in one run without partitions.
-
-    define_asset_job refuses assets with different partitions (models that start on different days); Dagster's own
-    implicit job is built by this function, with that refusal switched off (dagster 1.13).
-    """
-    graph = get_asset_graph_for_job(
-        AssetGraph.from_assets([models, *raw]), dg.AssetSelection.assets(models), allow_different_partitions_defs=True
-    )
-    return build_asset_job(
-        CATCH_UP,
-        graph,
-        allow_different_partitions_defs=True,
-        executor_def=dg.in_process_executor,
-        resource_defs=resources,
-        description="Compute what is due: new intervals, missing ones, and those that a load has touched.",
-        run_tags={"lakehouse/automatic": "true"},
-    )
 
 
 def ingest_job(raw: list[dg.AssetsDefinition]) -> dg.UnresolvedAssetJobDefinition:
@@ -54,8 +30,7 @@ def daily_schedule() -> dg.ScheduleDefinition:
         job_name=INGEST,
         cron_schedule="0 5 * * *",
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Load every source, then compute what is due.",
+        description="Load every source, then compute what is due. Off until you switch it on.",
     )
 
 

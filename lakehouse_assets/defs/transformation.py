@@ -24,7 +24,7 @@ class Translator(SqlmeshTranslator):
 
     def has_preview(self, model: ModelSpec) -> bool:
         """Those that readers look at."""
-        return False and PUBLISHED in model.tags
+        return PUBLISHED in model.tags
 
 
 def project() -> SqlmeshProject:
@@ -52,7 +52,7 @@ def model_assets() -> dg.AssetsDefinition:
         selected = [by_key[key] for key in context.selected_asset_keys if key in by_key]
         with computing(
             lake.lake, sqlmesh.environment, lambda: deployed_graph(sqlmesh), selected, pipeline_of(),
-            run=f"run {context.run_id[:8]}", report=context.log.info,
+            run=f"run {context.run.run_id[:8]}", report=context.log.info,
         ) as work:  # fmt: skip
             run = sqlmesh.run(context, touched=_touched(work))
             try:

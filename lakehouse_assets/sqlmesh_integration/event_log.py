@@ -5,7 +5,7 @@ Every call into Dagster that its documentation does not promise is in this file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -40,7 +40,23 @@ def store_partitions(
         event = AssetMaterialization(key, partition=partition, metadata={**(metadata or {}), **counted})
         entries.append(_entry(event, run, step_key))
     for first in range(0, len(entries), BATCH):
-        instance.event_log_storage.store_event_batch(entries[first : first + BATCH])
+        _store(instance.event_log_storage, entries[first : first + BATCH])
+
+
+def _store(storage: Any, entries: Sequence[EventLogEntry]) -> None:
+    """PostgreSQL's storage writes a batch at once; SQLite's would write and flush every event alone (15 ms)."""
+    from dagster._core.storage.event_log.base import EventLogStorage
+    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+    batches = type(storage).store_event_batch is not EventLogStorage.store_event_batch
+    if batches or not isinstance(storage, SqlEventLogStorage):
+        storage.store_event_batch(entries)
+        return
+    with storage.index_transaction() as connection:
+        inserted = [connection.execute(storage.prepare_insert_event(entry)) for entry in entries]
+        ids = [result.inserted_primary_key[0] for result in inserted]
+        storage._store_asset_event_tags(connection, entries, ids)
+        storage._store_asset_event(connection, entries[-1], ids[-1])
 
 
 def newest_event_id(instance: dg.DagsterInstance) -> int:

@@ -104,14 +104,15 @@ class Execution:
 
     def _after_batch(self, event: engine.BatchDone) -> None:
         name = self.deployment.names[event.fqn]
+        self._left[name] -= 1
+        rows: dict[str | None, int] = {}
         try:
-            self._events.put(_Counted(event.fqn, self.count(name, event.interval)))
-            self._left[name] -= 1
+            rows = self.count(name, event.interval)
             if self._left[name] == 0 and name in self.outcomes:
                 self.look(self.outcomes[name])
         except engine.sqlmesh_errors() as error:  # the model itself is computed and audited
-            self._events.put(engine.Logged("warning", f"{name}: rows not counted. {error_sentence(error)}"))
-            self._events.put(_Counted(event.fqn, {}))
+            self._events.put(engine.Logged("warning", f"{name} was not looked at: {error_sentence(error)}"))
+        self._events.put(_Counted(event.fqn, rows))
 
     # -------------------------------------------------------------------------- in the waiting thread
 

@@ -21,6 +21,9 @@ AUTOMATIC = (
     "dagster/automation_condition_sensor",
 )
 
+MODE_TAG = "sqlmesh/mode"
+"""A run's tag that stands for the option `mode`, for jobs that always mean the same."""
+
 RUN_CONFIG: Any = {
     "mode": dg.Field(
         dg.Enum("SqlmeshRunMode", [dg.EnumValue(mode) for mode in ("auto", "catch_up", "recompute")]),
@@ -61,10 +64,11 @@ class Request:
         chosen = set(context.selected_asset_keys)
         window = window_of(context, sorted(chosen))
         config = context.op_execution_context.op_config or {}
+        mode = config.get("mode", "auto")
         return cls(
             keys={name: key for name, key in all_keys.items() if key in chosen},
             all_keys=all_keys,
-            mode=config.get("mode", "auto"),
+            mode=context.run.tags.get(MODE_TAG, mode) if mode == "auto" else mode,
             downstream=config.get("downstream", False),
             window=(window.start, window.end) if window else None,
             by_hand=not any(tag in context.run.tags for tag in AUTOMATIC),

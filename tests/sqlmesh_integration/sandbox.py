@@ -19,6 +19,7 @@ from lakehouse_assets.sqlmesh_integration import (
     SqlmeshTranslator,
     sqlmesh_assets,
 )
+from lakehouse_assets.sqlmesh_integration.automation import catch_up_job
 from lakehouse_assets.sqlmesh_integration.deploy import apply_plan
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 
@@ -106,12 +107,17 @@ class Sandbox:
         """Run these models (`schema.table`; all when none is named) as a schedule would, or by hand."""
         runs: list[Any] = []
         assets = self.assets(touched, runs)
+        run_config = {"ops": {"models": {"config": dict(config)}}} if config else None
         tags = {} if by_hand else {"dagster/schedule_name": "daily"}
         if partitions:
             tags |= {
                 "dagster/asset_partition_range_start": partitions[0],
                 "dagster/asset_partition_range_end": partitions[1],
             }
+        if not names:
+            job = catch_up_job(assets, resources={"sqlmesh": self.resource}, tags=tags)
+            ran = job.execute_in_process(instance=self.instance, run_config=run_config, raise_on_error=False)
+            return Ran(ran, runs[0].outcomes if runs else {})
         prefix = [] if self.environment == "prod" else [self.environment]
         chosen = [dg.AssetKey([*prefix, *name.split(".")]) for name in names]
         result = dg.materialize(
@@ -121,7 +127,7 @@ class Sandbox:
             partition_key=partition,
             selection=dg.AssetSelection.assets(*chosen) if chosen else None,
             tags=tags,
-            run_config={"ops": {"models": {"config": dict(config)}}} if config else None,
+            run_config=run_config,
             raise_on_error=False,
         )
         return Ran(result, runs[0].outcomes if runs else {})

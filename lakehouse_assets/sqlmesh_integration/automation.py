@@ -1,0 +1,58 @@
+"""A job that computes whatever is due, and a schedule that starts it when a model's cron ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
+
+from lakehouse_assets.sqlmesh_integration.manifest import Manifest
+from lakehouse_assets.sqlmesh_integration.request import MODE_TAG
+
+
+def catch_up_job(
+    models: dg.AssetsDefinition,
+    *,
+    upstream: Sequence[dg.AssetsDefinition] = (),
+    selection: dg.AssetSelection | None = None,
+    name: str = "catch_up",
+    resources: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dg.JobDefinition:
+    """Every model that is due, in one run without partitions, whoever starts it.
+
+    `define_asset_job` refuses models with different partitions, as those that start on different days have. The
+    job that Dagster itself makes over all assets is built by the functions used here, with that refusal off
+    (dagster 1.13). `upstream` are the other assets that the models read.
+    """
+    graph = get_asset_graph_for_job(
+        AssetGraph.from_assets([models, *upstream]),
+        selection or dg.AssetSelection.assets(models),
+        allow_different_partitions_defs=True,
+    )
+    return build_asset_job(
+        name,
+        graph,
+        allow_different_partitions_defs=True,
+        executor_def=dg.in_process_executor,
+        resource_defs=resources,
+        description="Compute what is due: new intervals, missing ones, and those that a load has touched.",
+        run_tags={MODE_TAG: "catch_up", **(tags or {})},
+    )
+
+
+def cron_schedule(
+    job: dg.JobDefinition, manifest: Manifest, name: str = "models_cron", **settings: Any
+) -> dg.ScheduleDefinition:
+    """Start the job at every tick of any model's cron; SQLMesh then knows which intervals that made due."""
+    crons = sorted({CRON_NAMES.get(model.cron, model.cron) for model in manifest.models if model.kind != "SEED"})
+    return dg.ScheduleDefinition(
+        name=name, job=job, cron_schedule=crons or "@daily", execution_timezone="UTC", **settings
+    )
+
+
+# SQLMesh has one name that Dagster does not know.
+CRON_NAMES = {"@midnight": "@daily"}

@@ -1,0 +1,91 @@
+"""`lakehouse demo`, as `make demo` runs it, on its own sample of every feed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lakehouse.demo.checks import CHECKS
+from tests.lakehouse_instance import LakehouseInstance
+
+
+def stamps(lakehouse: LakehouseInstance) -> dict[str, Any]:
+    """When each mart that says so was computed: the oldest and the newest row, and how many there are."""
+    stamped = lakehouse.rows(
+        "SELECT table_name FROM duckdb_columns() WHERE schema_name = 'marts' AND column_name = 'computed_at'"
+    )
+    assert len(stamped) >= 4
+    return {
+        mart: lakehouse.rows(f"SELECT MIN(computed_at), MAX(computed_at), COUNT(*) FROM marts.{mart}")
+        for (mart,) in stamped
+    }
+
+
+def physical_table(lakehouse: LakehouseInstance, view: str) -> str:
+    """The table behind a model's view."""
+    (sql,) = lakehouse.rows(f"SELECT sql FROM duckdb_views() WHERE schema_name || '.' || view_name = '{view}'")[0]
+    return str(sql).rsplit(" FROM ", 1)[1].rstrip(" ;")
+
+
+def test_the_demo_prints_answers_timings_and_what_to_type_next(demo_lakehouse: LakehouseInstance) -> None:
+    printed = (demo_lakehouse.root / "demo.txt").read_text()
+    for wanted in ("Daily revenue", "by borough and month", "most pick-ups", "Food prices", "How long it took", "make up"):
+        assert wanted in printed
+    assert printed.count("equal") == len(CHECKS)
+
+
+def test_what_the_demo_prints_fits_80_columns(demo_lakehouse: LakehouseInstance) -> None:
+    lines = (demo_lakehouse.root / "demo.txt").read_text().splitlines()
+    assert [line for line in lines if len(line.rstrip()) > 80] == []
+    assert [line for line in lines if "…" in line] == [], "a cell was cut"
+
+
+def test_a_second_demo_loads_and_computes_nothing(demo_lakehouse: LakehouseInstance) -> None:
+    loads = "SELECT COUNT(*) FROM raw._dlt_loads"
+    before, loaded = stamps(demo_lakehouse), demo_lakehouse.value(loads)
+    again = demo_lakehouse.lakehouse("demo")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert stamps(demo_lakehouse) == before
+    assert demo_lakehouse.value(loads) == loaded
+    assert again.stdout.count("equal") == len(CHECKS)
+
+
+def test_a_mart_that_is_wrong_or_empty_fails_the_demo(demo_lakehouse: LakehouseInstance) -> None:
+    # Somebody changes tables behind SQLMesh's back: no model is due, so only the comparison with raw can notice.
+    wrong = physical_table(demo_lakehouse, "marts.top_pickup_locations")
+    empty = physical_table(demo_lakehouse, "marts.food_prices_monthly")
+    with demo_lakehouse.lake.connect() as connection:
+        connection.execute(f"UPDATE {wrong} SET trips = trips + 1 WHERE position = 1")
+        connection.execute(f"DELETE FROM {empty}")
+    try:
+        done = demo_lakehouse.lakehouse("demo")
+        assert done.returncode == 1
+        assert "marts.top_pickup_locations and raw disagree" in done.stderr
+        assert "marts.food_prices_monthly has no rows" in done.stderr
+        assert "Traceback" not in done.stderr
+    finally:
+        healed = demo_lakehouse.activated(
+            "dagster asset materialize --select marts/top_pickup_locations,marts/food_prices_monthly"
+        )
+    assert healed.returncode == 0, healed.stderr[-3000:]
+    assert demo_lakehouse.value("SELECT COUNT(*) FROM marts.food_prices_monthly") > 0
+
+
+def test_another_feed_over_the_same_lake_is_refused(demo_lakehouse: LakehouseInstance, tmp_path: Path) -> None:
+    done = demo_lakehouse.lakehouse("demo", "--data", str(tmp_path))
+    assert done.returncode == 1
+    assert "holds the feed 'sample'" in done.stderr
+    assert "LAKEHOUSE_DATA_DIR" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_without_files_is_named_and_spoils_nothing(
+    new_lakehouse: Callable[[], LakehouseInstance], tmp_path: Path
+) -> None:
+    lakehouse = new_lakehouse()
+    for _ in range(2):  # the second time it is no other feed either
+        done = lakehouse.lakehouse("demo", "--data", str(tmp_path))
+        assert done.returncode == 1
+        assert f"No file matches {tmp_path}" in done.stderr.replace("\n", "")
+    assert not (lakehouse.data_dir / "demo.json").exists()

@@ -1,0 +1,114 @@
+"""One lakehouse for all tests here, driven in this process: SQLMesh's context lives once per process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import psycopg
+import pytest
+
+from lakehouse import settings as settings_module
+from lakehouse.lake import Lake
+from lakehouse.postgres import connect
+from lakehouse.writing import marks
+from lakehouse.settings import PROJECT_ROOT
+from lakehouse.writing.marks import Mark
+
+
+@dataclass
+class House:
+    """A deployed lakehouse, with shorthands for what its users do."""
+
+    lake: Lake
+    environment: dict[str, str]
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions = field(init=False)
+
+    def __post_init__(self) -> None:
+        from lakehouse_assets import deploying
+        from lakehouse_assets.definitions import build
+
+        deploying.bootstrap(self.lake)
+        deploying.deploy(self.lake, "prod", backfill=False, run="test")
+        self.definitions = build()
+
+    def land_events(self, name: str, rows: str) -> Path:
+        """Land a Parquet file of shop events: `rows` is SQL for (event_id, user_id, event_type, event_timestamp, revenue)."""
+        folder = self.lake.settings.landing_dir / "ecommerce"
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{name}.part"
+        duckdb.sql(
+            f"""
+            COPY (
+                SELECT event_id::INT AS event_id, user_id::INT AS user_id, event_type, event_timestamp::TIMESTAMP AS
+                event_timestamp, revenue::DECIMAL(12, 2) AS revenue, 'i' AS invoice, 's' AS sku, 'UK' AS country
+                FROM ({rows}) AS t (event_id, user_id, event_type, event_timestamp, revenue)
+            ) TO '{part}' (FORMAT parquet)
+            """
+        )
+        part.replace(folder / name)
+        return folder / name
+
+    def run(self, job: str, *, raise_on_error: bool = True, **options: Any) -> dg.ExecuteInProcessResult:
+        """Execute a job on this house's instance."""
+        definition = self.definitions.resolve_job_def(job)
+        return definition.execute_in_process(instance=self.instance, raise_on_error=raise_on_error, **options)
+
+    def load_events(self, **options: Any) -> dg.ExecuteInProcessResult:
+        """Materialize the shop's raw table alone."""
+        return self.run("ingest", asset_selection=[dg.AssetKey(["raw", "ecommerce__events"])], **options)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Ask the lake's head."""
+        with closing(self.lake.connect(read_only=True)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def computed_at(self, table: str = "marts.daily_revenue", day: str = "event_date") -> dict[str, Any]:
+        """When each day's row was computed."""
+        return dict(self.rows(f"SELECT {day}::VARCHAR, computed_at FROM {table}"))
+
+    def marks(self, kind: str) -> list[Mark]:
+        """What is unfinished."""
+        with closing(connect(self.lake.settings)) as connection:
+            return marks.read(connection, kind)
+
+    def loader(self) -> subprocess.Popen[bytes]:
+        """A process that loads the shop's events, to be killed."""
+        program = "from tests.lakehouse_assets.loader import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", program], env={**os.environ, **self.environment}, stdout=-1, stderr=-1
+        )
+
+
+@pytest.fixture(scope="session")
+def house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A lakehouse with every model deployed and nothing loaded."""
+    patch = pytest.MonkeyPatch()
+    name = f"house_{os.getpid()}"
+    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    environment = {
+        "LAKEHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("house")),
+        "LAKEHOUSE_POSTGRES_URL": server_url.replace("/lakehouse?", f"/{name}?"),
+        "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "60",
+    }
+    for key, value in environment.items():
+        patch.setenv(key, value)
+    settings_module.load_settings.cache_clear()
+    settings = settings_module.load_settings()
+    # The project's own instance, in PostgreSQL: thousands of partition events take minutes in SQLite.
+    home = tmp_path_factory.mktemp("home")
+    (home / "dagster.yaml").write_text((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield House(Lake(settings), environment, instance)
+    patch.undo()
+    settings_module.load_settings.cache_clear()

@@ -1,0 +1,90 @@
+"""A file that lands reaches the marts unaided, and only its own days are computed again."""
+
+import dagster as dg
+
+from tests.lakehouse_assets.conftest import House
+
+DAYS = "SELECT i, i % 7, 'purchase', TIMESTAMP '2010-01-01' + INTERVAL (i) HOUR, 1.5 FROM range(24 * 60) t(i)"
+ASSET = dg.AssetKey(["raw", "ecommerce__events"])
+
+
+def revenue(house: House) -> dict[str, float]:
+    return dict(house.rows("SELECT event_date::VARCHAR, total_revenue::DOUBLE FROM marts.daily_revenue"))
+
+
+def computed_in(house: House, year: int) -> dict[str, object]:
+    """When each day of the year was computed. A test has a year of its own."""
+    return {day: when for day, when in house.computed_at().items() if day.startswith(str(year))}
+
+
+def raw_revenue(house: House) -> dict[str, float]:
+    return dict(
+        house.rows(
+            "SELECT event_timestamp::DATE::VARCHAR, sum(revenue)::DOUBLE FROM raw.ecommerce__events "
+            "WHERE event_type = 'purchase' GROUP BY 1"
+        )
+    )
+
+
+def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
+    house.land_events("ecommerce_events_a.parquet", DAYS)
+    house.load_events()
+    house.run("catch_up")
+    assert revenue(house) == raw_revenue(house)
+    before = computed_in(house, 2010)
+    assert len(before) == 60
+
+    late = "SELECT 900000 + i, 1, 'purchase', TIMESTAMP '2010-01-05 10:00:00' + INTERVAL (i * 20) DAY, 100 FROM range(2) t(i)"
+    house.land_events("ecommerce_events_late.parquet", late)
+    result = house.load_events()
+    (load,) = result.asset_materializations_for_node("ecommerce")
+    assert load.metadata["rows_inserted"].value == 2
+    assert load.metadata["touched"].value == "2010-01-05 10:00 – 2010-01-05 11:00, 2010-01-25 10:00 – 2010-01-25 11:00"
+    house.run("catch_up")
+
+    after = computed_in(house, 2010)
+    assert {day for day in after if after[day] != before.get(day)} == {"2010-01-05", "2010-01-25"}
+    assert revenue(house) == raw_revenue(house)
+
+    # A second load on the same day arrives too, and a run with nothing new computes nothing.
+    house.land_events("ecommerce_events_late_2.parquet", late.replace("900000", "950000"))
+    house.load_events()
+    house.run("catch_up")
+    assert revenue(house) == raw_revenue(house)
+    settled = house.computed_at()
+    house.load_events()
+    house.run("catch_up")
+    assert house.computed_at() == settled
+
+
+def test_a_changed_file_replaces_its_own_rows_and_the_days_that_it_left(house: House) -> None:
+    house.land_events("ecommerce_events_c.parquet", DAYS.replace("2010-01-01", "2012-05-01").replace("SELECT i,", "SELECT 10000 + i,"))
+    house.load_events()
+    house.run("catch_up")
+    before = computed_in(house, 2012)
+    moved = DAYS.replace("2010-01-01", "2012-05-02").replace("SELECT i,", "SELECT 10000 + i,").replace("24 * 60", "24 * 2")
+    house.land_events("ecommerce_events_c.parquet", moved)
+    house.load_events()
+    house.run("catch_up")
+    assert revenue(house) == raw_revenue(house)
+    after = computed_in(house, 2012)
+    assert set(before) - set(after) == {day for day in before if day == "2012-05-01" or day > "2012-05-03"}
+    unchanged = {day for day in after if after[day] == before.get(day)}
+    assert unchanged == set()
+    assert len(after) == 2
+
+
+def test_a_corrupt_file_is_named_and_the_good_ones_beside_it_load(house: House) -> None:
+    house.land_events("ecommerce_events_good.parquet", "SELECT 77777777, 1, 'purchase', '2010-08-01', 5")
+    bad = house.lake.settings.landing_dir / "ecommerce" / "ecommerce_events_bad.parquet"
+    bad.write_bytes(b"PAR1 this is no Parquet file PAR1")
+    result = house.load_events(raise_on_error=False)
+    assert not result.success
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    described = failure.step_failure_data.user_failure_data
+    assert described is not None and described.description is not None
+    assert "ecommerce/ecommerce_events_bad.parquet" in described.description
+    assert house.rows("SELECT revenue FROM raw.ecommerce__events WHERE event_id = 77777777") == [(5,)]
+    assert house.marks("load") == []
+    bad.unlink()
+    assert house.load_events().success

@@ -1,0 +1,8 @@
+"""A macro in Python."""
+
+from sqlmesh import macro
+
+
+@macro()
+def short_page(evaluator, column):  # noqa: ANN001, ANN201  # SQLMesh gives expressions
+    return f"UPPER(SUBSTR({column}, 1, 3))"

@@ -1,0 +1,66 @@
+"""The half-private calls into Dagster's event log, on SQLite and on PostgreSQL."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from lakehouse_assets.sqlmesh_integration.event_log import forget_partitions, newest_event_id, store_partitions
+
+KEY = dg.AssetKey(["marts", "daily_revenue"])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    overrides = {"telemetry": {"enabled": False}}
+    if request.param == "postgres":
+        url = request.getfixturevalue("database_url")
+        overrides["storage"] = {"postgres": {"postgres_url": url}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
+        yield instance
+
+
+def test_thousands_of_partitions_are_stored_and_read_back(instance: dg.DagsterInstance) -> None:
+    rows = {f"p{number}": number for number in range(2500)}
+    store_partitions(instance, KEY, rows)
+    assert instance.get_materialized_partitions(KEY) == set(rows)
+    filters = dg.AssetRecordsFilter(asset_key=KEY, asset_partitions=["p7"])
+    (record,) = instance.fetch_materializations(filters, limit=5).records
+    assert record.asset_materialization.metadata["dagster/partition_row_count"].value == 7
+    assert instance.get_latest_materialization_event(KEY) is not None
+
+
+def test_a_forgotten_partition_is_missing_and_its_history_stays(instance: dg.DagsterInstance) -> None:
+    store_partitions(instance, KEY, {"a": 1, "b": 2})
+    forget_partitions(instance, KEY, {"a"})
+    assert instance.get_materialized_partitions(KEY) == {"b"}
+    assert len(instance.fetch_materializations(KEY, limit=10).records) == 2
+    store_partitions(instance, KEY, {"a": 3})
+    assert instance.get_materialized_partitions(KEY) == {"a", "b"}
+
+
+def test_an_event_that_came_later_keeps_its_partition(instance: dg.DagsterInstance) -> None:
+    store_partitions(instance, KEY, {"a": 1})
+    seen = newest_event_id(instance)
+    store_partitions(instance, KEY, {"a": 2})
+    forget_partitions(instance, KEY, {"a"}, until_event_id=seen)
+    assert instance.get_materialized_partitions(KEY) == {"a"}
+    forget_partitions(instance, KEY, {"a"})
+    assert instance.get_materialized_partitions(KEY) == set()
+
+
+def test_the_status_that_the_web_ui_shows_follows(instance: dg.DagsterInstance) -> None:
+    from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+
+    days = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
+
+    def shown() -> set[str]:
+        value = get_and_update_asset_status_cache_value(instance, KEY, days)
+        subset = value.deserialize_materialized_partition_subsets(days) if value else None
+        return set(subset.get_partition_keys()) if subset is not None else set()
+
+    store_partitions(instance, KEY, {"2024-01-01": 1, "2024-01-02": 1})
+    assert shown() == {"2024-01-01", "2024-01-02"}
+    forget_partitions(instance, KEY, {"2024-01-01"})
+    assert shown() == {"2024-01-02"}

@@ -1,0 +1,111 @@
+"""A SQLMesh project with a bit of everything, as somebody else might have written it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tests.sqlmesh_integration.sandbox import Sandbox, moment
+
+EVENTS = """
+    CREATE SCHEMA "raw-zone";
+    CREATE TABLE "raw-zone"."click-events" AS
+    SELECT n AS id, n % 7 AS user_id, TIMESTAMP '2024-01-01' + INTERVAL 20 MINUTE * n AS at,
+           ['home', 'cart', 'help'][n % 3 + 1] AS page
+    FROM range(200) AS numbers(n)
+"""
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, dict[str, object]]:
+    mixture = Sandbox.of("mixture", tmp_path_factory.mktemp("mixture"))
+    mixture.execute(EVENTS)
+    mixture.deploy()
+    ran = mixture.run()
+    assert ran.success, ran.failure
+    return mixture, dict(ran.outcomes)
+
+
+def test_every_kind_is_computed(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    mixture, outcomes = computed
+    states = {name: outcome.state for name, outcome in outcomes.items()}  # type: ignore[attr-defined]
+    assert states.pop("marts.gated_clicks") == "not_ready"
+    assert set(states.values()) == {"computed"}
+    assert mixture.query('SELECT SUM(clicks) FROM "web-marts"."hourly-clicks"') == [(144,)]
+    assert mixture.query("SELECT clicks FROM marts.monthly_clicks") == [(200,)]
+    assert mixture.query("SELECT * FROM marts.python_totals") == [(3, 200)]
+    assert mixture.query("SELECT title FROM marts.titles ORDER BY 1") == [("Cart",), ("Home",)]
+    assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user") == [(7,)]
+
+
+def test_names_with_hyphens_are_assets(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    spec = computed[0].assets().specs_by_key[dg.AssetKey(["web-marts", "hourly-clicks"])]
+    assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition)
+    assert spec.partitions_def.cron_schedule == "0 * * * *"
+    assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["raw-zone", "click-events"])]
+
+
+def test_an_hour_and_a_month_can_be_recomputed(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    mixture, _ = computed
+    before = mixture.stamps('"web-marts"."hourly-clicks"', "at_hour")
+    assert mixture.run("web-marts.hourly-clicks", partition="2024-01-01-05:00", by_hand=True).success
+    after = mixture.stamps('"web-marts"."hourly-clicks"', "at_hour")
+    assert {hour for hour in after if after[hour] != before[hour]} == {"2024-01-01 05:00:00"}
+    assert mixture.run("marts.monthly_clicks", partition="2024-01-01", by_hand=True).success
+
+
+def test_the_same_audit_twice_is_two_checks(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    names = {check.name for check in computed[0].assets().check_specs}
+    assert {"small_enough_most_50", "small_enough_most_60", "inline_positive"} <= names
+
+
+def test_a_signal_opens_a_model(tmp_path: Path) -> None:
+    mixture = Sandbox.of("mixture", tmp_path)
+    gate = tmp_path / "gate"
+    model = mixture.folder / "models" / "gated.sql"
+    model.write_text(model.read_text().replace("@VAR('gate', '/nowhere')", f"'{gate}'"))
+    mixture.execute(EVENTS)
+    mixture.deploy()
+    assert mixture.run("marts.gated_clicks").outcomes["marts.gated_clicks"].state == "not_ready"
+    gate.touch()
+    assert mixture.run("marts.gated_clicks").outcomes["marts.gated_clicks"].state == "computed"
+    assert mixture.query("SELECT COUNT(*) FROM marts.gated_clicks") == [(3,)]
+
+
+def test_a_model_that_keeps_history_is_not_recomputed_and_says_why(
+    computed: tuple[Sandbox, dict[str, object]],
+) -> None:
+    mixture, _ = computed
+    before = mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1")
+    ran = mixture.run("marts.users_over_time", by_hand=True, config={"mode": "recompute"})
+    assert "keeps its history and is never recomputed" in ran.failure
+    assert mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1") == before
+
+
+def test_new_rows_reach_models_of_every_kind(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    mixture, _ = computed
+    mixture.execute("""INSERT INTO "raw-zone"."click-events" VALUES (999, 42, '2024-01-02 12:00', 'home')""")
+    touched = [(moment("2024-01-02 12:00"), moment("2024-01-02 12:01"))]
+    everywhere = dict.fromkeys(
+        ("marts.pages", "marts.users_over_time", "marts.clicks_by_page", "marts.python_totals", "marts.weekly_pages")
+    )
+    ran = mixture.run(
+        touched={**everywhere, "web-marts.hourly-clicks": touched, "marts.latest_by_user": touched},
+    )
+    assert ran.success, ran.failure
+    assert mixture.query("SELECT clicks FROM marts.users_over_time WHERE user_id = 42") == [(1,)]
+    assert mixture.query("SELECT COUNT(*) FROM marts.users_over_time WHERE valid_to IS NULL") == [(8,)]
+    assert mixture.query("SELECT last_click_at::TEXT FROM marts.latest_by_user WHERE user_id = 42") == [
+        ("2024-01-02 12:00:00",)
+    ]
+    assert mixture.query("SELECT clicks FROM marts.python_totals") == [(201,)]
+    assert ran.outcomes["web-marts.hourly-clicks"].rows == {"2024-01-02-12:00": 1}
+
+
+def test_a_unique_key_model_is_rebuilt_on_demand(computed: tuple[Sandbox, dict[str, object]]) -> None:
+    mixture, _ = computed
+    mixture.execute('DELETE FROM "raw-zone"."click-events" WHERE user_id = 6')
+    assert mixture.run("marts.latest_by_user", config={"mode": "recompute"}).success
+    assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user WHERE user_id = 6") == [(0,)]
