@@ -52,7 +52,9 @@ def settings_or_exit() -> Settings:
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="One statement that reads, such as a SELECT.")],
-    output: Annotated[Format, typer.Option("--format", "-f", help="table, json (an array of records) or csv.")] = Format.table,
+    output: Annotated[
+        Format, typer.Option("--format", "-f", help="table, json (an array of records) or csv.")
+    ] = Format.table,
     limit: Annotated[int, typer.Option(help="Rows that a table shows; json and csv give all.", min=1)] = TABLE_ROWS,
 ) -> None:
     """Ask the lake. Reads its head: what is there now, released or not."""
@@ -74,7 +76,9 @@ def query(
                 description = result.description or []
                 rows = result.fetchmany(limit + 1)
                 milliseconds = (time.perf_counter() - started) * 1000
-                out.print(tables.rich_table([c[0] for c in description], [str(c[1]) for c in description], rows[:limit]))
+                out.print(
+                    tables.rich_table([c[0] for c in description], [str(c[1]) for c in description], rows[:limit])
+                )
                 cut = f"the first {limit} rows; --limit shows more" if len(rows) > limit else _plural(len(rows), "row")
                 out.print(f"[dim]{cut} · {milliseconds:.0f} ms[/dim]", highlight=False)
     except (LakeError, PostgresError) as error:

@@ -33,7 +33,7 @@ class Lake:
 
     settings: Settings
 
-    def duckdb_config(self) -> dict[str, str | int | bool]:
+    def duckdb_config(self) -> dict[str, str | bool | int | float | list[str]]:
         """Configuration of every DuckDB connection that touches the lake, SQLMesh's and dlt's too."""
         return {
             "extension_directory": str(extension_directory(self.settings.cache_dir)),

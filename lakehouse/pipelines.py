@@ -19,8 +19,10 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
     `log` gets its progress.
     """
     import dlt
+    from dlt.common.runtime.collector import LogCollector
     from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
+    dlt.config["runtime.dlthub_telemetry"] = False
     credentials = DuckLakeCredentials(
         ducklake_name=ALIAS,
         metadata_schema=METADATA_SCHEMA,
@@ -35,5 +37,5 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
         destination=dlt.destinations.ducklake(credentials=credentials, supports_transactions=True),
         dataset_name=RAW_ZONE,
         pipelines_dir=str(lake.settings.pipelines_dir),
-        progress=dlt.progress.log(log_period=2, logger=log, dump_system_stats=False) if log else None,  # type: ignore[arg-type]
+        progress=LogCollector(log_period=2, logger=log, dump_system_stats=False) if log else None,  # type: ignore[arg-type]
     )

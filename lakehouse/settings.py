@@ -149,10 +149,10 @@ def load_settings() -> Settings:
     if unknown:
         raise SettingsError("\n".join(unknown) + "\n.env.example lists every setting.")
     try:
-        return Settings()  # pyright: ignore
+        return Settings()
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{'.'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}."
+            f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}."
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines) + "\n.env.example lists every setting.") from None

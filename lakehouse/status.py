@@ -38,13 +38,17 @@ def _services(lake: Lake, postgres: psycopg.Connection) -> Table:
     settings = lake.settings
     table = Table(title="Services", title_justify="left", title_style="bold", show_header=False, box=None)
     embedded = not settings.postgres_url.get_secret_value()
-    table.add_row("PostgreSQL", f"{'embedded' if embedded else 'external'}, version {postgres.info.server_version // 10000}")
+    table.add_row(
+        "PostgreSQL", f"{'embedded' if embedded else 'external'}, version {postgres.info.server_version // 10000}"
+    )
     with closing(socket.socket()) as probe:
         probe.settimeout(0.5)
         answers = probe.connect_ex((settings.webserver_host, settings.webserver_port)) == 0
     address = f"http://{settings.webserver_host}:{settings.webserver_port}"
     table.add_row("Dagster web UI", address if answers else "not running; `make up` starts it")
-    snapshot = postgres.execute(f"SELECT max(snapshot_id), max(snapshot_time) FROM {METADATA_SCHEMA}.ducklake_snapshot").fetchone()
+    snapshot = postgres.execute(
+        f"SELECT max(snapshot_id), max(snapshot_time) FROM {METADATA_SCHEMA}.ducklake_snapshot"
+    ).fetchone()
     table.add_row("Lake", f"{settings.lake_dir}, snapshot {snapshot[0] if snapshot else '?'}")
     table.add_row("Environment", settings.environment)
     return table
@@ -54,7 +58,9 @@ def _marks(postgres: psycopg.Connection) -> RenderableType:
     unfinished = marks.read(postgres)
     if not unfinished:
         return "[green]Nothing is unfinished.[/green]"
-    table = Table("work", title="Unfinished (the next load or run repairs it)", title_justify="left", title_style="bold yellow")
+    table = Table(
+        "work", title="Unfinished (the next load or run repairs it)", title_justify="left", title_style="bold yellow"
+    )
     for mark in unfinished:
         table.add_row(str(mark))
     return table
@@ -69,7 +75,9 @@ def _loads(postgres: psycopg.Connection) -> RenderableType:
     ).fetchall()
     if not rows:
         return "Nothing has been loaded yet: `make demo` shows how."
-    table = Table("table", "rows in", "rows out", "at (UTC)", title="Last loads that changed something", title_justify="left")
+    table = Table(
+        "table", "rows in", "rows out", "at (UTC)", title="Last loads that changed something", title_justify="left"
+    )
     table.title_style = "bold"
     for name, inserted, deleted, at in rows:
         table.add_row(f"{name}", f"{inserted:,}", f"{deleted:,}", f"{at:%Y-%m-%d %H:%M:%S}")

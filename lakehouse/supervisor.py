@@ -65,7 +65,9 @@ class Service:
             if self.process is None or self.process.poll() is not None:
                 raise ServiceError(f"The {self.name} ended while it started. The end of {self.log}:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise ServiceError(f"The {self.name} did not answer within {READY_TIMEOUT_SECONDS:.0f} s; see {self.log}.")
+                raise ServiceError(
+                    f"The {self.name} did not answer within {READY_TIMEOUT_SECONDS:.0f} s; see {self.log}."
+                )
             time.sleep(0.1)
 
     def tail(self, lines: int = 12) -> str:
@@ -119,7 +121,9 @@ def _restart(service: Service, say: Callable[[str], None]) -> None:
     recent = [start for start in service.starts if start > time.monotonic() - 60]
     code = service.process.returncode if service.process else None
     if len(recent) > MAX_RESTARTS_PER_MINUTE:
-        raise ServiceError(f"The {service.name} keeps ending (exit code {code}). The end of {service.log}:\n{service.tail()}")
+        raise ServiceError(
+            f"The {service.name} keeps ending (exit code {code}). The end of {service.log}:\n{service.tail()}"
+        )
     say(f"the {service.name} ended (exit code {code}); starting it again")
     service.stop()
     service.start()

@@ -16,11 +16,15 @@ BATCH_ROWS = 10_000
 NUMBERS = ("INT", "DECIMAL", "DOUBLE", "FLOAT", "REAL")
 
 
-def rich_table(columns: Sequence[str], types: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:
+def rich_table(
+    columns: Sequence[str], types: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None
+) -> Table:
     """Numbers to the right with thousands separators, NULL visible."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for name, type_name in zip(columns, types, strict=True):
-        table.add_column(name, justify="right" if any(word in type_name for word in NUMBERS) else "left", overflow="fold")
+        table.add_column(
+            name, justify="right" if any(word in type_name for word in NUMBERS) else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(_shown(value) for value in row))
     return table

@@ -92,7 +92,9 @@ def lint_models() -> None:
 
 @app.command()
 def demo(
-    data: Annotated[Path | None, typer.Option(help="Folder with the real files (see the README).", file_okay=False)] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the real files (see the README).", file_okay=False)
+    ] = None,
     live: Annotated[bool, typer.Option(help="Ask the real portal for the last 30 days of collisions.")] = False,
 ) -> None:
     """Take data through the whole graph and show the answers. Run again, it does only what is missing."""

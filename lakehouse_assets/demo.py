@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,12 +92,18 @@ def _land(lake: Lake, source: Path) -> None:
     for dataset, pattern in LANDING.items():
         files = sorted(source.glob(pattern))
         if not files:
-            raise DemoError(f"No file matches {source / pattern}: DATA must name the folder that holds taxi/, ecommerce/, …")
+            raise DemoError(
+                f"No file matches {source / pattern}: DATA must name the folder that holds taxi/, ecommerce/, …"
+            )
         folder = lake.settings.landing_dir / dataset
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             target = folder / file.name
-            if target.exists() and target.stat().st_size == file.stat().st_size and target.stat().st_mtime == file.stat().st_mtime:
+            if (
+                target.exists()
+                and target.stat().st_size == file.stat().st_size
+                and target.stat().st_mtime == file.stat().st_mtime
+            ):
                 continue
             part = target.with_suffix(target.suffix + ".part")
             shutil.copy2(file, part)

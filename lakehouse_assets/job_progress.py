@@ -85,4 +85,6 @@ def _lines(entry: dg.EventLogEntry, failures: list[str]) -> Iterator[str]:
     elif event.is_step_failure:
         described = event.step_failure_data.user_failure_data
         error = event.step_failure_data.error
-        failures.append((described and described.description) or (error.message.strip() if error else "no reason given"))
+        failures.append(
+            (described and described.description) or (error.message.strip() if error else "no reason given")
+        )

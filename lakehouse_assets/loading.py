@@ -118,7 +118,11 @@ class PortalLoad(SourceLoad):
             passed=count == theirs,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"The portal counts {theirs:,} rows, the lake holds {count:,}."
-            + ("" if count == theirs else " Rows that the portal deleted or added meanwhile; the next load brings the latter."),
+            + (
+                ""
+                if count == theirs
+                else " Rows that the portal deleted or added meanwhile; the next load brings the latter."
+            ),
             metadata={"portal_rows": theirs, "lake_rows": count},
         )
 
@@ -175,16 +179,28 @@ def _enriched(result: dg.MaterializeResult[Any], lake: Lake, done: Load, work: S
     with closing(lake.connect(read_only=True)) as connection:
         count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     jobs = (result.metadata or {}).get("jobs")
-    kept = {name: value for name, value in (result.metadata or {}).items() if name in ("first_run", "started_at", "finished_at")}
+    kept = {
+        name: value
+        for name, value in (result.metadata or {}).items()
+        if name in ("first_run", "started_at", "finished_at")
+    }
     return result._replace(
         metadata={
             **kept,
-            **({"load_ids": sorted({str(job["load_id"]) for job in jobs if job.get("load_id")})} if isinstance(jobs, list) else {}),
+            **(
+                {"load_ids": sorted({str(job["load_id"]) for job in jobs if job.get("load_id")})}
+                if isinstance(jobs, list)
+                else {}
+            ),
             **work.metadata(),
             "rows_inserted": change.rows_inserted,
             "rows_deleted": change.rows_deleted,
             "touched": dg.MetadataValue.text(
-                ", ".join(f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M}" for start, end in change.ranges[:20] if start and end)
+                ", ".join(
+                    f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M}"
+                    for start, end in change.ranges[:20]
+                    if start and end
+                )
                 + (f" and {len(change.ranges) - 20} more" if len(change.ranges) > 20 else "")
                 or "nothing"
             ),

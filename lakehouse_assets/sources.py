@@ -48,7 +48,8 @@ def raw_tables() -> tuple[RawTable, ...]:
         build=lambda: [asdict(table) for source in SOURCES for table in _declared(source)],
     )
     return tuple(
-        RawTable(**{**table, "columns": [(name, kind, text) for name, kind, text in table["columns"]]}) for table in value
+        RawTable(**{**table, "columns": [(name, kind, text) for name, kind, text in table["columns"]]})
+        for table in value
     )
 
 

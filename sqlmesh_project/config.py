@@ -15,6 +15,7 @@ postgres = urlsplit(lake.postgres_url)
 
 config = Config(
     project="",  # a name would make every Context read the state before it can show a model
+    disable_anonymized_analytics=True,
     default_gateway="lakehouse",
     gateways={
         "lakehouse": GatewayConfig(
@@ -46,6 +47,12 @@ config = Config(
     format=FormatConfig(append_newline=True),
     linter=LinterConfig(
         enabled=True,
-        rules=["ambiguousorinvalidcolumn", "invalidselectstarexpansion", "noselectstar", "nomissingaudits", "nomissingexternalmodels"],
+        rules=[
+            "ambiguousorinvalidcolumn",
+            "invalidselectstarexpansion",
+            "noselectstar",
+            "nomissingaudits",
+            "nomissingexternalmodels",
+        ],
     ),
 )

@@ -97,5 +97,7 @@ def lake(settings: Settings) -> Lake:
 def shared_data() -> Path:
     """The real data beside the project; tests on it fail without."""
     folder = PROJECT_ROOT.parent / "shared" / "data"
-    assert folder.is_dir(), f"The real data are missing: {folder}. They are not part of the project; ask its maintainers."
+    assert folder.is_dir(), (
+        f"The real data are missing: {folder}. They are not part of the project; ask its maintainers."
+    )
     return folder

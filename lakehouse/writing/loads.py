@@ -37,7 +37,12 @@ def loading(
     with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
         _finish_predecessor(lake, connection, pipeline, run=run, report=report)
         marks.write(
-            connection, "load", pipeline, run=run, snapshot=lake.newest_snapshot(), details={"tables": dict(event_times)}
+            connection,
+            "load",
+            pipeline,
+            run=run,
+            snapshot=lake.newest_snapshot(),
+            details={"tables": dict(event_times)},
         )
         load = Load()
         try:

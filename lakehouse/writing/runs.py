@@ -155,7 +155,8 @@ def deploying(
 ) -> Iterator[None]:
     """Change what is deployed in an environment inside this block, with no load and no run beside it.
 
-    A model that this creates is computed from today's raw tables or not at all: either way no earlier load is due in it.
+    A model that this creates is computed from today's raw tables or not at all: either way no earlier load is due
+    in it.
     """
     pipelines = sorted(pipelines)
     repair(lake, pipelines, run=run, report=report)

@@ -35,7 +35,10 @@ def daily_schedule() -> dg.ScheduleDefinition:
 
 
 @dg.sensor(
-    job_name=CATCH_UP, minimum_interval_seconds=15, default_status=dg.DefaultSensorStatus.RUNNING, name="catch_up_sensor"
+    job_name=CATCH_UP,
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    name="catch_up_sensor",
 )
 def catch_up_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Compute what is due after a load that changed something, and after every ingestion, whoever started it."""

@@ -30,9 +30,7 @@ class Translator(SqlmeshTranslator):
 def project() -> SqlmeshProject:
     """Our SQLMesh project in the environment that this code location shows."""
     settings = load_settings()
-    return SqlmeshProject(
-        PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh"
-    )
+    return SqlmeshProject(PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh")
 
 
 def resource() -> SqlmeshResource:

@@ -19,8 +19,8 @@ import pytest
 from lakehouse import settings as settings_module
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.writing import marks
 from lakehouse.settings import PROJECT_ROOT
+from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
 
 
@@ -42,7 +42,7 @@ class House:
         self.definitions = build()
 
     def land_events(self, name: str, rows: str) -> Path:
-        """Land a Parquet file of shop events: `rows` is SQL for (event_id, user_id, event_type, event_timestamp, revenue)."""
+        """Land a Parquet file of shop events: `rows` is SQL for (id, user, type, timestamp, revenue)."""
         folder = self.lake.settings.landing_dir / "ecommerce"
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{name}.part"

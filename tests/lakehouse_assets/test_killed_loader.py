@@ -45,8 +45,8 @@ def test_a_run_repairs_a_killed_load_before_it_computes(house: House, commits: i
     file = f"ecommerce_events_killed_{commits}.parquet"
     house.land_events(
         file,
-        f"SELECT {commits} * 1000000 + i, i % 50, 'purchase', TIMESTAMP '2011-0{2 + commits}-01' + INTERVAL (i) MINUTE, 2 "
-        f"FROM range({ROWS}) t(i)",
+        f"SELECT {commits} * 1000000 + i, i % 50, 'purchase', "
+        f"TIMESTAMP '2011-0{2 + commits}-01' + INTERVAL (i) MINUTE, 2 FROM range({ROWS}) t(i)",
     )
     made = kill_after_commits(house, commits)
     assert made >= commits
@@ -62,9 +62,9 @@ def test_a_run_repairs_a_killed_load_before_it_computes(house: House, commits: i
     assert house.marks("model") == []
     house.load_events()  # what the killed process had not yet extracted comes by the ordinary load
     house.run("catch_up")
-    assert house.rows(f"SELECT count(*), count(DISTINCT source_row) FROM raw.ecommerce__events WHERE source_file = '{file}'") == [
-        (ROWS, ROWS)
-    ]
+    assert house.rows(
+        f"SELECT count(*), count(DISTINCT source_row) FROM raw.ecommerce__events WHERE source_file = '{file}'"
+    ) == [(ROWS, ROWS)]
     with closing(house.lake.connect(read_only=True)) as connection:
         checks = tuple(check for check in CHECKS if check.mart == "marts.daily_revenue")
         assert [comparison.problem for comparison in compare(connection, checks)] == [""]

@@ -34,7 +34,10 @@ def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
     before = computed_in(house, 2010)
     assert len(before) == 60
 
-    late = "SELECT 900000 + i, 1, 'purchase', TIMESTAMP '2010-01-05 10:00:00' + INTERVAL (i * 20) DAY, 100 FROM range(2) t(i)"
+    late = (
+        "SELECT 900000 + i, 1, 'purchase', TIMESTAMP '2010-01-05 10:00:00' + INTERVAL (i * 20) DAY, 100 "
+        "FROM range(2) t(i)"
+    )
     house.land_events("ecommerce_events_late.parquet", late)
     result = house.load_events()
     (load,) = result.asset_materializations_for_node("ecommerce")
@@ -58,11 +61,15 @@ def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
 
 
 def test_a_changed_file_replaces_its_own_rows_and_the_days_that_it_left(house: House) -> None:
-    house.land_events("ecommerce_events_c.parquet", DAYS.replace("2010-01-01", "2012-05-01").replace("SELECT i,", "SELECT 10000 + i,"))
+    house.land_events(
+        "ecommerce_events_c.parquet", DAYS.replace("2010-01-01", "2012-05-01").replace("SELECT i,", "SELECT 10000 + i,")
+    )
     house.load_events()
     house.run("catch_up")
     before = computed_in(house, 2012)
-    moved = DAYS.replace("2010-01-01", "2012-05-02").replace("SELECT i,", "SELECT 10000 + i,").replace("24 * 60", "24 * 2")
+    moved = (
+        DAYS.replace("2010-01-01", "2012-05-02").replace("SELECT i,", "SELECT 10000 + i,").replace("24 * 60", "24 * 2")
+    )
     house.land_events("ecommerce_events_c.parquet", moved)
     house.load_events()
     house.run("catch_up")

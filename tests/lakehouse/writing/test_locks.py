@@ -40,7 +40,10 @@ def test_readers_share_a_pipeline_and_keep_its_loader_out(settings: Settings) ->
 
 
 def test_a_pipeline_and_an_environment_of_one_name_are_two_things(settings: Settings) -> None:
-    with holding(settings, [pipeline_lock("x")], holder="a"), holding(short(settings), [environment_lock("x")], holder="b"):
+    with (
+        holding(settings, [pipeline_lock("x")], holder="a"),
+        holding(short(settings), [environment_lock("x")], holder="b"),
+    ):
         pass
 
 

@@ -17,7 +17,9 @@ DAY_1, DAY_2, DAY_9 = (datetime(2024, 1, day) for day in (1, 2, 9))
 def table(lake: Lake) -> str:
     with closing(lake.connect()) as connection:
         connection.execute("CREATE TABLE raw.trips (id INT, seen_at TIMESTAMP, note VARCHAR, _dlt_load_id VARCHAR)")
-        connection.execute("INSERT INTO raw.trips SELECT i, TIMESTAMP '2024-01-01' + INTERVAL (i) HOUR, 'x', '1' FROM range(240) t(i)")
+        connection.execute(
+            "INSERT INTO raw.trips SELECT i, TIMESTAMP '2024-01-01' + INTERVAL (i) HOUR, 'x', '1' FROM range(240) t(i)"
+        )
     return "raw.trips"
 
 
