@@ -20,6 +20,9 @@ help: ## What there is
 .env:
 	@scripts/dotenv.sh
 
+reset: ## Empty the lake and Dagster's history, for another feed (asks first)
+	@scripts/reset.sh
+
 demo: .venv/installed .env ## Real data through the whole graph (DATA=folder: real files, LIVE=1: the real portal)
 	@$(BIN)/lakehouse demo $(if $(DATA),--data "$(DATA)") $(if $(LIVE),--live)
 
@@ -42,4 +45,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
-.PHONY: help demo up test lint bench lock
+.PHONY: help reset demo up test lint bench lock
