@@ -31,7 +31,8 @@ def run_services(lake: Lake, console: Console) -> None:
         variables.pop("DAGSTER_MODULE_NAME", None)
         webserver = Service(
             "webserver",
-            [str(tools / "dagster-webserver"), "-h", settings.webserver_host, "-p", str(settings.webserver_port), *workspace],
+            [str(tools / "dagster-webserver"), "-h", settings.webserver_host, "-p", str(settings.webserver_port),
+             *workspace],
             logs / "webserver.log", variables, settings.webserver_host, settings.webserver_port,
         )  # fmt: skip
         daemon = Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables)

@@ -19,7 +19,7 @@ def build() -> dg.Definitions:
     by_source = {assets.op.name: assets for assets in raw_assets}
     return dg.Definitions(
         assets=[models, *(raw_assets if owns_raw else [])],
-        jobs=[catch_up, *([jobs.ingest_job(raw_assets)] if owns_raw else [])],
+        jobs=[catch_up, *jobs.recompute_jobs(models), *([jobs.ingest_job(raw_assets)] if owns_raw else [])],
         schedules=[cron_schedule(catch_up, project().manifest()), *([jobs.daily_schedule()] if owns_raw else [])],
         sensors=[
             jobs.catch_up_sensor,

@@ -44,12 +44,13 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
         console.print(f"[green]✓[/green] {title} [dim]{timings[-1][1]:.1f} s[/dim]", highlight=False)
 
     with step("PostgreSQL, the lake and its raw tables"):
+        _check_feed(lake, feed)
         deploying.bootstrap(lake)
-        _remember_feed(lake, feed)
     with ExitStack() as stack:
         with step("Files into the landing zone"):
             source = data or _sample(lake)
             _land(lake, source)
+            _feed_note(lake).write_text(json.dumps({"feed": feed}))
         environment = _portal(stack, lake, source, live)
         with step("Models deployed to prod, no interval computed"):
             deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
@@ -65,16 +66,20 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
     _closing(console, timings)
 
 
-def _remember_feed(lake: Lake, feed: str) -> None:
+def _feed_note(lake: Lake) -> Path:
+    """Where the demo notes which feed the lake holds."""
+    return lake.settings.data_dir / "demo.json"
+
+
+def _check_feed(lake: Lake, feed: str) -> None:
     """A lake holds one feed: made-up and real rows in one table would be wrong in every total."""
-    note = lake.settings.data_dir / "demo.json"
+    note = _feed_note(lake)
     known = json.loads(note.read_text())["feed"] if note.exists() else feed
     if known != feed:
         raise DemoError(
             f"The lake in {lake.settings.data_dir} holds the feed '{known}', you ask for '{feed}'. "
             "`make reset` empties it; or set LAKEHOUSE_DATA_DIR to another folder."
         )
-    note.write_text(json.dumps({"feed": feed}))
 
 
 def _sample(lake: Lake) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 
-from lakehouse.settings import PROJECT_ROOT, Settings, child_environment
+from lakehouse.settings import Settings, child_environment
 
 POLL_SECONDS = 0.25
 TAG = "lakehouse/demo"
@@ -34,9 +34,10 @@ def run_job(settings: Settings, job: str, console: Console, environment: dict[st
         str(Path(sys.executable).parent / "dagster"), "job", "execute", "-m", "lakehouse_assets.definitions",
         "-j", job, "--tags", f'{{"{TAG}": "{tag}"}}',
     ]  # fmt: skip
+    # Not in the project's folder: Dagster's command line lets a .env there override our environment.
     variables = child_environment(settings, environment)
     with open(log, "wb") as output, dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=variables, cwd=PROJECT_ROOT)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=variables, cwd=settings.data_dir)
         failures: list[str] = []
         with console.status(f"Dagster runs the job {job} …") as status:
             for line in _told(instance, tag, process, failures):

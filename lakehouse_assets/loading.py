@@ -10,12 +10,17 @@ import dagster as dg
 
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
+from lakehouse.postgres import connect
+from lakehouse.writing import landed
+from lakehouse.writing.landed import LandedVersion
 from lakehouse.writing.loads import Load, loading
 from lakehouse.zones import landing_files
 from lakehouse_assets.sources import RawTable, source_module, tables_of
 
 if TYPE_CHECKING:
     from dlt.extract.source import DltSource
+
+    from dlt_sources.landed import LandedFile
 
 RECONCILED = "reconciled_with_portal"
 
@@ -40,6 +45,9 @@ class SourceLoad:
         """Results that don't stop anything, after the load."""
         yield from ()
 
+    def record(self, run: str) -> None:
+        """Write down what the load did, once it is whole."""
+
     def problem(self) -> str | None:
         """Why the load is not whole although it ended."""
         return None
@@ -53,12 +61,15 @@ class FilesLoad(SourceLoad):
         from dlt_sources.landed import LandingReport
 
         self.report = LandingReport()
+        self.files: list[LandedFile] = []
 
     def dlt_source(self) -> DltSource:
         from dlt_sources.landed import LandedFile
 
-        files = [LandedFile(file.key, file.uri, file.etag) for file in landing_files(self.lake.settings, self.source)]
-        return getattr(self.module, self.source)(files=files, report=self.report)  # type: ignore[no-any-return]
+        self.files = [
+            LandedFile(file.key, file.uri, file.etag) for file in landing_files(self.lake.settings, self.source)
+        ]
+        return getattr(self.module, self.source)(files=self.files, report=self.report)  # type: ignore[no-any-return]
 
     def metadata(self) -> dict[str, Any]:
         return {
@@ -67,6 +78,16 @@ class FilesLoad(SourceLoad):
             "files_failed": len(self.report.failures),
             "files": dg.MetadataValue.json(dict(self.report.loaded)),
         }
+
+    def record(self, run: str) -> None:
+        """So that the sensor knows which versions of which files need no load."""
+        refused = {failure.file.key: failure.reason for failure in self.report.failures}
+        known = [
+            LandedVersion(file.key, file.etag, self.report.loaded.get(file.name), refused.get(file.key))
+            for file in self.files
+        ]
+        with closing(connect(self.lake.settings)) as connection:
+            landed.record(connection, known, run=run)
 
     def problem(self) -> str | None:
         from dlt_sources.landed import LandedFilesError
@@ -151,6 +172,7 @@ def load(context: dg.AssetExecutionContext, dlt_resource: Any, lake: Lake, sourc
         if reason is None:
             raise
         raise dg.Failure(f"{source}: {reason}\nThe rows that were there stay as they are.") from error
+    work.record(run)
     for result in results:
         yield _enriched(result, lake, done, work)
     problem = work.problem()

@@ -1,4 +1,4 @@
-"""The ledger: a schema in PostgreSQL that survives any killed process. Marks, touched ranges, watermarks."""
+"""The ledger, a schema in PostgreSQL that survives any killed process: marks, touched ranges, files, watermarks."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ CREATE TABLE IF NOT EXISTS ledger.touched (
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX IF NOT EXISTS touched_by_table ON ledger.touched (table_name, id);
+
+-- One row per file of the landing zone: which version of it was last loaded, or refused.
+CREATE TABLE IF NOT EXISTS ledger.landed_files (
+    key text PRIMARY KEY,             -- dataset/file
+    etag text NOT NULL,
+    rows bigint,                      -- NULL when it was refused
+    refusal text,                     -- why
+    run text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
 
 -- Up to which touched row each physical table has been computed.
 CREATE TABLE IF NOT EXISTS ledger.watermarks (

@@ -142,6 +142,18 @@ def watermarks(connection: psycopg.Connection) -> Mapping[str, int]:
     return {table: int(touched_id) for table, touched_id in rows}
 
 
+def is_behind(connection: psycopg.Connection) -> bool:
+    """Whether a load has touched anything since some table was computed, or nothing was ever computed."""
+    row = connection.execute(
+        """
+        SELECT coalesce(min(touched_id), -1) < (SELECT coalesce(max(id), 0) FROM ledger.touched)
+        FROM ledger.watermarks
+        """
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
 def advance(connection: psycopg.Connection, marks: Mapping[str, int]) -> None:
     """Say up to which touched row physical tables have been made due. Call after SQLMesh's state says so."""
     with connection.transaction(), connection.cursor() as cursor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import closing
 
 import dagster as dg
 
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
-from lakehouse.writing.touched import newest
+from lakehouse.writing import landed
+from lakehouse.writing.touched import is_behind, newest
 from lakehouse.zones import landing_files, settled
 from lakehouse_assets.sources import raw_tables
 
@@ -21,6 +23,20 @@ def ingest_job(raw: list[dg.AssetsDefinition]) -> dg.UnresolvedAssetJobDefinitio
     return dg.define_asset_job(
         INGEST, dg.AssetSelection.assets(*raw), executor_def=dg.in_process_executor, description=ingest_job.__doc__
     )
+
+
+def recompute_jobs(models: dg.AssetsDefinition) -> list[dg.UnresolvedAssetJobDefinition]:
+    """A job for each model with partitions: `dagster job backfill` and the web UI's backfill of a job."""
+    return [
+        dg.define_asset_job(
+            f"recompute_{spec.key.path[-1]}",
+            dg.AssetSelection.assets(spec.key),
+            executor_def=dg.in_process_executor,
+            description=f"Compute partitions of {spec.key.to_user_string()} again, exactly those that you choose.",
+        )
+        for spec in models.specs
+        if spec.partitions_def is not None
+    ]
 
 
 def daily_schedule() -> dg.ScheduleDefinition:
@@ -43,7 +59,7 @@ def daily_schedule() -> dg.ScheduleDefinition:
 def catch_up_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Compute what is due after a load that changed something, and after every ingestion, whoever started it."""
     with closing(connect(load_settings())) as connection:
-        touched = newest(connection)
+        touched, behind = newest(connection), is_behind(connection)
     finished = context.instance.get_run_records(
         dg.RunsFilter(job_name=INGEST, statuses=[dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]), limit=1
     )
@@ -51,8 +67,9 @@ def catch_up_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     seen = f"{touched}|{run_id}"
     if context.cursor == seen:
         return dg.SkipReason("nothing has been loaded since the last catch-up")
-    if context.cursor is None and not touched and not finished:
-        return dg.SkipReason("nothing has been loaded yet")
+    if context.cursor is None and not behind:
+        context.update_cursor(seen)
+        return dg.SkipReason("every model is as new as what it reads")
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=f"catch-up {seen}")], cursor=seen)
 
 
@@ -68,17 +85,17 @@ def landing_sensor(source: str, assets: dg.AssetsDefinition) -> dg.SensorDefinit
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         settings = load_settings()
-        files = settled(landing_files(settings, source))
-        # What is there now, by key and version: a changed file is new, a file seen before is not.
-        now = "\n".join(f"{file.key}@{file.etag}" for file in files)
-        if now == (context.cursor or ""):
-            return dg.SkipReason(f"nothing new under {settings.landing_dir / source}")
-        known = set((context.cursor or "").splitlines())
-        arrived = [line for line in now.splitlines() if line not in known]
+        with closing(connect(settings)) as connection:
+            known = landed.versions(connection, source)
+        arrived = [file for file in settled(landing_files(settings, source)) if known.get(file.key) != file.etag]
         if not arrived:
-            return dg.SensorResult(cursor=now)
-        key = f"{arrived[-1]}" if len(arrived) == 1 else f"{arrived[-1]} and {len(arrived) - 1} more"
-        return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key)], cursor=now)
+            return dg.SkipReason(f"nothing new under {settings.landing_dir / source}")
+        # The versions make the run key, so that no file is loaded twice and none is missed.
+        versions = "\n".join(f"{file.key}@{file.etag}" for file in arrived)
+        key = hashlib.sha256(versions.encode()).hexdigest()[:16]
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=f"{source} {key}", tags={"landed": arrived[-1].key})]
+        )
 
     return sensor
 

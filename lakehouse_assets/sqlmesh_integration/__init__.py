@@ -1,12 +1,12 @@
 """SQLMesh models as Dagster assets, for any Dagster project.
 
-    project = SqlmeshProject("path/to/sqlmesh_project")
+project = SqlmeshProject("path/to/sqlmesh_project")
 
-    @sqlmesh_assets(project=project)
-    def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource):
-        yield from sqlmesh.run(context)
+@sqlmesh_assets(project=project)
+def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource):
+    yield from sqlmesh.run(context)
 
-    defs = dg.Definitions(assets=[models], resources={"sqlmesh": SqlmeshResource.of(project)})
+defs = dg.Definitions(assets=[models], resources={"sqlmesh": SqlmeshResource.of(project)})
 """
 
 from lakehouse_assets.sqlmesh_integration.decorator import sqlmesh_assets

@@ -24,24 +24,26 @@ def catch_up_job(
 ) -> dg.JobDefinition:
     """Every model that is due, in one run without partitions, whoever starts it.
 
-    `define_asset_job` refuses models with different partitions, as those that start on different days have. The
-    job that Dagster itself makes over all assets is built by the functions used here, with that refusal off
-    (dagster 1.13). `upstream` are the other assets that the models read.
+    Inside the job the assets have no partitions: Dagster refuses a job over assets that are partitioned
+    differently, as models that start on different days are, and fails a run without partitions that reads a
+    partitioned asset. The layer itself records the partitions that it computed. `upstream` are the other assets
+    that the models read. A sensor may ask for a part of it: `RunRequest(job_name=…, asset_selection=[…])`.
     """
-    graph = get_asset_graph_for_job(
-        AssetGraph.from_assets([models, *upstream]),
-        selection or dg.AssetSelection.assets(models),
-        allow_different_partitions_defs=True,
-    )
+    whole = [assets.map_asset_specs(_without_partitions) for assets in (models, *upstream)]
+    graph = get_asset_graph_for_job(AssetGraph.from_assets(whole), selection or dg.AssetSelection.assets(*models.keys))
     return build_asset_job(
         name,
         graph,
-        allow_different_partitions_defs=True,
+        allow_different_partitions_defs=False,
         executor_def=dg.in_process_executor,
         resource_defs=resources,
         description="Compute what is due: new intervals, missing ones, and those that a load has touched.",
         run_tags={MODE_TAG: "catch_up", **(tags or {})},
     )
+
+
+def _without_partitions(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(partitions_def=None)
 
 
 def cron_schedule(

@@ -47,9 +47,7 @@ def sqlmesh_assets(
         return dg.multi_asset(
             name=name or function.__name__,
             specs=specs,
-            check_specs=[
-                translator.check_spec(model, audit, project) for model in models for audit in model.audits
-            ],
+            check_specs=[translator.check_spec(model, audit, project) for model in models for audit in model.audits],
             can_subset=True,
             pool=pool,
             retry_policy=retry_policy,

@@ -118,16 +118,16 @@ def _unit_tests(context: Context) -> tuple[UnitTest, ...]:
     result = context.test(stream=io.StringIO())
     wrong = [*result.failures, *result.errors]
     tests = [_unit_test(test, str(message)) for test, message in wrong]
-    return tuple([*tests, *(_unit_test(test, "") for test in result.successes)])
+    return (*tests, *(_unit_test(test, "") for test in result.successes))
 
 
 def _unit_test(test: Any, message: str) -> UnitTest:
-    from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 
     model = getattr(test, "model", None)
     return UnitTest(
         name=getattr(test, "test_name", str(test)),
-        model=_ref(model.fqn).name if model is not None else "",
+        model=table_ref(model.fqn).name if model is not None else "",
         passed=not message,
         message=message,
     )
@@ -135,9 +135,9 @@ def _unit_test(test: Any, message: str) -> UnitTest:
 
 def _failures(event: Any) -> Iterator[str]:
     from lakehouse_assets.sqlmesh_integration import engine
-    from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 
     if isinstance(event, engine.NodeFailed):
         audits = engine.failed_audits(event.error)
         found = "; ".join(f"audit {name} found {rows_in_words(count)}" for name, count in audits)
-        yield f"{_ref(event.fqn).name}: {found or error_sentence(event.error)}"
+        yield f"{table_ref(event.fqn).name}: {found or error_sentence(event.error)}"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlmesh.core.scheduler import merged_missing_intervals
+from sqlmesh.core.snapshot import DeployabilityIndex
 from sqlmesh.core.snapshot.definition import merge_intervals, snapshots_to_dag, start_date
 from sqlmesh.utils.date import now_timestamp, to_timestamp
 
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.engine import Interval
-from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, without
 
 if TYPE_CHECKING:
-    from sqlmesh.core.engine_adapter import EngineAdapter
+    from sqlmesh.core.engine_adapter.base import EngineAdapter
     from sqlmesh.core.snapshot import Snapshot, SnapshotId, SnapshotTableInfo
-
-Range = tuple[datetime, datetime]
-"""[start, end), UTC."""
 
 
 class NotDeployedError(LookupError):
@@ -71,20 +69,16 @@ class Deployment:
         self.environment = stored
         self.precedence = precedence
         self.now = now_timestamp()
-        infos = {_ref(info.name).name: info for info in stored.snapshots}
+        infos = {table_ref(info.name).name: info for info in stored.snapshots}
         self.undeployed = sorted(set(names or ()) - set(infos))
         wanted = set(infos) if names is None or stored.name != "prod" else set(names) & set(infos)
         snapshots = self.state.get_snapshots(_with_ancestors(infos, wanted))
-        self.scheduler = self.context.create_scheduler(
-            snapshots.values(), engine.RecordingEvaluator.of(self.context)
-        )
+        self.scheduler = self.context.create_scheduler(snapshots.values(), engine.RecordingEvaluator.of(self.context))
         self.state.refresh_snapshot_intervals(snapshots.values())
-        self.snapshots: dict[str, Snapshot] = {_ref(s.name).name: s for s in snapshots.values()}
+        self.snapshots: dict[str, Snapshot] = {table_ref(s.name).name: s for s in snapshots.values()}
         self.names = {snapshot.name: name for name, snapshot in self.snapshots.items()}
         self.index = (
-            engine.DeployabilityIndex.all_deployable()
-            if stored.name == "prod"
-            else engine.DeployabilityIndex.create(snapshots)
+            DeployabilityIndex.all_deployable() if stored.name == "prod" else DeployabilityIndex.create(snapshots)
         )
 
     # ------------------------------------------------------------------------------------------- tables
@@ -128,8 +122,8 @@ class Deployment:
                 physical_table=self.table(name),
                 owner=self.owner(name),
                 data_hash=snapshot.fingerprint.data_hash,
-                computed=_ranges(self._computed(snapshot)),
-                missing=_ranges(self._gaps(name)),
+                computed=as_datetimes(self._computed(snapshot)),
+                missing=as_datetimes(self._gaps(name)),
                 altered_at=from_ms(snapshot.last_altered_ts) if snapshot.last_altered_ts else None,
             )
             for name, snapshot in real.items()
@@ -140,16 +134,11 @@ class Deployment:
     def missing(self, name: str) -> tuple[Range, ...]:
         """What the state holds as not computed now, read again."""
         self.state.refresh_snapshot_intervals([self.snapshots[name]])
-        return _ranges(self._gaps(name))
+        return as_datetimes(self._gaps(name))
 
     def due(self, names: Collection[str]) -> dict[str, list[Interval]]:
         """What SQLMesh's own `run` would compute of these models now, look-back included."""
-        missing = merged_missing_intervals(
-            self.scheduler.snapshot_per_version.values(),
-            execution_time=self.now,
-            end=self.now,
-            deployability_index=self.index,
-        )
+        missing = engine.missing_intervals(self.scheduler.snapshot_per_version.values(), self.index, self.now)
         found = {self.names[snapshot.name]: list(intervals) for snapshot, intervals in missing.items()}
         return {name: found[name] for name in names if found.get(name)}
 
@@ -177,7 +166,7 @@ class Deployment:
         first, last = self._bounds(name)
         tick = min(last, to_timestamp(snapshot.node.cron_floor(self.now)))
         newest = max(first, to_timestamp(unit.cron_prev(unit.cron_floor(tick))))
-        gaps = _without((first, last), self._computed(snapshot))
+        gaps = without((first, last), self._computed(snapshot))
         return [(min([newest, *(start for start, _ in gaps)]), last)] if newest < last else []
 
     def history(self, name: str) -> list[Interval]:
@@ -219,7 +208,7 @@ class Deployment:
         computed = {
             self.snapshots[name]: found
             for name, intervals in ranges.items()
-            if (found := _common(intervals, self._computed(self.snapshots[name])))
+            if (found := common(intervals, self._computed(self.snapshots[name])))
             and not (_keeps_history(self.snapshots[name]) and found == self._computed(self.snapshots[name]))
         }
         dev = {s.name for s in computed if not self.index.is_representative(s)}
@@ -259,7 +248,7 @@ class Deployment:
         first, last = self._bounds(name)
         unit = snapshot.node.interval_unit
         tick = to_timestamp(unit.cron_floor(snapshot.node.cron_floor(self.now)))
-        return _without((first, min(last, tick)), computed)
+        return without((first, min(last, tick)), computed)
 
     def _bounds(self, name: str) -> Interval:
         """From the model's start to the end of its newest complete interval."""
@@ -268,13 +257,11 @@ class Deployment:
         by_id = {s.snapshot_id: s for s in self.snapshots.values()}
         first = to_timestamp(unit.cron_floor(start_date(snapshot, by_id, relative_to=self.now)))
         last = to_timestamp(unit.cron_floor(self.now))
-        end = engine.exclusive_end(snapshot.node) if snapshot.is_model else None
+        end = engine.exclusive_end(snapshot.model) if snapshot.is_model else None
         return first, min(last, to_timestamp(end)) if end else last
 
 
-def _with_ancestors(
-    infos: Mapping[str, SnapshotTableInfo], names: Collection[str]
-) -> list[SnapshotTableInfo]:
+def _with_ancestors(infos: Mapping[str, SnapshotTableInfo], names: Collection[str]) -> list[SnapshotTableInfo]:
     by_id = {info.snapshot_id: info for info in infos.values()}
     found: dict[str, SnapshotTableInfo] = {}
     waiting = [infos[name] for name in names]
@@ -286,27 +273,5 @@ def _with_ancestors(
     return list(found.values())
 
 
-def _common(left: Sequence[Interval], right: Sequence[Interval]) -> list[Interval]:
-    both = [(max(a, c), min(b, d)) for a, b in left for c, d in right]
-    return sorted((start, end) for start, end in both if start < end)
-
-
-def _without(whole: Interval, parts: Sequence[Interval]) -> list[Interval]:
-    left, begin = [], whole[0]
-    for start, end in sorted(parts):
-        if begin < min(start, whole[1]):
-            left.append((begin, min(start, whole[1])))
-        begin = max(begin, end)
-    return [*left, (begin, whole[1])] if begin < whole[1] else left
-
-
 def _keeps_history(snapshot: Snapshot) -> bool:
     return bool(snapshot.is_scd_type_2 or snapshot.is_incremental_unmanaged)
-
-
-def _ranges(intervals: Sequence[Interval]) -> tuple[Range, ...]:
-    return tuple((from_ms(start), from_ms(end)) for start, end in intervals)
-
-
-def from_ms(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

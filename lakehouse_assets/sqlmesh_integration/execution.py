@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lakehouse_assets.sqlmesh_integration import engine
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment, from_ms
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.outcome import (
     CheckOutcome,
@@ -17,6 +17,7 @@ from lakehouse_assets.sqlmesh_integration.outcome import (
     audit_sentence,
     error_sentence,
 )
+from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
 Look = Callable[[ModelOutcome], None]
 
@@ -61,7 +62,7 @@ class Execution:
         self._left: dict[str, int] = {}
         self._batches: dict[str, int] = {}
 
-    def run(self, work: Mapping[str, Sequence[Interval]]) -> Iterator[ModelOutcome | Message]:
+    def run(self, work: Mapping[str, Sequence[Interval]]) -> Generator[ModelOutcome | Message, None, None]:
         for name in work:
             self.outcomes[name] = self._outcome(name)
         thread = threading.Thread(target=self._compute, args=(work,), name="sqlmesh", daemon=True)
@@ -150,9 +151,7 @@ class Execution:
 
     def _audited(self, event: engine.Audited) -> None:
         checks = self._of(event.fqn).checks
-        check = checks.setdefault(
-            event.check_name, CheckOutcome(event.check_name, event.audit, event.blocking)
-        )
+        check = checks.setdefault(event.check_name, CheckOutcome(event.check_name, event.audit, event.blocking))
         check.failed_rows += event.rows
         if event.rows or not check.query:
             check.query, check.columns = event.query, event.columns

@@ -63,13 +63,13 @@ class _Reader:
         inside_project = path is not None and path.is_relative_to(self.project.folder)
         return ModelSpec(
             fqn=fqn,
-            ref=_ref(fqn),
+            ref=table_ref(fqn),
             kind=model.kind.name.value,
             language="python" if model.is_python else "seed" if model.kind.is_seed else "sql",
             dialect=model.dialect or self.context.default_dialect or "",
             view_name=engine.view_name(fqn, self.naming, model.dialect or self.context.default_dialect),
-            depends_on=tuple(sorted({_ref(up) for up in inside}, key=str)),
-            external=tuple(sorted({_ref(up) for up in outside}, key=str)),
+            depends_on=tuple(sorted({table_ref(up) for up in inside}, key=str)),
+            external=tuple(sorted({table_ref(up) for up in outside}, key=str)),
             columns=tuple(self._columns(fqn, model)),
             audits=tuple(
                 AuditSpec(name, audit.name, arguments, blocking)
@@ -119,7 +119,7 @@ class _Reader:
 
         for parent_fqn, columns in engine.column_sources(self.context, fqn, column).items():
             parent = self.context.get_model(parent_fqn)
-            ref = _ref(parent_fqn)
+            ref = table_ref(parent_fqn)
             for parent_column in columns:
                 if parent is not None and parent.kind.is_embedded:
                     yield from self._sources(parent.fqn, parent_column)
@@ -143,7 +143,7 @@ class _Reader:
         return self.starts[fqn]
 
 
-def _ref(fqn: str) -> TableRef:
+def table_ref(fqn: str) -> TableRef:
     from sqlglot import exp
 
     table = exp.to_table(fqn)

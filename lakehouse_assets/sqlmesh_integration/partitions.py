@@ -34,9 +34,7 @@ def partitions_definition(model: ModelSpec) -> dg.TimeWindowPartitionsDefinition
         return dg.HourlyPartitionsDefinition(start_date=start, timezone="UTC")
     if model.interval_unit == "month" and end is None:
         return dg.MonthlyPartitionsDefinition(start_date=start, timezone="UTC")
-    return dg.TimeWindowPartitionsDefinition(
-        start=start, end=end, fmt=key_format, cron_schedule=cron, timezone="UTC"
-    )
+    return dg.TimeWindowPartitionsDefinition(start=start, end=end, fmt=key_format, cron_schedule=cron, timezone="UTC")
 
 
 def key_of(model: ModelSpec, start: datetime) -> str:

@@ -162,7 +162,7 @@ def _types(snapshot: Snapshot) -> dict[str, str]:
 
 
 def _backfills(plan: Plan) -> Iterator[Backfill]:
-    from lakehouse_assets.sqlmesh_integration.deployment import from_ms
+    from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
     for missing in plan.missing_intervals:
         first, last = missing.intervals[0][0], missing.intervals[-1][1]
@@ -170,6 +170,6 @@ def _backfills(plan: Plan) -> Iterator[Backfill]:
 
 
 def _name(fqn: str) -> str:
-    from lakehouse_assets.sqlmesh_integration.manifest_builder import _ref
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 
-    return _ref(fqn).name
+    return table_ref(fqn).name

@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import engine, event_log
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment, Range
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutcome
-from lakehouse_assets.sqlmesh_integration.partitions import keys_within
+from lakehouse_assets.sqlmesh_integration.partitions import keys_within, partitions_definition
+from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
 from lakehouse_assets.sqlmesh_integration.translator import PREVIEW
 
@@ -120,7 +121,7 @@ class Reporter:
         }
         if None in outcome.rows:
             entries["dagster/row_count"] = outcome.rows[None]
-        elif outcome.rows or outcome.intervals and self._is_partitioned(outcome.name):
+        elif self._is_partitioned(outcome.name):
             entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
         if self._drifted(outcome.name):
             entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
@@ -131,14 +132,13 @@ class Reporter:
         return entries
 
     def _is_partitioned(self, name: str) -> bool:
-        key = self.request.all_keys.get(name)
-        return key is not None and self.specs[key].partitions_def is not None
+        model = self.manifest.by_name.get(name)
+        return model is not None and model.is_partitioned
 
     def _partitions(self, outcome: ModelOutcome, ranges: Sequence[Range] | None = None) -> list[str]:
         model = self.manifest.by_name.get(outcome.name)
-        key = self.request.all_keys.get(outcome.name)
-        definition = self.specs[key].partitions_def if key is not None else None
-        if model is None or not isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        definition = partitions_definition(model) if model is not None else None
+        if model is None or definition is None:
             return []
         return keys_within(model, definition, outcome.intervals if ranges is None else ranges)
 

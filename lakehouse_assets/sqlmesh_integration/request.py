@@ -64,7 +64,7 @@ class Request:
         chosen = set(context.selected_asset_keys)
         window = window_of(context, sorted(chosen))
         config = context.op_execution_context.op_config or {}
-        mode = config.get("mode", "auto")
+        mode: Any = config.get("mode", "auto")
         return cls(
             keys={name: key for name, key in all_keys.items() if key in chosen},
             all_keys=all_keys,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment, from_ms
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
 if TYPE_CHECKING:
-    from sqlmesh.core.engine_adapter import EngineAdapter
+    from sqlmesh.core.engine_adapter.base import EngineAdapter
     from sqlmesh.core.snapshot import Snapshot
 
 TRUNCATED = {"year": "YEAR", "month": "MONTH", "day": "DAY", "hour": "HOUR"}
@@ -32,7 +33,7 @@ class RowCounter:
         if snapshot.is_incremental_by_time_range:
             return self._by_partition(name, snapshot, adapter, interval)
         query = exp.select("COUNT(*)").from_(exp.to_table(self.deployment.written(name)))
-        return {None: int(adapter.fetchone(query)[0])}
+        return {None: _number(adapter, query)}
 
     def _by_partition(
         self, name: str, snapshot: Snapshot, adapter: EngineAdapter, interval: Interval
@@ -43,13 +44,16 @@ class RowCounter:
         unit = TRUNCATED.get(model.interval_unit.value)
         temporal = (model.columns_to_types or {}).get(column.name)
         start, end = from_ms(interval[0]), from_ms(interval[1])
-        inside = exp.and_(
-            column >= model.convert_to_time_column(start), column < model.convert_to_time_column(end)
-        )
+        inside = exp.and_(column >= model.convert_to_time_column(start), column < model.convert_to_time_column(end))
         table = exp.to_table(self.deployment.written(name))
         if unit is None or temporal is None or not temporal.is_type(*exp.DataType.TEMPORAL_TYPES):
             query = exp.select("COUNT(*)").from_(table).where(inside)
-            return {None: int(adapter.fetchone(query)[0])}
+            return {None: _number(adapter, query)}
         bucket = exp.TimestampTrunc(this=exp.cast(column.copy(), "timestamp"), unit=exp.var(unit))
         query = exp.select(exp.alias_(bucket, "bucket"), "COUNT(*)").from_(table).where(inside).group_by("1")
         return {self.key_of(name, moment): int(rows) for moment, rows in adapter.fetchall(query)}
+
+
+def _number(adapter: EngineAdapter, query: exp.Select) -> int:
+    ((rows,),) = adapter.fetchall(query)
+    return int(rows)

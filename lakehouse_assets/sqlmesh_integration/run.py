@@ -100,6 +100,4 @@ class SqlmeshRun:
         unmet = [o for o in outcomes if o.state == "refused" or (o.state == "undeployed" and request.by_hand)]
         if unmet:
             lines = "\n".join(f"  {outcome.name}: {outcome.reason}" for outcome in unmet)
-            raise dg.Failure(
-                f"Not computed in environment {self.resource.environment}:\n{lines}", allow_retries=False
-            )
+            raise dg.Failure(f"Not computed in environment {self.resource.environment}:\n{lines}", allow_retries=False)

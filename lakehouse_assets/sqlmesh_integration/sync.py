@@ -77,9 +77,7 @@ def _sync(
         synced.missing[name] = len(gone)
 
 
-def _sync_whole(
-    instance: dg.DagsterInstance, key: dg.AssetKey, deployed: DeployedModel, synced: Synced
-) -> None:
+def _sync_whole(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: DeployedModel, synced: Synced) -> None:
     """A model without partitions: an event when SQLMesh wrote it after Dagster's newest one."""
     if not deployed.computed or deployed.altered_at is None:
         return

@@ -114,9 +114,7 @@ class SqlmeshTranslator:
             freshness_policy=self.freshness_policy(model),
         )
 
-    def check_spec(
-        self, model: ModelSpec, audit: AuditSpec, project: SqlmeshProject
-    ) -> dg.AssetCheckSpec:
+    def check_spec(self, model: ModelSpec, audit: AuditSpec, project: SqlmeshProject) -> dg.AssetCheckSpec:
         call = f"`{audit.audit}({audit.arguments})`"
         effect = "stops what reads this table" if audit.blocking else "only warns"
         return dg.AssetCheckSpec(
@@ -126,9 +124,7 @@ class SqlmeshTranslator:
             metadata={"sqlmesh/audit": audit.audit, "sqlmesh/blocking": audit.blocking},
         )
 
-    def _lineage(
-        self, model: ModelSpec, project: SqlmeshProject
-    ) -> dict[str, list[dg.TableColumnDep]]:
+    def _lineage(self, model: ModelSpec, project: SqlmeshProject) -> dict[str, list[dg.TableColumnDep]]:
         models = {(table.schema, table.table) for table in model.depends_on}
         lineage: dict[str, list[dg.TableColumnDep]] = {}
         for column in model.columns:
@@ -143,8 +139,7 @@ class SqlmeshTranslator:
 def _column_schema(model: ModelSpec) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(column.name, type=column.type, description=column.description)
-            for column in model.columns
+            dg.TableColumn(column.name, type=column.type, description=column.description) for column in model.columns
         ]
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment, Range
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
 
 Touched = Mapping[str, Sequence[Range] | None]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from tests.sqlmesh_integration.sandbox import Sandbox
 
 ORDERS = """

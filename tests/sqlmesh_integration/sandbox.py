@@ -114,18 +114,19 @@ class Sandbox:
                 "dagster/asset_partition_range_start": partitions[0],
                 "dagster/asset_partition_range_end": partitions[1],
             }
-        if not names:
-            job = catch_up_job(assets, resources={"sqlmesh": self.resource}, tags=tags)
-            ran = job.execute_in_process(instance=self.instance, run_config=run_config, raise_on_error=False)
-            return Ran(ran, runs[0].outcomes if runs else {})
         prefix = [] if self.environment == "prod" else [self.environment]
         chosen = [dg.AssetKey([*prefix, *name.split(".")]) for name in names]
+        selection = dg.AssetSelection.assets(*chosen) if chosen else None
+        if not (partition or partitions or by_hand):
+            job = catch_up_job(assets, resources={"sqlmesh": self.resource}, tags=tags, selection=selection)
+            ran = job.execute_in_process(instance=self.instance, run_config=run_config, raise_on_error=False)
+            return Ran(ran, runs[0].outcomes if runs else {})
         result = dg.materialize(
             [assets],
             resources={"sqlmesh": self.resource},
             instance=self.instance,
             partition_key=partition,
-            selection=dg.AssetSelection.assets(*chosen) if chosen else None,
+            selection=selection,
             tags=tags,
             run_config=run_config,
             raise_on_error=False,

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 DAY = "marts.daily_revenue"
 BAD_DAY = "UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-10'"
 GOOD_DAY = "UPDATE raw.shop__orders SET amount_usd = 7 WHERE ordered_at::DATE = '2024-01-10'"
-TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))], "marts.daily_growth": [(moment("2024-01-10"), moment("2024-01-11"))]}
+TOUCHED = {
+    DAY: [(moment("2024-01-10"), moment("2024-01-11"))],
+    "marts.daily_growth": [(moment("2024-01-10"), moment("2024-01-11"))],
+}
 
 
 def test_a_failed_audit_skips_what_reads_it_and_names_model_audit_and_rows(shop: Sandbox) -> None:

@@ -39,7 +39,12 @@ class Served:
 
     def command(self, *arguments: str) -> None:
         done = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
 
@@ -118,7 +123,15 @@ def served(deployed_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def test_one_partition_from_the_command_line(served: Served) -> None:
     before, growth = served.shop.stamps(DAY), served.shop.stamps(GROWTH)
     served.command(
-        "dagster", "asset", "materialize", "-f", str(CODE), "--select", "marts/daily_revenue", "--partition", "2024-01-10"
+        "dagster",
+        "asset",
+        "materialize",
+        "-f",
+        str(CODE),
+        "--select",
+        "marts/daily_revenue",
+        "--partition",
+        "2024-01-10",
     )
     assert served.rewritten(before) == {"2024-01-10"}
     assert served.shop.stamps(GROWTH) == growth

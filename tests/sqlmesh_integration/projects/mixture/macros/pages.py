@@ -4,5 +4,5 @@ from sqlmesh import macro
 
 
 @macro()
-def short_page(evaluator, column):  # noqa: ANN001, ANN201  # SQLMesh gives expressions
+def short_page(evaluator, column):  # SQLMesh gives expressions
     return f"UPPER(SUBSTR({column}, 1, 3))"

@@ -1,0 +1,54 @@
+"""Every call into SQLMesh that its documentation does not promise, for version 0.236.4.
+
+Nothing else in this package reaches behind SQLMesh's public API, and tests/sqlmesh_integration/
+test_engine_contract.py says which of these promises a newer version breaks. Importing this imports SQLMesh.
+"""
+
+from lakehouse_assets.sqlmesh_integration.engine.errors import sqlmesh_errors
+from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator, failed_audits, named_audits
+from lakehouse_assets.sqlmesh_integration.engine.events import (
+    Audited,
+    BatchDone,
+    EventConsole,
+    Interval,
+    Logged,
+    NodeFailed,
+    NodesSkipped,
+    Planned,
+    nowhere,
+)
+from lakehouse_assets.sqlmesh_integration.engine.intervals import forget_intervals, missing_intervals, run_merged
+from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan
+from lakehouse_assets.sqlmesh_integration.engine.reading import (
+    column_sources,
+    environment_naming,
+    exclusive_end,
+    view_name,
+)
+from lakehouse_assets.sqlmesh_integration.engine.sessions import Session, session
+
+__all__ = [
+    "Audited",
+    "BatchDone",
+    "EventConsole",
+    "Interval",
+    "Logged",
+    "NodeFailed",
+    "NodesSkipped",
+    "Planned",
+    "RecordingEvaluator",
+    "Session",
+    "apply_plan",
+    "column_sources",
+    "environment_naming",
+    "exclusive_end",
+    "failed_audits",
+    "forget_intervals",
+    "missing_intervals",
+    "named_audits",
+    "nowhere",
+    "run_merged",
+    "session",
+    "sqlmesh_errors",
+    "view_name",
+]

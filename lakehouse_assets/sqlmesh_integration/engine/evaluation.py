@@ -1,0 +1,93 @@
+"""Audits: their names, their results, and the rows that fail them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+from sqlmesh import Context
+from sqlmesh.core.audit import Audit
+from sqlmesh.core.snapshot import Snapshot, SnapshotEvaluator
+from sqlmesh.utils import CorrelationId
+from sqlmesh.utils.date import to_timestamp
+from sqlmesh.utils.errors import NodeAuditsErrors
+
+from lakehouse_assets.sqlmesh_integration.engine.events import Audited, Interval, Sink, nowhere
+
+
+class RecordingEvaluator(SnapshotEvaluator):
+    """SQLMesh's evaluator that tells every audit's result, with a few of the rows that failed it."""
+
+    sink: Sink = staticmethod(nowhere)
+    sample_size = 5
+
+    @classmethod
+    def of(cls, context: Context) -> RecordingEvaluator:
+        existing = context._snapshot_evaluator
+        return existing if isinstance(existing, cls) else cls._wrapping(context.snapshot_evaluator)
+
+    @classmethod
+    def _wrapping(cls, plain: SnapshotEvaluator) -> RecordingEvaluator:
+        return cls(plain.adapters, plain.ddl_concurrent_tasks, plain.selected_gateway)
+
+    def set_correlation_id(self, correlation_id: CorrelationId) -> SnapshotEvaluator:
+        correlated = self._wrapping(super().set_correlation_id(correlation_id))
+        correlated.sink = self.sink
+        return correlated
+
+    def audit(self, snapshot: Snapshot, **kwargs: Any) -> list[Any]:
+        results = super().audit(snapshot, **kwargs)
+        names = [name for name, *_ in named_audits(snapshot.node)]
+        interval = (to_timestamp(kwargs.get("start") or 0), to_timestamp(kwargs.get("end") or 0))
+        for name, result in zip(names, results, strict=True):
+            if not result.skipped:
+                self.sink(self._audited(snapshot, name, result, interval))
+        return results
+
+    def _audited(self, snapshot: Snapshot, name: str, result: Any, interval: Interval) -> Audited:
+        adapter = self.get_adapter(snapshot.model_gateway)
+        columns: tuple[str, ...] = ()
+        sample: tuple[tuple[Any, ...], ...] = ()
+        if result.count:
+            frame = adapter.fetchdf(result.query.limit(self.sample_size))
+            columns = tuple(str(column) for column in frame.columns)
+            sample = tuple(tuple(row) for row in frame.itertuples(index=False))
+        return Audited(
+            fqn=snapshot.name,
+            check_name=name,
+            audit=result.audit.name,
+            interval=interval,
+            rows=result.count or 0,
+            blocking=result.blocking,
+            query=result.query.sql(adapter.dialect, pretty=True),
+            columns=columns,
+            sample=sample,
+        )
+
+
+def named_audits(node: Any) -> list[tuple[str, Audit, str, bool]]:
+    """A node's audits in SQLMesh's order: (unique check name, audit, its arguments as text, blocking)."""
+    described = []
+    for audit, arguments in node.audits_with_args:
+        given = {name: value for name, value in arguments.items() if name != "blocking"}
+        text = ", ".join(f"{name} := {value.sql()}" for name, value in given.items())
+        flag = arguments.get("blocking")
+        blocking = audit.blocking if flag is None else flag.sql().lower() == "true"
+        described.append((audit, text, blocking))
+    repeated = {name for name, count in Counter(audit.name for audit, *_ in described).items() if count > 1}
+    taken: Counter[str] = Counter()
+    named = []
+    for audit, text, blocking in described:
+        raw = f"{audit.name}_{text}" if audit.name in repeated else audit.name
+        name = re.sub(r"[^A-Za-z0-9_]+", "_", raw).strip("_")[:80]
+        taken[name] += 1
+        named.append((name if taken[name] == 1 else f"{name}_{taken[name]}", audit, text, blocking))
+    return named
+
+
+def failed_audits(error: BaseException) -> list[tuple[str, int]]:
+    """(audit, failing rows) of the blocking audits that stopped a model; empty when something else did."""
+    if not isinstance(error, NodeAuditsErrors):
+        return []
+    return [(audit.audit_name, audit.count) for audit in error.errors]

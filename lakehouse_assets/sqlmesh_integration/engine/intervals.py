@@ -1,0 +1,67 @@
+"""The state's intervals: taken back, and computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from sqlmesh import Context
+from sqlmesh.core.environment import EnvironmentNamingInfo
+from sqlmesh.core.scheduler import Scheduler, merged_missing_intervals
+from sqlmesh.core.snapshot import DeployabilityIndex, Snapshot
+from sqlmesh.core.state_sync.db.interval import _intervals_to_df
+
+from lakehouse_assets.sqlmesh_integration.engine.events import Interval
+
+
+def missing_intervals(
+    snapshots: Collection[Snapshot], deployability: DeployabilityIndex, now: int
+) -> dict[Snapshot, list[Interval]]:
+    """What SQLMesh's own `run` would compute of these snapshots at `now`, look-back included.
+
+    They must hold every ancestor of what is asked about: a model without a start begins with its parents.
+    """
+    return merged_missing_intervals(snapshots, execution_time=now, end=now, deployability_index=deployability)
+
+
+def forget_intervals(context: Context, ranges: Mapping[Snapshot, Sequence[Interval]], dev: set[str]) -> None:
+    """Write to the state that these intervals are not computed, for every snapshot that shares the table.
+
+    `dev` names the snapshots whose table is a development one: the state keeps their intervals apart and
+    its own `remove_intervals` never touches them. One call of that takes one interval for each snapshot (it
+    keeps the last of several, silently), hence the rounds.
+    """
+    state: Any = context.state_sync
+    for turn in range(max((len(found) for found in ranges.values()), default=0)):
+        now = [(snapshot, found[turn]) for snapshot, found in ranges.items() if turn < len(found)]
+        shared = [(snapshot, interval) for snapshot, interval in now if snapshot.name not in dev]
+        if shared:
+            state.remove_intervals(shared, remove_shared_versions=True)
+        apart = [(snapshot, interval) for snapshot, interval in now if snapshot.name in dev]
+        if apart:
+            intervals = state.state_sync.interval_state
+            intervals.engine_adapter.insert_append(
+                intervals.intervals_table,
+                _intervals_to_df(apart, is_dev=True, is_removed=True),
+                target_columns_to_types=intervals._interval_columns_to_types,
+                track_rows_processed=False,
+            )
+
+
+def run_merged(
+    scheduler: Scheduler,
+    environment: EnvironmentNamingInfo,
+    intervals: dict[Snapshot, list[Interval]],
+    deployability: DeployabilityIndex,
+    stop: Callable[[], bool],
+) -> None:
+    """Compute exactly these intervals, in the order of the models; failures come through the console."""
+    scheduler.run_merged_intervals(
+        merged_intervals=intervals,
+        deployability_index=deployability,
+        environment_naming_info=environment,
+        circuit_breaker=stop,
+        start=min(start for found in intervals.values() for start, _ in found),
+        end=max(end for found in intervals.values() for _, end in found),
+        run_environment_statements=True,
+    )

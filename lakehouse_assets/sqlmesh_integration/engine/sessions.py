@@ -1,0 +1,109 @@
+"""One SQLMesh context per process and project."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlmesh import Context
+from sqlmesh.core.config import Config, DuckDBConnectionConfig
+from sqlmesh.core.config.loader import load_configs
+from sqlmesh.core.console import set_console
+from sqlmesh.core.lineage import CACHE as LINEAGE_CACHE
+
+from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator
+from lakehouse_assets.sqlmesh_integration.engine.events import EventConsole, nowhere
+
+if TYPE_CHECKING:
+    from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+
+
+class Session:
+    """One project's SQLMesh context. Only the thread that holds `session()` may use it."""
+
+    def __init__(self, project: SqlmeshProject, settings: bytes):
+        self.project = project
+        self.settings = settings
+        self.console = EventConsole()
+        set_console(self.console)
+        configs = load_configs(None, Config, str(project.folder))
+        for folder, config in configs.items():
+            anchor_files(config, folder)
+        self.context = Context(config=configs, gateway=project.gateway, load=False)
+        self.context.console = self.console
+        self._loaded_key: str | None = None
+
+    def loaded(self) -> Context:
+        """The context with the project's files as they are now: for manifests and plans, not for runs."""
+        key = self.project.content_key()
+        if self._loaded_key != key:
+            LINEAGE_CACHE.clear()
+            self._loaded_key = None
+            self.context.load()
+            self._loaded_key = key
+        return self.context
+
+    def ready_to_run(self) -> Context:
+        """The context with what stored models need: Python code beside the project, custom kinds."""
+        if str(self.project.folder) not in sys.path:
+            sys.path.insert(0, str(self.project.folder))
+        self.context._load_materializations()
+        return self.context
+
+
+def anchor_files(config: Config, folder: Path) -> None:
+    """Read a relative DuckDB file from the project's folder, as SQLMesh's own command line does there.
+
+    Against Dagster's working directory it would be a new file: an empty prod, with no error.
+    """
+    gateways = config.gateways.values() if isinstance(config.gateways, dict) else [config.gateways]
+    for gateway in gateways:
+        for connection in (gateway.connection, gateway.state_connection, gateway.test_connection):
+            if isinstance(connection, DuckDBConnectionConfig) and _is_relative_file(connection.database):
+                connection.database = str(folder / str(connection.database))
+
+
+def _settings(folder: Path) -> bytes:
+    """The project's configuration as it is now: another one needs another context."""
+    return b"".join(file.read_bytes() for file in sorted(folder.glob("config.*")) if file.is_file())
+
+
+def _is_relative_file(database: object) -> bool:
+    if not isinstance(database, str) or not database or ":" in database:
+        return False
+    return not Path(database).is_absolute()
+
+
+_lock = threading.RLock()
+_sessions: dict[tuple[str, str | None], Session] = {}
+
+
+@contextmanager
+def session(project: SqlmeshProject) -> Iterator[Session]:
+    """The process's one context for this project, one user at a time.
+
+    Two contexts at work at once in a process break each other. Connections close at the end: an open DuckDB
+    file, as state or as warehouse, locks every other process out.
+    """
+    identity = (str(project.folder), project.gateway)
+    with _lock:
+        settings = _settings(project.folder)
+        current = _sessions.get(identity)
+        if current is None or current.settings != settings:
+            current = _sessions[identity] = Session(project, settings)
+        current.project = project
+        set_console(current.console)
+        evaluator = RecordingEvaluator.of(current.context)
+        current.context._snapshot_evaluator = evaluator
+        state: Any = current.context._state_sync
+        if state is not None:
+            state.clear_cache()  # its snapshots are up to 120 s old; another process may have deployed since
+        try:
+            yield current
+        finally:
+            current.console.sink = evaluator.sink = nowhere
+            current.context.close()

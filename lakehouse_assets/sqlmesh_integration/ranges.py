@@ -1,0 +1,32 @@
+"""Arithmetic of time ranges: [start, end) in milliseconds, and as datetimes in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+Interval = tuple[int, int]
+Range = tuple[datetime, datetime]
+"""[start, end), UTC."""
+
+
+def common(left: Sequence[Interval], right: Sequence[Interval]) -> list[Interval]:
+    both = [(max(a, c), min(b, d)) for a, b in left for c, d in right]
+    return sorted((start, end) for start, end in both if start < end)
+
+
+def without(whole: Interval, parts: Sequence[Interval]) -> list[Interval]:
+    left, begin = [], whole[0]
+    for start, end in sorted(parts):
+        if begin < min(start, whole[1]):
+            left.append((begin, min(start, whole[1])))
+        begin = max(begin, end)
+    return [*left, (begin, whole[1])] if begin < whole[1] else left
+
+
+def as_datetimes(intervals: Sequence[Interval]) -> tuple[Range, ...]:
+    return tuple((from_ms(start), from_ms(end)) for start, end in intervals)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,95 @@
+"""Dagster's own commands, in the project's folder, with nothing exported by hand."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from lakehouse.settings import PROJECT_ROOT
+from tests.lakehouse_instance import LakehouseInstance
+
+RAW = ("ecommerce__events", "nyc_collisions__crashes", "nyc_taxi__trips", "wfp_food_prices__prices")
+DAYS = "SELECT event_date::VARCHAR, computed_at FROM marts.daily_revenue"
+
+
+def ran(lakehouse: LakehouseInstance, command: str) -> str:
+    """What the command printed; it must end well."""
+    done = lakehouse.activated(command)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done.stdout + done.stderr
+
+
+def recomputed(lakehouse: LakehouseInstance, command: str) -> set[str]:
+    """The days of daily_revenue that the command computed again."""
+    before = dict(lakehouse.rows(DAYS))
+    ran(lakehouse, command)
+    after = dict(lakehouse.rows(DAYS))
+    assert set(before) == set(after)
+    return {day for day in after if after[day] != before[day]}
+
+
+def test_every_command_reads_the_same_module() -> None:
+    project: dict[str, Any] = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]
+    workspace = yaml.safe_load((PROJECT_ROOT / "workspace.yaml").read_text())
+    module = project["dagster"]["module_name"]
+    assert workspace == {"load_from": [{"python_module": module}]}
+    assert project["dg"]["project"]["code_location_target_module"] == module
+    assert f"DAGSTER_MODULE_NAME:-{module}" in (PROJECT_ROOT / "scripts" / "install.sh").read_text()
+
+
+def test_definitions_validate(demo_lakehouse: LakehouseInstance) -> None:
+    assert "All code locations passed validation" in ran(demo_lakehouse, "dagster definitions validate")
+
+
+def test_dg_check_defs(demo_lakehouse: LakehouseInstance) -> None:
+    assert "All definitions loaded successfully" in ran(demo_lakehouse, "dg check defs")
+
+
+def test_dg_list_defs(demo_lakehouse: LakehouseInstance) -> None:
+    done = demo_lakehouse.activated("dg list defs --json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout[done.stdout.index("{") :])
+    keys = {asset["asset_key"] for asset in listed["assets"]}
+    assert {f"raw/{name}" for name in RAW} < keys
+    assert {"catch_up", "ingest"} <= {job["name"] for job in listed["jobs"]}
+
+
+def test_asset_list(demo_lakehouse: LakehouseInstance) -> None:
+    listed = ran(demo_lakehouse, "dagster asset list").split()
+    assert {*(f"raw/{name}" for name in RAW), "marts/daily_revenue", "staging/seed_example_events"} <= set(listed)
+
+
+def test_asset_materialize_loads_a_raw_table_again_without_a_change(demo_lakehouse: LakehouseInstance) -> None:
+    sql = "SELECT COUNT(*), COUNT(DISTINCT _dlt_load_id) FROM raw.ecommerce__events"
+    before = demo_lakehouse.rows(sql)
+    assert "RUN_SUCCESS" in ran(demo_lakehouse, "dagster asset materialize --select raw/ecommerce__events")
+    assert demo_lakehouse.rows(sql) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "dagster asset materialize --select marts/top_pickup_locations",
+        "dg launch --assets marts/top_pickup_locations",
+    ],
+    ids=["dagster", "dg"],
+)
+def test_a_mart_is_computed_anew(demo_lakehouse: LakehouseInstance, command: str) -> None:
+    stamp = "SELECT MIN(computed_at) FROM marts.top_pickup_locations"
+    before = demo_lakehouse.value(stamp)
+    ran(demo_lakehouse, command)
+    assert demo_lakehouse.value(stamp) > before
+
+
+def test_a_partition_is_computed_anew_and_no_other(demo_lakehouse: LakehouseInstance) -> None:
+    command = "dagster asset materialize --select marts/daily_revenue --partition 2009-12-24"
+    assert recomputed(demo_lakehouse, command) == {"2009-12-24"}
+
+
+def test_a_range_of_partitions_is_computed_anew_and_no_other(demo_lakehouse: LakehouseInstance) -> None:
+    command = "dagster asset materialize --select marts/daily_revenue --partition-range 2010-01-05...2010-01-07"
+    assert recomputed(demo_lakehouse, command) == {"2010-01-05", "2010-01-06", "2010-01-07"}

@@ -1,0 +1,84 @@
+"""`lakehouse up`, as `make up` runs it: addresses, heartbeats, and an end that leaves nothing running."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import closing
+
+import psutil
+import pytest
+
+from tests.lakehouse_instance import LakehouseInstance
+from tests.running_services import RunningServices, running_services, until
+
+HEALTH = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
+
+
+@pytest.fixture(scope="module")
+def bare_lakehouse(new_lakehouse: Callable[[], LakehouseInstance]) -> LakehouseInstance:
+    """One in which nothing has been made yet: the services start on it all the same."""
+    return new_lakehouse()
+
+
+def daemon(lakehouse: LakehouseInstance) -> psutil.Process:
+    """The one Dagster daemon of this lakehouse."""
+    (process,) = [p for p in lakehouse.processes() if any(word.endswith("dagster-daemon") for word in p.cmdline())]
+    return process
+
+
+def healthy(services: RunningServices) -> set[str]:
+    """The daemons whose heart beats."""
+    statuses = services.graphql(HEALTH)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    return {status["daemonType"] for status in statuses if status["healthy"] and status["required"]}
+
+
+def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: LakehouseInstance) -> None:
+    with running_services(bare_lakehouse) as services:
+        for wanted in (services.url, str(bare_lakehouse.data_dir / "logs"), "embedded, on a socket"):
+            assert wanted in services.printed.replace("\n", "")
+        until(
+            lambda: {"SENSOR", "SCHEDULER", "BACKFILL", "QUEUED_RUN_COORDINATOR"} <= healthy(services),
+            120, lambda: f"The daemons' hearts don't beat: {healthy(services)}",
+        )  # fmt: skip
+        names = {process.name() for process in bare_lakehouse.processes()}
+        assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
+        again = bare_lakehouse.lakehouse("up")
+        assert again.returncode == 1
+        assert "already up" in again.stderr
+        assert services.end(signal.SIGINT, timeout_seconds=30) == 0
+    assert "nothing is left running" in services.printed
+    assert bare_lakehouse.processes() == []
+
+
+def test_a_daemon_that_dies_is_started_again_and_sigterm_ends_all(bare_lakehouse: LakehouseInstance) -> None:
+    with running_services(bare_lakehouse) as services:
+        killed = daemon(bare_lakehouse)
+        killed.kill()
+        until(
+            lambda: "the daemon ended (exit code -9); starting it again" in services.printed,
+            30, lambda: f"Nobody noticed that the daemon is dead: {services.printed}",
+        )  # fmt: skip
+        assert daemon(bare_lakehouse).pid != killed.pid
+        assert services.end(signal.SIGTERM, timeout_seconds=30) == 0
+    assert bare_lakehouse.processes() == []
+
+
+def test_a_port_in_use_is_named_with_its_setting(bare_lakehouse: LakehouseInstance) -> None:
+    with closing(socket.create_server(("127.0.0.1", bare_lakehouse.port))):
+        done = bare_lakehouse.lakehouse("up")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{bare_lakehouse.port}" in done.stderr
+    assert "LAKEHOUSE_WEBSERVER_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert bare_lakehouse.processes() == []
+
+
+def test_a_service_that_can_not_start_is_named_with_the_end_of_its_log(bare_lakehouse: LakehouseInstance) -> None:
+    # 192.0.2.0/24 is nobody's: the address can't be bound.
+    done = bare_lakehouse.lakehouse("up", webserver_host="192.0.2.1")
+    assert done.returncode == 1
+    assert "192.0.2.1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert bare_lakehouse.processes() == []
