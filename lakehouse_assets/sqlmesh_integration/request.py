@@ -65,10 +65,12 @@ class Request:
         window = window_of(context, sorted(chosen))
         config = context.op_execution_context.op_config or {}
         mode: Any = config.get("mode", "auto")
+        if mode == "auto":
+            mode = context.run.tags.get(MODE_TAG, mode)
         return cls(
             keys={name: key for name, key in all_keys.items() if key in chosen},
             all_keys=all_keys,
-            mode=context.run.tags.get(MODE_TAG, mode) if mode == "auto" else mode,
+            mode=mode,
             downstream=config.get("downstream", False),
             window=(window.start, window.end) if window else None,
             by_hand=not any(tag in context.run.tags for tag in AUTOMATIC),

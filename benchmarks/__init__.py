@@ -1,0 +1,1 @@
+"""Speed and memory beside bare peers, measured in turns in one session: `python -m benchmarks`."""
