@@ -164,7 +164,7 @@ def bare_context(folder: str | Path) -> Context:
 
 
 def bare(context: Context, work: str, **arguments: Any) -> None:
-    """`context.plan(…)` or `context.run(…)` with SQLMesh's own quiet console."""
+    """`context.plan("prod", …)` or `context.run("prod", …)`, quiet as the layer is."""
     from sqlmesh.core.console import NoopConsole, set_console
 
     set_console(NoopConsole())

@@ -68,7 +68,9 @@ class Throwaway:
         """What `package.module:function` gives, called in a process of its own with this lakehouse's settings."""
         answer = self.root / "answer.json"
         answer.unlink(missing_ok=True)
-        self._run([sys.executable, "-m", "benchmarks.inside", function, json.dumps(arguments), str(answer)], self.root, {})
+        self._run(
+            [sys.executable, "-m", "benchmarks.inside", function, json.dumps(arguments), str(answer)], self.root, {}
+        )
         return json.loads(answer.read_text())
 
     def shown(self, *words: str) -> str:
@@ -99,7 +101,9 @@ class Throwaway:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             told = self.without_paths(log.read_text(errors="replace")).strip().splitlines()
-            raise CaseError(f"`{self.shown(*command[:4])} …` ended with {process.returncode}:\n" + "\n".join(told[-12:]))
+            raise CaseError(
+                f"`{self.shown(*command[:4])} …` ended with {process.returncode}:\n" + "\n".join(told[-12:])
+            )
         cpu = usage.ru_utime + usage.ru_stime + max(0.0, self._postgres_cpu_seconds() - before)
         return Sample(seconds, cpu, max(usage.ru_maxrss * 1024, postgres_peak))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 
 import psycopg
 
@@ -92,7 +91,7 @@ def computing(
     run: str,
     report: Report = lambda _: None,
 ) -> Iterator[Run]:
-    """Compute `selected` inside this block, calling `Run.done` as each model ends well.
+    """Compute `selected` inside this block, calling `Run.done` as each model ends well, upstream first.
 
     `read_graph` reads the deployed models; `pipeline_of` names the pipeline behind each raw table. When a pipeline
     that the models reach is marked unfinished, its load is repaired first. Models that were not done when the block
@@ -109,8 +108,8 @@ def computing(
             if pipelines == _pipelines(graph, selected, pipeline_of) and not unfinished:
                 work = _begin(connection, lake, Run(environment, graph, selected & graph.keys()), run=run)
                 yield work
-                for name in _upstream_first(graph, work._open):
-                    work.done(name)
+                # What was not done was left alone, as a table that another environment owns: not unfinished, still due.
+                marks.clear(connection, "model", environment, work._open)
                 return
         repair(lake, sorted(unfinished), run=run, report=report)
 
@@ -135,12 +134,6 @@ def _begin(connection: psycopg.Connection, lake: Lake, work: Run, *, run: str) -
         elif name in work.selected:
             work.due[name] = ranges
     return work
-
-
-def _upstream_first(graph: Graph, names: Iterable[str]) -> list[str]:
-    names = set(names)
-    order = TopologicalSorter({name: node.upstream for name, node in graph.items()}).static_order()
-    return [name for name in order if name in names]
 
 
 @contextmanager

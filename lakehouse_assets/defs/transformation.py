@@ -1,7 +1,7 @@
 """The model assets: SQLMesh's models of one environment, run under the rules of who may write."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -19,8 +19,19 @@ PUBLISHED = "published"
 PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
 
 
+# A commit that lost its race, a database that was away for a moment. A failed audit is not tried again: the layer
+# says so, since the same rows would fail it again.
+RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+# A daily model is computed once a day; half a day more is late.
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=36))
+
+
 class Translator(SqlmeshTranslator):
-    """Marts carry a preview and a plot."""
+    """What readers look at carries a preview, a plot and a freshness policy."""
+
+    def freshness_policy(self, model: ModelSpec) -> dg.FreshnessPolicy | None:
+        """Published models are watched for going stale."""
+        return FRESHNESS if PUBLISHED in model.tags else None
 
     def has_preview(self, model: ModelSpec) -> bool:
         """Those that readers look at."""
@@ -44,7 +55,9 @@ def model_assets() -> dg.AssetsDefinition:
     """Every model as an asset, computed in one SQLMesh run per Dagster run."""
     environment = load_settings().environment
 
-    @sqlmesh_assets(project=project(), translator=Translator(), name="models", pool=f"sqlmesh_{environment}")
+    @sqlmesh_assets(
+        project=project(), translator=Translator(), name="models", pool=f"sqlmesh_{environment}", retry_policy=RETRIES
+    )
     def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource, lake: LakeResource) -> Iterator[Any]:
         by_key = {key: name for name, key in _names(context).items()}
         selected = [by_key[key] for key in context.selected_asset_keys if key in by_key]

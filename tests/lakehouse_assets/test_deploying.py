@@ -3,8 +3,10 @@
 from contextlib import closing
 
 import dagster as dg
+import pytest
 
 from lakehouse.postgres import connect
+from lakehouse.settings import load_settings
 from tests.lakehouse_assets.conftest import House
 
 DAILY = dg.AssetKey(["marts", "daily_revenue"])
@@ -52,3 +54,32 @@ def test_what_sqlmesh_computed_by_itself_shows_as_materialized_without_a_run(hou
     assert house.instance.get_materialized_partitions(DAILY) == shown
     assert "as it was" in str(sensor(dg.build_sensor_context(
         instance=house.instance, definitions=house.definitions, cursor=context.cursor)).skip_message)  # fmt: skip
+
+
+def test_a_developer_s_run_never_computes_what_prod_owns_nor_takes_it_for_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakehouse_assets import deploying
+    from lakehouse_assets.definitions import build
+
+    house.land_events("ecommerce_events_dev.parquet", "SELECT 66666, 1, 'purchase', '2010-02-02', 7")
+    house.load_events()
+    before = house.computed_at()
+    snapshot = house.lake.newest_snapshot()
+
+    monkeypatch.setenv("LAKEHOUSE_ENVIRONMENT", "dev_ann")
+    load_settings.cache_clear()
+    deploying.deploy(house.lake, "dev_ann", backfill=False, run="test")
+    developer = build()
+    keys = {key.to_user_string() for key in developer.resolve_asset_graph().executable_asset_keys}
+    assert "dev_ann/marts/daily_revenue" in keys
+    assert not any(key.startswith("raw/") for key in keys), "raw is loaded by prod's location only"
+    assert developer.resolve_job_def("catch_up").execute_in_process(instance=house.instance).success
+    assert house.computed_at() == before
+    assert house.lake.newest_snapshot() > snapshot, "the environment's views are there"
+
+    monkeypatch.delenv("LAKEHOUSE_ENVIRONMENT")
+    load_settings.cache_clear()
+    house.run("catch_up")
+    after = house.computed_at()
+    assert {day for day in after if after[day] != before.get(day)} == {"2010-02-02"}

@@ -1,4 +1,4 @@
-"""Sensors take the place of polling scripts: what landed is loaded once, what it touched is computed, nothing else runs."""
+"""Sensors take the place of polling scripts: what landed is loaded once, what it touched is computed once."""
 
 from typing import Any
 

@@ -35,6 +35,9 @@ def compute(lake: Lake, *names: str, fail: bool = False) -> dict[str, object]:
         due = dict(run.due)
         if fail:
             raise RuntimeError("an audit failed")
+        for name in GRAPH:  # upstream first
+            if name in names:
+                run.done(name)
     return due
 
 
@@ -76,6 +79,15 @@ def test_a_model_that_was_done_before_the_failure_is_done(lake: Lake) -> None:
         raise RuntimeError
     assert model_marks(lake) == {"marts.summary", "marts.seed"}
     assert compute(lake, *GRAPH) == {"marts.summary": [DAY]}
+
+
+def test_a_model_that_a_run_left_alone_stays_due_and_is_not_unfinished(lake: Lake) -> None:
+    touch(lake)
+    with computing(lake, "dev_ann", lambda: GRAPH, GRAPH, PIPELINES, run="run") as run:
+        run.done("marts.seed")
+    assert compute(lake, *GRAPH) == {name: [DAY] for name in GRAPH if name != "marts.seed"}
+    with closing(connect(lake.settings)) as connection:
+        assert marks.read(connection, "model") == []
 
 
 def test_a_new_model_is_not_due_for_loads_before_its_deploy(lake: Lake) -> None:

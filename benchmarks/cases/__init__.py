@@ -1,0 +1,29 @@
+"""The cases, in the order in which they run and are told."""
+
+from __future__ import annotations
+
+from benchmarks.case import Case
+from benchmarks.cases import (
+    backfill,
+    code_location,
+    demo,
+    loads,
+    many_models,
+    one_partition,
+    overhead,
+    real_models,
+)
+
+CASES: dict[str, Case] = {
+    case.name: case
+    for case in (
+        demo.CASE,
+        loads.CASE,
+        real_models.CASE,
+        code_location.CASE,
+        one_partition.CASE,
+        backfill.CASE,
+        overhead.CASE,
+        many_models.CASE,
+    )
+}
