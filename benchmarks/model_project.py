@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.throwaway import Throwaway
+from benchmarks.throwaway import CaseError, Throwaway
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
 from lakehouse.settings import load_settings
 
@@ -86,6 +86,12 @@ class ModelProject:
         """The same command over an asset that does nothing."""
         return ["dagster", "asset", "materialize", "-f", "empty_definitions.py", "--select", "empty"]
 
+    def holds(self, question: str, rows: int) -> None:
+        """Raise CaseError unless the lake counts so many rows: else nothing was measured but doing nothing."""
+        found = self.lakehouse.call("benchmarks.model_project:counted", question=question)
+        if found != rows:
+            raise CaseError(f"The work that was measured is not there: {question} gives {found:,}, not {rows:,}.")
+
     def sqlmesh(self, *words: str) -> list[str]:
         """SQLMesh's own command line over the same project."""
         return ["sqlmesh", "-p", str(self.folder / "sqlmesh"), *words]
@@ -104,6 +110,13 @@ def prepare(folder: str, fill: str, computed: bool) -> None:
     target = Path(folder)
     (target / "sqlmesh" / "config.yaml").write_text(yaml.safe_dump(_configuration(lake, target.name)))
     apply_plan(sqlmesh_project(target), backfill=computed)
+
+
+def counted(question: str) -> int:
+    """The lake's one number."""
+    with closing(Lake(load_settings()).connect(read_only=True)) as connection:
+        row = connection.execute(question).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _configuration(lake: Lake, state_schema: str) -> dict[str, Any]:

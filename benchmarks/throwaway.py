@@ -43,7 +43,7 @@ class Throwaway:
 
     @property
     def lake(self) -> Lake:
-        """Its lake. Touch it in a child only: a command's peak memory is at least that of the process that starts it."""
+        """Its lake. For children only: a command's peak memory is at least that of the process that starts it."""
         return Lake(self.settings)
 
     @property

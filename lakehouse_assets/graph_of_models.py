@@ -7,14 +7,8 @@ from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 
 
 def deployed_graph(sqlmesh: SqlmeshResource) -> Graph:
-    """Every model that is deployed in the resource's environment, by `schema.table`."""
-    manifest = sqlmesh.project.manifest().by_name
+    """Every model that is deployed in the resource's environment, by `schema.table`, whatever the files say now."""
     return {
-        name: Node(
-            physical_table=model.physical_table,
-            upstream=frozenset(table.name for table in manifest[name].depends_on) if name in manifest else frozenset(),
-            raw_tables=frozenset(table.name for table in manifest[name].external) if name in manifest else frozenset(),
-            is_view=model.kind == "VIEW",
-        )
+        name: Node(model.physical_table, frozenset(model.upstream), frozenset(model.external), model.is_view)
         for name, model in sqlmesh.deployed().items()
     }

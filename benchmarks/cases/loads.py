@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Options
-from benchmarks.measurement import Measured, in_turns, timed
+from benchmarks.measurement import Measured, timed
 from benchmarks.section import Section
 from benchmarks.throwaway import throwaway
 
@@ -56,12 +57,8 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
         land(lake, Path(data))
         found = {}
         for source, files in BARE.items():
-            ours, peer = Measured(source), Measured(source)
-            in_turns(
-                1,
-                (ours, lambda source=source: timed(lambda: load_source(lake, source))),
-                (peer, lambda source=source, files=files: timed(lambda: _load_bare(lake, source, files.format(data)))),
-            )
+            ours = Measured(source, samples=[timed(partial(load_source, lake, source))])
+            peer = Measured(source, samples=[timed(partial(_load_bare, lake, source, files.format(data)))])
             with closing(lake.connect(read_only=True)) as connection:
                 counted = connection.execute(f"SELECT count(*) FROM raw.bare_{source}").fetchone()
             found[source] = (ours.plain(), peer.plain(), counted[0] if counted else 0)

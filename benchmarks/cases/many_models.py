@@ -12,6 +12,7 @@ from benchmarks.throwaway import throwaway
 
 COUNTS = (10, 100, 500)
 FLAT = 1.5
+OURS = "one model, ours"
 
 
 def measure(options: Options) -> Section:
@@ -20,20 +21,11 @@ def measure(options: Options) -> Section:
     rows, chosen = [], {}
     section = Section()
     for count in counts:
-        with throwaway() as lakehouse:
-            models = {f"m_{number}": MODEL.format(number=number) for number in range(count)}
-            project = ModelProject.create(lakehouse, f"models_{count}", models)
-            answer = lakehouse.call(
-                "benchmarks.cases.many_models:inside", folder=str(project.folder), runs=max(options.runs, 3)
-            )
-            measured = {name: Measured.of(plain) for name, plain in answer.items()}
-            words = project.dagster("--select", "key:marts/m_1")
-            whole = Measured("whole command", lakehouse.shown(*words))
-            in_turns(min(options.runs, 2), (whole, lambda: lakehouse.command(*words, cwd=project.folder)))
-        chosen[count] = measured["one model, ours"]
-        rows.append([f"{count:,}", *(spread(one.values()) for one in (*measured.values(), whole))])
-    section.table(["models", *answer, "one model, whole command"], rows)
-    section.commands([whole, *measured.values()])
+        measured = _measured(count, options.runs)
+        chosen[count] = measured[OURS]
+        rows.append([f"{count:,}", *(spread(one.values()) for one in measured.values())])
+    section.table(["models", *measured], rows)
+    section.commands(list(measured.values()))
     fewest, most = chosen[counts[0]].median(), chosen[counts[-1]].median()
     section.judge(
         f"a run that selects one model is close to flat (at most {FLAT} times from {counts[0]:,} to {counts[-1]:,})",
@@ -41,6 +33,17 @@ def measure(options: Options) -> Section:
         most <= FLAT * fewest,
     )
     return section
+
+
+def _measured(count: int, runs: int) -> dict[str, Measured]:
+    with throwaway() as lakehouse:
+        models = {f"m_{number}": MODEL.format(number=number) for number in range(count)}
+        project = ModelProject.create(lakehouse, f"models_{count}", models)
+        answer = lakehouse.call("benchmarks.cases.many_models:inside", folder=str(project.folder), runs=max(runs, 3))
+        words = project.dagster("--select", "key:marts/m_1")
+        whole = Measured("one model, whole command", lakehouse.shown(*words))
+        in_turns(min(runs, 2), (whole, lambda: lakehouse.command(*words, cwd=project.folder)))
+    return {**{name: Measured.of(plain) for name, plain in answer.items()}, whole.name: whole}
 
 
 def inside(folder: str, runs: int) -> dict[str, dict[str, Any]]:
@@ -64,7 +67,7 @@ def inside(folder: str, runs: int) -> dict[str, dict[str, Any]]:
         peer()
         manifest = Measured("manifest read, fresh", "SqlmeshProject(…).manifest()")
         loaded = Measured("definitions loaded, manifest fresh", "import definitions")
-        one = Measured("one model, ours", "dg.materialize([models], selection=one, instance=…)")
+        one = Measured(OURS, "dg.materialize([models], selection=one, instance=…)")
         other = Measured("one model due or not, bare", "Context(…).run('prod', select_models=[one])")
         in_turns(
             runs,

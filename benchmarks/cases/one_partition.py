@@ -75,6 +75,7 @@ def _measured(lakehouse: Throwaway, rows: int, runs: int) -> tuple[Measured, Mea
         (run_bare, lambda: run(bare())),
         (nothing, lambda: run(project.empty_asset())),
     )
+    project.holds(f"SELECT count(*) FROM marts.copied_{rows}", rows * len(days))
     return materialized, run_bare, nothing
 
 

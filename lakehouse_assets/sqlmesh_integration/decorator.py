@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse_assets.sqlmesh_integration.definition import ModelsDefinition
 from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 from lakehouse_assets.sqlmesh_integration.request import RUN_CONFIG
@@ -44,7 +45,7 @@ def sqlmesh_assets(
         specs = [spec.merge_attributes(metadata=stale) for spec in specs]
 
     def decorate(function: Callable[..., Iterable[Any]]) -> dg.AssetsDefinition:
-        return dg.multi_asset(
+        assets = dg.multi_asset(
             name=name or function.__name__,
             specs=specs,
             check_specs=[translator.check_spec(model, audit, project) for model in models for audit in model.audits],
@@ -55,6 +56,7 @@ def sqlmesh_assets(
             op_tags=op_tags,
             config_schema=RUN_CONFIG,
         )(function)
+        return ModelsDefinition.of(assets)
 
     return decorate
 

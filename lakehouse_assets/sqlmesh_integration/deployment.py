@@ -43,6 +43,11 @@ class DeployedModel:
     """What its cron says should be computed by now, and is not."""
     altered_at: datetime | None = None
     """When SQLMesh last computed any of it."""
+    upstream: tuple[str, ...] = ()
+    """The deployed models it reads, embedded ones seen through; `schema.table`."""
+    external: tuple[str, ...] = ()
+    """The tables it reads that are no models; `schema.table`."""
+    is_view: bool = False
 
 
 class Deployment:
@@ -125,9 +130,28 @@ class Deployment:
                 computed=as_datetimes(self._computed(snapshot)),
                 missing=as_datetimes(self._gaps(name)),
                 altered_at=from_ms(snapshot.last_altered_ts) if snapshot.last_altered_ts else None,
+                upstream=tuple(sorted(self._read(snapshot)[0])),
+                external=tuple(sorted(self._read(snapshot)[1])),
+                is_view=snapshot.is_view,
             )
             for name, snapshot in real.items()
         }
+
+    def _read(self, snapshot: Snapshot) -> tuple[set[str], set[str]]:
+        """Names of the models and of the other tables that this one reads, embedded models seen through."""
+        models: set[str] = set()
+        others: set[str] = set()
+        for fqn in snapshot.model.depends_on - {snapshot.name}:
+            parent = self.snapshots.get(table_ref(fqn).name)
+            if parent is None or parent.is_external:
+                others.add(table_ref(fqn).name)
+            elif parent.is_symbolic:
+                through = self._read(parent)
+                models |= through[0]
+                others |= through[1]
+            else:
+                models.add(table_ref(fqn).name)
+        return models, others
 
     # ---------------------------------------------------------------------------------------- intervals
 

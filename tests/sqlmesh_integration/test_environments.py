@@ -93,3 +93,11 @@ def test_code_that_differs_from_what_is_deployed_is_a_warning(shop: Sandbox) -> 
     assert "differs from the deployed code" in str(metadata["sqlmesh/warning"].value)
     growth = shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'")
     assert growth == shop.query("SELECT revenue_usd FROM marts.daily_revenue WHERE ordered_on = '2024-01-10'")
+
+
+def test_a_deployed_model_names_what_it_reads(shop: Sandbox) -> None:
+    models = shop.resource.deployed()
+    assert models["staging.stg_shop__orders"].external == ("raw.shop__orders",)
+    assert models["staging.stg_shop__orders"].is_view
+    assert models["marts.daily_growth"].upstream == (DAY,)
+    assert models["marts.large_orders_by_day"].upstream == ("staging.stg_shop__orders",)  # through the embedded one

@@ -64,3 +64,25 @@ def test_the_status_that_the_web_ui_shows_follows(instance: dg.DagsterInstance) 
     assert shown() == {"2024-01-01", "2024-01-02"}
     forget_partitions(instance, KEY, {"2024-01-01"})
     assert shown() == {"2024-01-02"}
+
+
+def test_planned_partitions_are_written_at_once_and_read_as_planned(database_url: str, tmp_path: Path) -> None:
+    """A run over many partitions announces each of them; the storage for PostgreSQL writes them together."""
+    module = "lakehouse_assets.sqlmesh_integration.postgres_event_log"
+    storage = {"custom": {"module": module, "class": "BatchingStorage", "config": {"postgres_url": database_url}}}
+
+    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2024-01-01"), backfill_policy=dg.BackfillPolicy.single_run())
+    def days() -> None: ...
+
+    overrides = {"storage": storage, "telemetry": {"enabled": False}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
+        tags = {
+            "dagster/asset_partition_range_start": "2024-01-01",
+            "dagster/asset_partition_range_end": "2024-12-31",
+        }
+        result = dg.materialize([days], instance=instance, tags=tags)
+        assert result.success
+        assert len(instance.get_materialized_partitions(days.key)) == 366
+        planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+        assert len(instance.all_logs(result.run_id, of_type=planned)) == 366
+        assert instance.get_latest_materialization_event(days.key).dagster_event.partition == "2024-12-31"

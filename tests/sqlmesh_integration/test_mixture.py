@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +12,8 @@ import pytest
 
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
+ROOT = Path(__file__).parents[2]
+CODE = Path(__file__).parent / "code_location.py"
 EVENTS = """
     CREATE SCHEMA "raw-zone";
     CREATE TABLE "raw-zone"."click-events" AS
@@ -109,3 +114,19 @@ def test_a_unique_key_model_is_rebuilt_on_demand(computed: tuple[Sandbox, dict[s
     mixture.execute('DELETE FROM "raw-zone"."click-events" WHERE user_id = 6')
     assert mixture.run("marts.latest_by_user", config={"mode": "recompute"}).success
     assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user WHERE user_id = 6") == [(0,)]
+
+
+def test_the_command_line_of_a_fresh_instance_takes_models_partitioned_differently(
+    computed: tuple[Sandbox, dict[str, object]], tmp_path: Path
+) -> None:
+    """Dagster's telemetry, on by default, asks a multi-asset for its one partitions definition."""
+    mixture, _ = computed
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", "asset", "materialize", "-f", str(CODE), "--select", "marts/pages"],
+        cwd=ROOT,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path), "SHOP": str(mixture.folder), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,43 @@
+"""A real case, tiny: the throw-away lakehouse, its commands, what it leaves behind."""
+
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.case import Options
+from benchmarks.cases import CASES, overhead
+from benchmarks.throwaway import CaseError, throwaway
+from lakehouse.settings import PROJECT_ROOT
+
+
+def test_every_case_has_a_name_of_its_own_and_says_what_it_is() -> None:
+    assert all(name == case.name and case.title and case.what.endswith(".") for name, case in CASES.items())
+
+
+def test_a_case_measures_on_a_lake_of_its_own() -> None:
+    told = overhead.measure(Options(runs=1, scale=0.01, data=Path())).markdown()
+    assert "**5 models, nothing due**" in told
+    assert "**6 models, all computed**" in told
+    assert tempfile.gettempdir() not in told
+
+
+def test_a_throwaway_lakehouse_leaves_nothing() -> None:
+    with throwaway() as lakehouse:
+        root = lakehouse.root
+        sample = lakehouse.command("python", "-c", "print(sum(range(1000)))")
+        assert sample.seconds > 0
+        assert sample.peak_bytes > 1_000_000
+        server = int((lakehouse.settings.data_dir / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    assert not root.exists()
+    assert not psutil.pid_exists(server)
+
+
+def test_a_command_that_fails_says_why_without_a_path_of_this_machine() -> None:
+    with throwaway(with_postgres=False) as lakehouse:
+        (lakehouse.root / "wrong.py").write_text("raise SystemExit(f'wrong: {__file__}')")
+        with pytest.raises(CaseError, match="wrong: …/wrong.py") as caught:
+            lakehouse.command("python", str(lakehouse.root / "wrong.py"))
+    assert str(lakehouse.root) not in str(caught.value)
+    assert str(PROJECT_ROOT) not in str(caught.value)

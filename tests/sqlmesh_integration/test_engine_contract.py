@@ -1,0 +1,113 @@
+"""What the layer takes from SQLMesh without a promise. After an upgrade, the test that fails says what changed."""
+
+import inspect
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from sqlmesh import Context
+from sqlmesh.core.console import NoopConsole
+from sqlmesh.core.plan.evaluator import BuiltInPlanEvaluator
+from sqlmesh.core.scheduler import Scheduler
+from sqlmesh.core.snapshot import SnapshotEvaluator
+from sqlmesh.utils.errors import CircuitBreakerError
+
+from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from tests.sqlmesh_integration.sandbox import Sandbox, moment
+
+DAY = "marts.daily_revenue"
+
+
+@pytest.fixture
+def session(shop: Sandbox) -> Iterator[engine.Session]:
+    with engine.session(shop.project) as session:
+        yield session
+
+
+def parameters(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def test_the_version_is_the_one_that_these_tests_passed_with() -> None:
+    assert version("sqlmesh") == "0.236.4", "run this folder's tests, read what fails, then change this line"
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (NoopConsole.start_evaluation_progress, {"batched_intervals"}),
+        (NoopConsole.update_snapshot_evaluation_progress, {"snapshot", "interval", "batch_idx", "duration_ms"}),
+        (NoopConsole.log_failed_models, {"errors"}),
+        (NoopConsole.log_skipped_models, {"snapshot_names"}),
+        (SnapshotEvaluator.__init__, {"adapters", "ddl_concurrent_tasks", "selected_gateway"}),
+        (SnapshotEvaluator.audit, {"snapshot", "snapshots", "start", "end", "execution_time", "deployability_index"}),
+        (SnapshotEvaluator.create, {"target_snapshots", "snapshots", "deployability_index"}),
+        (
+            Scheduler.run_merged_intervals,
+            {"merged_intervals", "deployability_index", "environment_naming_info", "circuit_breaker"},
+        ),
+        (BuiltInPlanEvaluator.visit_virtual_layer_update_stage, {"stage", "plan"}),
+        (Context.plan_builder, {"skip_tests", "skip_backfill", "include_unmodified"}),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_a_method_still_takes_what_the_layer_gives_or_overrides(function: Any, names: set[str]) -> None:
+    assert names <= parameters(function)
+
+
+def test_a_context_runs_what_is_stored_without_loading_the_files(session: engine.Session) -> None:
+    assert session.context.models == {}
+    assert DAY in Deployment(session, "prod").snapshots
+
+
+def test_every_interval_of_a_model_is_forgotten_although_the_state_takes_one_a_call(session: engine.Session) -> None:
+    days = [(moment("2024-01-03"), moment("2024-01-04")), (moment("2024-01-07"), moment("2024-01-09"))]
+    deployment = Deployment(session, "prod")
+    deployment.forget({DAY: deployment.touched(DAY, days)})
+    assert Deployment(session, "prod").models()[DAY].missing == tuple(days)
+
+
+def test_the_plan_is_told_before_anything_is_computed_and_each_batch_after_its_audits(session: engine.Session) -> None:
+    heard: list[Any] = []
+    session.console.sink = heard.append
+    engine.RecordingEvaluator.of(session.context).sink = heard.append
+    deployment = Deployment(session, "prod")
+    deployment.compute({DAY: deployment.window(DAY, moment("2024-01-05"), moment("2024-01-06"))}, lambda: False)
+    kinds = [type(event).__name__ for event in heard]
+    assert kinds == ["Planned", "Audited", "Audited", "Audited", "BatchDone"]
+    assert heard[0].batches == {deployment.snapshots[DAY].name: [heard[-1].interval]}
+
+
+def test_a_stopped_run_computes_no_further_model(session: engine.Session) -> None:
+    heard: list[Any] = []
+    session.console.sink = heard.append
+    deployment = Deployment(session, "prod")
+    work = {DAY: deployment.window(DAY, moment("2024-01-05"), moment("2024-01-06"))}
+    with pytest.raises(CircuitBreakerError):
+        deployment.compute(work, lambda: True)
+    assert not [event for event in heard if isinstance(event, engine.BatchDone)]
+
+
+def test_a_closed_session_leaves_its_database_files_to_others(shop: Sandbox) -> None:
+    with engine.session(shop.project) as session:
+        Deployment(session, "prod")
+    shop.execute("CREATE TABLE proof (a INT)")  # a connection that may write, beside the open process
+    with engine.session(shop.project) as session:
+        assert Deployment(session, "prod").snapshots
+
+
+def test_another_configuration_is_another_context(shop: Sandbox) -> None:
+    with engine.session(shop.project) as first:
+        pass
+    config = shop.folder / "config.yaml"
+    config.write_text(config.read_text() + "variables: { a: 1 }\n")
+    with engine.session(shop.project) as second:
+        assert second is not first
+
+
+def test_a_relative_database_file_lies_in_the_project(session: engine.Session, shop: Sandbox) -> None:
+    gateway = session.context.config.gateways["local"]
+    assert gateway.connection.database == str(shop.folder / "warehouse.db")
+    assert gateway.state_connection.database == str(shop.folder / "state.db")
