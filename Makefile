@@ -30,7 +30,7 @@ up: .venv/installed .env ## PostgreSQL, the Dagster web UI and daemon; Ctrl-C en
 	@$(BIN)/lakehouse up
 
 test: .venv/installed-dev .env ## Every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

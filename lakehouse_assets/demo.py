@@ -53,7 +53,8 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
             _feed_note(lake).write_text(json.dumps({"feed": feed}))
         environment = _portal(stack, lake, source, live)
         with step("Models deployed to prod, no interval computed"):
-            deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
+            if not deploying.is_deployed(lake, "prod"):
+                deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
         for job, title in (("ingest", "Sources loaded into raw"), ("catch_up", "Models computed and audited")):
             started = time.perf_counter()
             try:

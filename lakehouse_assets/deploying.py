@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
+from lakehouse.postgres import connect
+from lakehouse.writing import marks
 from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
@@ -53,8 +56,37 @@ def deploy(lake: Lake, environment: str, *, backfill: bool, run: str, report: Re
         DeployError: a unit test or a model failed, or the project does not parse. Nothing changed, or the message says.
     """
     sqlmesh = resource().model_copy(update={"environment": environment})
+    content_key = project().content_key()
     with deploying(lake, environment, SOURCES, lambda: deployed_graph(sqlmesh), run=run, report=report):
         with warnings.catch_warnings():
             # SQLMesh 0.236 reads seeds with pandas arguments that pandas 2 deprecates.
             warnings.filterwarnings("ignore", module=r"sqlmesh\..*")
-            return apply_plan(project(), environment, backfill=backfill)
+            done = apply_plan(project(), environment, backfill=backfill)
+    with closing(connect(lake.settings)) as connection:
+        connection.execute(
+            """
+            INSERT INTO ledger.deployments (environment, content_key, plan_id, run)
+            SELECT name, %s, plan_id, %s FROM sqlmesh._environments WHERE name = %s
+            ON CONFLICT (environment) DO UPDATE SET content_key = excluded.content_key, plan_id = excluded.plan_id,
+                run = excluded.run, deployed_at = now()
+            """,
+            [content_key, run, environment],
+        )
+    return done
+
+
+def is_deployed(lake: Lake, environment: str) -> bool:
+    """Whether the environment has the checked-out models. Says so without importing SQLMesh."""
+    with closing(connect(lake.settings)) as connection:
+        state = connection.execute("SELECT to_regclass('sqlmesh._environments') IS NOT NULL").fetchone()
+        if not state or not state[0]:
+            return False
+        known = connection.execute(
+            """
+            SELECT content_key FROM ledger.deployments JOIN sqlmesh._environments USING (plan_id)
+            WHERE environment = %s AND name = %s AND finalized_ts IS NOT NULL
+            """,
+            [environment, environment],
+        ).fetchone()
+        unfinished = marks.read(connection, "deploy", environment)
+    return known is not None and known[0] == project().content_key() and not unfinished

@@ -43,6 +43,15 @@ CREATE TABLE IF NOT EXISTS ledger.landed_files (
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- What was last deployed to each environment: the code, SQLMesh's plan, who and when.
+CREATE TABLE IF NOT EXISTS ledger.deployments (
+    environment text PRIMARY KEY,
+    content_key text NOT NULL,        -- of the project's files
+    plan_id text NOT NULL,            -- as SQLMesh's state has it: its own command line may deploy too
+    run text NOT NULL,
+    deployed_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- Up to which touched row each physical table has been computed.
 CREATE TABLE IF NOT EXISTS ledger.watermarks (
     physical_table text PRIMARY KEY,

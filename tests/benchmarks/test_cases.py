@@ -29,9 +29,10 @@ def test_a_throwaway_lakehouse_leaves_nothing() -> None:
         sample = lakehouse.command("python", "-c", "print(sum(range(1000)))")
         assert sample.seconds > 0
         assert sample.peak_bytes > 1_000_000
-        server = int((lakehouse.settings.data_dir / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        pid_file = lakehouse.settings.data_dir / "postgres" / "data" / "postmaster.pid"
+        server = psutil.Process(int(pid_file.read_text().split()[0]))
     assert not root.exists()
-    assert not psutil.pid_exists(server)
+    server.wait(30)  # raises TimeoutExpired when it is still there
 
 
 def test_a_command_that_fails_says_why_without_a_path_of_this_machine() -> None:

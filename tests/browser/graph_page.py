@@ -25,13 +25,24 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    @property
+    def width(self) -> float:
+        """In pixels, as all of it."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """The same downwards."""
+        return self.bottom - self.top
+
 
 class GraphPage:
-    """The graph with every group open."""
+    """The graph with every group open, drawn downwards: wider than high, as a README's picture is."""
 
     def __init__(self, page: Page, url: str, groups: Sequence[str]) -> None:
         self.page = page
-        page.set_viewport_size({"width": 1500, "height": 1900})
+        page.set_viewport_size({"width": 2400, "height": 1200})
+        page.add_init_script("""localStorage.setItem('asset-graph-direction', '"vertical"')""")
         page.goto(f"{url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
         for group in groups:
             expect(page.get_by_text(group, exact=True).first).to_be_visible()
@@ -42,14 +53,16 @@ class GraphPage:
         canvas = self._canvas()
         for _ in range(12):
             box = Box(*self.page.evaluate(NODES))
-            if box.bottom - box.top <= canvas.bottom - canvas.top - 2 * MARGIN:
+            if box.width <= canvas.width - 2 * MARGIN and box.height <= canvas.height - 2 * MARGIN:
                 break
             self.page.locator("[aria-label=zoom_out]").click()
             self._settle()
         self.page.mouse.move((canvas.left + canvas.right) / 2, (canvas.top + canvas.bottom) / 2)
         self.page.mouse.wheel(
-            (box.left + box.right - canvas.left - canvas.right) / 2, (box.top + box.bottom - canvas.top - canvas.bottom) / 2
+            (box.left + box.right - canvas.left - canvas.right) / 2,
+            (box.top + box.bottom - canvas.top - canvas.bottom) / 2,
         )
+        self.page.mouse.move(5, 5)  # no tooltip
         self._settle()
         return Box(*self.page.evaluate(NODES))
 

@@ -60,14 +60,14 @@ def test_the_graph_page_draws_every_asset(
 ) -> None:
     graph_page = GraphPage(page, demo_services.url, sorted({node["groupName"] for node in nodes}))
     graph_page.screenshot(images / "asset_graph.png")
-    # Nodes far away show a shortened name; their full one stays in the page as the target of a link or a title.
+    # A node has room for a short name; of a long one it shows the beginning and the end.
     for node in nodes:
         name = node["assetKey"]["path"][-1]
         expect(page.get_by_text(re.compile(f"^{shortened(name)}$")).first).to_be_visible()
 
 
 def shortened(name: str) -> str:
-    """A pattern for a name or for what the graph makes of a long one: its beginning, an ellipsis, its end."""
+    """A pattern for a name as the graph shows it."""
     return re.escape(name) if len(name) < 16 else f"{re.escape(name[:5])}.*{re.escape(name[-4:])}"
 
 

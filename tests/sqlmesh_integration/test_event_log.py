@@ -66,8 +66,11 @@ def test_the_status_that_the_web_ui_shows_follows(instance: dg.DagsterInstance) 
     assert shown() == {"2024-01-02"}
 
 
-def test_planned_partitions_are_written_at_once_and_read_as_planned(database_url: str, tmp_path: Path) -> None:
+def test_planned_partitions_are_written_at_once_and_read_as_planned(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run over many partitions announces each of them; the storage for PostgreSQL writes them together."""
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
     module = "lakehouse_assets.sqlmesh_integration.postgres_event_log"
     storage = {"custom": {"module": module, "class": "BatchingStorage", "config": {"postgres_url": database_url}}}
 
