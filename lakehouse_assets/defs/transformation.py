@@ -33,6 +33,10 @@ class Translator(SqlmeshTranslator):
         """Published models are watched for going stale."""
         return FRESHNESS if PUBLISHED in model.tags else None
 
+    def group_name(self, model: ModelSpec) -> str:
+        """The subject, its first tag but `published`: a stripe of the graph from raw to mart, as the raw assets have."""
+        return next((tag for tag in model.tags if tag != PUBLISHED), super().group_name(model))
+
     def has_preview(self, model: ModelSpec) -> bool:
         """Those that readers look at."""
         return PUBLISHED in model.tags

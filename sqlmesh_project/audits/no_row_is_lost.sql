@@ -24,6 +24,11 @@ WITH counted AS (
     'wfp_food_prices' AS source,
     COUNT(*) AS raw_rows
   FROM raw.wfp_food_prices__prices
+  UNION ALL
+  SELECT
+    'example' AS source,
+    COUNT(*) AS raw_rows
+  FROM staging.seed_example_events
 ), kept AS (
   SELECT
     'nyc_collisions' AS source,
@@ -44,6 +49,11 @@ WITH counted AS (
     'wfp_food_prices' AS source,
     COUNT(*) AS kept_rows
   FROM staging.stg_wfp_food_prices__prices
+  UNION ALL
+  SELECT
+    'example' AS source,
+    COUNT(*) AS kept_rows
+  FROM staging.stg_example__events
 ), rejected AS (
   SELECT
     source,

@@ -66,6 +66,19 @@ def ecommerce_rejection(evaluator) -> str:
 
 
 @macro()
+def example_rejection(evaluator) -> str:
+    """Of a row of the seed `staging.seed_example_events`."""
+    return """
+    CASE
+      WHEN event_id IS NULL THEN 'event_id is missing'
+      WHEN event_timestamp IS NULL THEN 'event_timestamp is missing'
+      WHEN event_timestamp < CAST('2024-01-01' AS TIMESTAMP)
+        THEN 'event_timestamp lies before 2024-01-01, when the example begins'
+    END
+    """
+
+
+@macro()
 def wfp_food_prices_rejection(evaluator) -> str:
     """Of a row of `raw.wfp_food_prices__prices`."""
     return """

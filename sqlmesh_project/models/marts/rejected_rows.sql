@@ -10,7 +10,8 @@ MODEL (
     staging.stg_nyc_collisions__crashes,
     staging.stg_nyc_taxi__trips,
     staging.stg_ecommerce__events,
-    staging.stg_wfp_food_prices__prices
+    staging.stg_wfp_food_prices__prices,
+    staging.stg_example__events
   ) /* read by the audit no_row_is_lost */,
   audits (
     not_null(columns := (source, reason, rows)),
@@ -44,9 +45,15 @@ WITH judged AS (
     @wfp_food_prices_rejection() AS reason,
     date::DATE AS day
   FROM raw.wfp_food_prices__prices
+  UNION ALL
+  SELECT
+    'example' AS source,
+    @example_rejection() AS reason,
+    event_timestamp::DATE AS day
+  FROM staging.seed_example_events
 )
 SELECT
-  source::TEXT AS source, /* Where the rows came from, by the name of the dlt source */
+  source::TEXT AS source, /* Where the rows came from, by the name of the source */
   reason::TEXT AS reason, /* Why staging leaves them out */
   day::DATE AS day, /* The day they are about; empty where that can't be read */
   COUNT(*)::BIGINT AS rows, /* Rows left out */

@@ -24,3 +24,5 @@ SELECT
   event_timestamp::DATE AS event_date, /* The day it happened on, UTC */
   revenue::DECIMAL(12, 2) AS revenue /* US dollars; 0 for a page view */
 FROM staging.seed_example_events
+WHERE
+  @example_rejection() IS NULL
