@@ -64,13 +64,12 @@ class Throwaway:
         """Run one of the environment's tools to its end; raises CaseError when it fails."""
         return self._run([str(TOOLS / words[0]), *words[1:]], cwd or self.root, variables)
 
-    def call(self, function: str, /, **arguments: Any) -> Any:
+    def call(self, function: str, variables: Mapping[str, str] | None = None, /, **arguments: Any) -> Any:
         """What `package.module:function` gives, called in a process of its own with this lakehouse's settings."""
         answer = self.root / "answer.json"
         answer.unlink(missing_ok=True)
-        self._run(
-            [sys.executable, "-m", "benchmarks.inside", function, json.dumps(arguments), str(answer)], self.root, {}
-        )
+        words = [sys.executable, "-m", "benchmarks.inside", function, json.dumps(arguments), str(answer)]
+        self._run(words, self.root, variables or {})
         return json.loads(answer.read_text())
 
     def shown(self, *words: str) -> str:
@@ -101,9 +100,8 @@ class Throwaway:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             told = self.without_paths(log.read_text(errors="replace")).strip().splitlines()
-            raise CaseError(
-                f"`{self.shown(*command[:4])} …` ended with {process.returncode}:\n" + "\n".join(told[-12:])
-            )
+            trace = "\n".join(told[-12:])
+            raise CaseError(f"`{self.shown(*command[:4])} …` ended with {process.returncode}:\n\n```\n{trace}\n```")
         cpu = usage.ru_utime + usage.ru_stime + max(0.0, self._postgres_cpu_seconds() - before)
         return Sample(seconds, cpu, max(usage.ru_maxrss * 1024, postgres_peak))
 

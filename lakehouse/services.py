@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import signal
+import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from lakehouse.lake import Lake
-from lakehouse.settings import PROJECT_ROOT, child_environment
+from lakehouse.postgres import connect
+from lakehouse.settings import PROJECT_ROOT, Settings, child_environment
 from lakehouse.supervisor import Service, ServiceError, supervise
 
 
 def run_services(lake: Lake, console: Console) -> None:
     """Run until Ctrl-C. Raises ServiceError when a port is taken, a service can't start, or this is already up."""
+    # SIGTERM is a Ctrl-C from the beginning: PostgreSQL, once started, is stopped by the exit handlers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = lake.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with open(settings.data_dir / "up.lock", "w") as lock:
@@ -23,33 +29,64 @@ def run_services(lake: Lake, console: Console) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ServiceError(f"It is already up: another process runs the services of {settings.data_dir}.") from None
-        logs = settings.data_dir / "logs"
-        workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
-        tools = Path(sys.executable).parent
-        variables = child_environment(settings)
-        # An activated shell carries it for Dagster's asset commands; beside a workspace file it is refused.
-        variables.pop("DAGSTER_MODULE_NAME", None)
-        webserver = Service(
-            "webserver",
-            [str(tools / "dagster-webserver"), "-h", settings.webserver_host, "-p", str(settings.webserver_port),
-             *workspace],
-            logs / "webserver.log", variables, settings.webserver_host, settings.webserver_port,
-        )  # fmt: skip
-        daemon = Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables)
-        webserver.check_port("LAKEHOUSE_WEBSERVER_PORT")
-        console.print("Starting … (logs in " + str(logs) + ")", highlight=False)
+        webserver, daemon = _services(settings)
+        webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
+        console.print(f"Starting … (logs in {webserver.log.parent})", highlight=False, soft_wrap=True)
         lake.bootstrap()
-
-        def ready() -> None:
-            table = Table(show_header=False, box=None)
-            embedded = not settings.postgres_url.get_secret_value()
-            table.add_row("PostgreSQL", "embedded, on a socket" if embedded else "yours")
-            table.add_row("Dagster web UI", f"http://{settings.webserver_host}:{settings.webserver_port}")
-            table.add_row("Dagster daemon", "schedules, sensors and queued runs")
-            table.add_row("Lake", str(settings.lake_dir))
-            table.add_row("Landing zone", str(settings.landing_dir))
-            console.print(table)
-            console.print("[bold]Ctrl-C[/bold] ends them all.")
-
-        supervise([webserver, daemon], ready=ready, say=lambda text: console.print(text, highlight=False))
+        _fail_abandoned_runs(settings, console)
+        supervise(
+            [webserver, daemon],
+            ready=lambda: _show_addresses(settings, console),
+            ended=lambda: _fail_abandoned_runs(settings, console),
+            say=lambda text: console.print(text, highlight=False, soft_wrap=True),
+        )
         console.print("Ended; nothing is left running.")
+
+
+def _services(settings: Settings) -> tuple[Service, Service]:
+    logs, tools = settings.data_dir / "logs", Path(sys.executable).parent
+    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    address = ["-h", settings.webserver_host, "-p", str(settings.webserver_port)]
+    variables = child_environment(settings)
+    # An activated shell carries it for Dagster's asset commands; beside a workspace file it is refused.
+    variables.pop("DAGSTER_MODULE_NAME", None)
+    # Dagster lets a .env of the working directory win over the environment: work where there is none.
+    folder = settings.data_dir
+    return (
+        Service(
+            "webserver", [str(tools / "dagster-webserver"), *address, *workspace], logs / "webserver.log", variables,
+            folder, settings.webserver_host, settings.webserver_port,
+        ),
+        Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables, folder),
+    )  # fmt: skip
+
+
+def _show_addresses(settings: Settings, console: Console) -> None:
+    table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
+    embedded = not settings.postgres_url.get_secret_value()
+    table.add_row("PostgreSQL", "embedded, on a socket" if embedded else "yours")
+    table.add_row("Dagster web UI", f"http://{settings.webserver_host}:{settings.webserver_port}")
+    table.add_row("Dagster daemon", "schedules, sensors and queued runs")
+    table.add_row("Lake", str(settings.lake_dir))
+    table.add_row("Landing zone", str(settings.landing_dir))
+    console.print(table)
+    console.print("[bold]Ctrl-C[/bold] ends them all.")
+
+
+def _fail_abandoned_runs(settings: Settings, console: Console) -> None:
+    """Runs that died with the services, now or the last time, must not count as started."""
+    with closing(connect(settings)) as postgres:
+        there = postgres.execute("SELECT to_regclass('dagster.runs')").fetchone()
+        if not there or there[0] is None:
+            return
+        at_work = postgres.execute(
+            "SELECT count(*) FROM dagster.runs WHERE status IN ('STARTING', 'STARTED', 'CANCELING')"
+        ).fetchone()
+    if at_work and at_work[0]:  # Dagster takes seconds to import
+        done = subprocess.run(
+            [sys.executable, str(PROJECT_ROOT / "scripts" / "fail_abandoned_runs.py")],
+            env=child_environment(settings), cwd=settings.data_dir, stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        console.print(done.stdout, end="", highlight=False, soft_wrap=True)

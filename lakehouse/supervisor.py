@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -30,21 +31,28 @@ class Service:
     command: Sequence[str]
     log: Path
     environment: dict[str, str]
+    folder: Path
     host: str = "127.0.0.1"
     port: int | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
 
-    def check_port(self, setting: str) -> None:
-        """Raises ServiceError when somebody else listens on the port; `setting` is what to change."""
+    def check_port(self, host_setting: str, port_setting: str) -> None:
+        """Raises ServiceError when it could not listen; the settings are what to change."""
         with contextlib.closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((self.host, self.port or 0))
             except OSError as error:
+                taken = error.errno == errno.EADDRINUSE
+                what_to_do = (
+                    f"Stop what listens there, or set {port_setting} to another port."
+                    if taken
+                    else f"Set {host_setting} to an address of this machine, and {port_setting} to a port you may use."
+                )
                 raise ServiceError(
-                    f"The {self.name} can't listen on {self.host}:{self.port}: {error.strerror}. "
-                    f"Stop what listens there, or set {setting} to another port."
+                    f"The {self.name} can't listen on {self.host}:{self.port}: "
+                    f"{'the port is in use' if taken else error.strerror or error}. {what_to_do}"
                 ) from None
 
     def start(self) -> None:
@@ -55,13 +63,13 @@ class Service:
         with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
-                env=self.environment, start_new_session=True,
+                env=self.environment, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
 
-    def wait_until_ready(self) -> None:
-        """Raises ServiceError when it ends or stays silent."""
+    def wait_until_ready(self, stopping: Callable[[], bool]) -> None:
+        """Return when it answers or `stopping` says so. Raises ServiceError when it ends or stays silent."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while self.port is not None and not _answers(self.host, self.port):
+        while self.port is not None and not stopping() and not _answers(self.host, self.port):
             if self.process is None or self.process.poll() is not None:
                 raise ServiceError(f"The {self.name} ended while it started. The end of {self.log}:\n{self.tail()}")
             if time.monotonic() > deadline:
@@ -75,21 +83,33 @@ class Service:
         with open(self.log, errors="replace") as log:
             return "".join(log.readlines()[-lines:]).rstrip()
 
-    def stop(self) -> None:
-        """Ask the process to end, then end its whole group."""
+    def ask_to_end(self) -> None:
+        """Send what a Ctrl-C sends."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
+    def stop(self, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
+        """Wait until the process has ended, then end its whole group: code servers and runs."""
         if self.process is None:
             return
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_TIMEOUT_SECONDS)
-        with contextlib.suppress(ProcessLookupError):  # its children, such as code servers
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout_seconds)
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
-def supervise(services: Sequence[Service], *, ready: Callable[[], None], say: Callable[[str], None]) -> None:
-    """Run the services until SIGINT or SIGTERM. Raises ServiceError when one can't be kept alive."""
+def supervise(
+    services: Sequence[Service],
+    *,
+    ready: Callable[[], None],
+    ended: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
+    """Run the services until SIGINT or SIGTERM. Raises ServiceError when one can't be kept alive.
+
+    `ended` is called whenever services are gone with all that they had started.
+    """
     stopping = False
 
     def stop(signum: int, frame: object) -> None:
@@ -101,23 +121,26 @@ def supervise(services: Sequence[Service], *, ready: Callable[[], None], say: Ca
         for service in services:
             service.start()
         for service in services:
-            if not stopping:
-                service.wait_until_ready()
+            service.wait_until_ready(lambda: stopping)
         if not stopping:
             ready()
         while not stopping:
             for service in services:
                 if service.process is not None and service.process.poll() is not None and not stopping:
-                    _restart(service, say)
+                    _restart(service, ended, say)
             time.sleep(0.2)
     finally:
-        for service in reversed(services):
-            service.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        for service in services:
+            service.ask_to_end()
+        for service in services:
+            service.stop(max(0.0, deadline - time.monotonic()))
+        ended()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _restart(service: Service, say: Callable[[str], None]) -> None:
+def _restart(service: Service, ended: Callable[[], None], say: Callable[[str], None]) -> None:
     recent = [start for start in service.starts if start > time.monotonic() - 60]
     code = service.process.returncode if service.process else None
     if len(recent) > MAX_RESTARTS_PER_MINUTE:
@@ -126,6 +149,7 @@ def _restart(service: Service, say: Callable[[str], None]) -> None:
         )
     say(f"the {service.name} ended (exit code {code}); starting it again")
     service.stop()
+    ended()
     service.start()
 
 

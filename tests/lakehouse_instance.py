@@ -10,7 +10,7 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from dotenv import dotenv_values
@@ -55,8 +55,7 @@ class LakehouseInstance:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of its `lakehouse` commands: a terminal of 80 columns and no colours."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "LAKEHOUSE_"))}
-        return {**kept, **self.variables, "COLUMNS": "80", "NO_COLOR": "1"}
+        return {**bare_environment(), **self.variables}
 
     @property
     def lake(self) -> Lake:
@@ -85,9 +84,24 @@ class LakehouseInstance:
     def activated(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command line in the project's folder as a user does: the virtual environment activated, no more."""
         return subprocess.run(
-            ["bash", "-c", f". '{TOOLS / 'activate'}' && {command}"], env=bare_environment(), cwd=self.project,
+            self._activating(command), env=self._isolated, cwd=self.project,
             capture_output=True, text=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False,
         )  # fmt: skip
+
+    def started(self, command: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        """The same for one that stays."""
+        return subprocess.Popen(
+            self._activating(command), env=self._isolated, cwd=self.project, stdout=output, stderr=output
+        )
+
+    def _activating(self, command: str) -> list[str]:
+        return ["bash", "-c", f". '{TOOLS / 'activate'}' && {command}"]
+
+    @property
+    def _isolated(self) -> dict[str, str]:
+        """Our own settings: not every command looks into the folder's `.env`. Dagster's variables are left out."""
+        ours = {name: value for name, value in self.variables.items() if name.startswith("LAKEHOUSE_")}
+        return {**bare_environment(), **ours}
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this lakehouse but the tests themselves: by its environment, PostgreSQL by its folder."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def measure(options: Options) -> Section:
     }
     rows: dict[str, int] = {}
     for _ in range(min(options.runs, 2)):
-        with throwaway() as lakehouse:
-            answer = lakehouse.call("benchmarks.cases.loads:inside", data=str(options.data))
+        with throwaway() as lakehouse, portal_of(options.data) as variables:
+            answer = lakehouse.call("benchmarks.cases.loads:inside", variables, data=str(options.data))
         for source, (own, peer, count) in answer.items():
             ours[source].samples += Measured.of(own).samples
             peers[source].samples += Measured.of(peer).samples
@@ -45,24 +46,30 @@ def measure(options: Options) -> Section:
     return section
 
 
+@contextmanager
+def portal_of(data: Path) -> Iterator[dict[str, str]]:
+    """A local portal with the real collisions, in this process; the setting that names it."""
+    from lakehouse.demo.portal import serve
+
+    with serve(data / "collisions" / "collisions_soda_strings.parquet") as portal:
+        yield {"LAKEHOUSE_NYC_COLLISIONS_URL": portal.base_url}
+
+
 def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     """In a child: load everything once, our way and bare, both into the same lake."""
-    from lakehouse.demo.portal import serve
     from lakehouse.lake import Lake
     from lakehouse.settings import load_settings
 
-    with serve(Path(data) / "collisions" / "collisions_soda_strings.parquet") as portal:
-        settings = load_settings().model_copy(update={"nyc_collisions_url": portal.base_url})
-        lake = Lake(settings)
-        land(lake, Path(data))
-        found = {}
-        for source, files in BARE.items():
-            ours = Measured(source, samples=[timed(partial(load_source, lake, source))])
-            peer = Measured(source, samples=[timed(partial(_load_bare, lake, source, files.format(data)))])
-            with closing(lake.connect(read_only=True)) as connection:
-                counted = connection.execute(f"SELECT count(*) FROM raw.bare_{source}").fetchone()
-            found[source] = (ours.plain(), peer.plain(), counted[0] if counted else 0)
-        return found
+    lake = Lake(load_settings())
+    land(lake, Path(data))
+    found = {}
+    for source, files in BARE.items():
+        ours = Measured(source, samples=[timed(partial(load_source, source))])
+        peer = Measured(source, samples=[timed(partial(_load_bare, lake, source, files.format(data)))])
+        with closing(lake.connect(read_only=True)) as connection:
+            counted = connection.execute(f"SELECT count(*) FROM raw.bare_{source}").fetchone()
+        found[source] = (ours.plain(), peer.plain(), counted[0] if counted else 0)
+    return found
 
 
 def land(lake: Any, data: Path) -> None:
@@ -74,22 +81,15 @@ def land(lake: Any, data: Path) -> None:
     _land(lake, data)
 
 
-def load_source(lake: Any, source: str) -> None:
-    """A load as an asset's run does it: locks, marks, dlt, what it touched, the check against the portal."""
+def load_source(source: str) -> None:
+    """A run of the source's asset: locks, marks, dlt, what it touched, the check against the portal."""
     import dagster as dg
-    from dagster_dlt import DagsterDltResource
 
-    from lakehouse_assets.loading import load
-    from lakehouse_assets.sources import tables_of
-
-    @dg.multi_asset(name=source, specs=[dg.AssetSpec(["raw", table.name]) for table in tables_of(source)])
-    def assets(context: dg.AssetExecutionContext) -> Any:
-        for event in load(context, DagsterDltResource(), lake, source):
-            if isinstance(event, dg.MaterializeResult):
-                yield event
+    from lakehouse_assets.defs.ingestion import source_assets
+    from lakehouse_assets.resources import LakeResource
 
     with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize([assets], instance=instance)
+        dg.materialize([source_assets(source)], resources={"lake": LakeResource()}, instance=instance)
 
 
 def _load_bare(lake: Any, source: str, files: str) -> None:
@@ -103,6 +103,6 @@ CASE = Case(
     "Loads beside bare DuckDB",
     "A load inside a Dagster run, in process, imports left out: locks and marks, dlt, touched ranges, counts; beside "
     "DuckDB that writes the same files into the same lake and keeps no account of anything. The collisions come as "
-    "JSON pages from a local portal in the same process, the bare peer reads them from a file.",
+    "JSON pages from a local portal in another process, the bare peer reads them from a file.",
     measure,
 )

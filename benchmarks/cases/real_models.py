@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case, Options
-from benchmarks.cases.loads import BARE, land, load_source
+from benchmarks.cases.loads import BARE, land, load_source, portal_of
 from benchmarks.measurement import Measured, Sample, in_turns, timed
 from benchmarks.model_project import bare
 from benchmarks.section import Section
@@ -16,8 +16,10 @@ from benchmarks.throwaway import throwaway
 
 def measure(options: Options) -> Section:
     """Load once, then compute everything in turns."""
-    with throwaway() as lakehouse:
-        answer = lakehouse.call("benchmarks.cases.real_models:inside", data=str(options.data), runs=options.runs)
+    with throwaway() as lakehouse, portal_of(options.data) as variables:
+        answer = lakehouse.call(
+            "benchmarks.cases.real_models:inside", variables, data=str(options.data), runs=options.runs
+        )
     ours, peer = (Measured.of(plain) for plain in answer)
     section = Section()
     section.comparison([ours, peer], peer=peer)
@@ -29,17 +31,15 @@ def inside(data: str, runs: int) -> list[dict[str, Any]]:
     import dagster as dg
     from sqlmesh import Context
 
-    from lakehouse.demo.portal import serve
     from lakehouse.lake import Lake
     from lakehouse.settings import load_settings
     from lakehouse_assets import definitions, deploying
     from lakehouse_assets.defs.transformation import PROJECT_DIR, resource
 
-    with serve(Path(data) / "collisions" / "collisions_soda_strings.parquet") as portal:
-        lake = Lake(load_settings().model_copy(update={"nyc_collisions_url": portal.base_url}))
-        land(lake, Path(data))
-        for source in BARE:
-            load_source(lake, source)
+    lake = Lake(load_settings())
+    land(lake, Path(data))
+    for source in BARE:
+        load_source(source)
     deploying.deploy(lake, "prod", backfill=False, run="benchmark")
     sqlmesh = resource()
     job = definitions.defs.resolve_job_def("catch_up")

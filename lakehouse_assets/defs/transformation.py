@@ -34,7 +34,7 @@ class Translator(SqlmeshTranslator):
         return FRESHNESS if PUBLISHED in model.tags else None
 
     def group_name(self, model: ModelSpec) -> str:
-        """The subject, its first tag but `published`: a stripe of the graph from raw to mart, as the raw assets have."""
+        """The subject, its first tag but `published`: a stripe of the graph from raw to mart, like the raw assets'."""
         return next((tag for tag in model.tags if tag != PUBLISHED), super().group_name(model))
 
     def has_preview(self, model: ModelSpec) -> bool:

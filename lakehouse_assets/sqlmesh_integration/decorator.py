@@ -38,6 +38,9 @@ def sqlmesh_assets(
     manifest = project.manifest()
     for error in manifest.errors:
         logger.error("%s", error)
+    if select is not None and not callable(select) and not manifest.errors:
+        for model_name in select:
+            manifest.find(model_name)
     models = [model for model in manifest.models if _selected(model, select)]
     specs = [translator.asset_spec(model, project) for model in models]
     if manifest.errors:

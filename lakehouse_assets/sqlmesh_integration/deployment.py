@@ -75,7 +75,6 @@ class Deployment:
         self.precedence = precedence
         self.now = now_timestamp()
         infos = {table_ref(info.name).name: info for info in stored.snapshots}
-        self.undeployed = sorted(set(names or ()) - set(infos))
         wanted = set(infos) if names is None or stored.name != "prod" else set(names) & set(infos)
         snapshots = self.state.get_snapshots(_with_ancestors(infos, wanted))
         self.scheduler = self.context.create_scheduler(snapshots.values(), engine.RecordingEvaluator.of(self.context))

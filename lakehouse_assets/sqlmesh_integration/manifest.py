@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -92,8 +92,6 @@ class Manifest:
     models: tuple[ModelSpec, ...]
     errors: tuple[str, ...] = ()
     """Why the project's present content could not be read: the models are then those last known."""
-    built_from: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def by_name(self) -> dict[str, ModelSpec]:
@@ -109,18 +107,6 @@ class Manifest:
         if found is None:
             raise KeyError(f"no model {name!r} in the project; it has {', '.join(sorted(self.by_name))}")
         return found
-
-    def downstream(self, names: set[str]) -> Iterator[ModelSpec]:
-        """Every model that reads these, directly or not."""
-        reached = set(names)
-        grown = True
-        while grown:
-            grown = False
-            for model in self.models:
-                if model.name not in reached and any(up.name in reached for up in model.depends_on):
-                    reached.add(model.name)
-                    grown = True
-        return (model for model in self.models if model.name in reached - names)
 
     def dumps(self) -> str:
         content = {"format": FORMAT, "key": self.key, "models": [asdict(model) for model in self.models]}

@@ -65,6 +65,7 @@ class Reporter:
                 asset_key=key,
                 metadata=self._metadata(outcome),
                 data_version=dg.DataVersion(f"{outcome.snapshot_version}-{self.deployment.now}"),
+                tags={"dagster/code_version": self.deployment.snapshots[outcome.name].fingerprint.data_hash},
             )
             yield from self.checks(outcome)
         else:
@@ -116,9 +117,9 @@ class Reporter:
             "sqlmesh/duration_seconds": round(outcome.duration_seconds, 3),
             "sqlmesh/snapshot_version": outcome.snapshot_version,
             "sqlmesh/physical_table": outcome.physical_table,
-            "sqlmesh/environment": self.deployment.environment.name,
-            "sqlmesh/intervals": _text(outcome),
         }
+        if self.request.window is None:  # else every partition's event would say it again
+            entries["sqlmesh/intervals"] = _text(outcome)
         if None in outcome.rows:
             entries["dagster/row_count"] = outcome.rows[None]
         elif self._is_partitioned(outcome.name):

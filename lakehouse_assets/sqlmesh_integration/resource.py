@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.work import Touched
 
 
-class SqlmeshResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it has no setup value
+class SqlmeshResource(dg.ConfigurableResource):
     """A SQLMesh project as one environment. `SqlmeshResource.of(project)` is the short way to make one."""
 
     path: str = Field(description="The SQLMesh project's folder.")
@@ -28,7 +28,6 @@ class SqlmeshResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
         description="Environments that own a table which several use, first come first; else the running one does.",
     )
     failure_footnote: str = Field(default="", description="A sentence that closes every failure's message.")
-    preview_rows: int = 10
 
     @classmethod
     def of(cls, project: SqlmeshProject, **settings: Any) -> SqlmeshResource:

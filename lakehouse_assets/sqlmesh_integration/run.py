@@ -66,7 +66,7 @@ class SqlmeshRun:
 
     def _left(self, work: Work) -> Iterator[ModelOutcome]:
         for name, (state, reason) in work.left.items():
-            self.outcomes[name] = ModelOutcome(name, state=state, reason=reason)  # type: ignore[arg-type]
+            self.outcomes[name] = ModelOutcome(name, state=state, reason=reason)
             yield self.outcomes[name]
 
     def _execute(

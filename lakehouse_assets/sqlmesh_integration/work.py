@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.outcome import State
 from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
 
@@ -17,10 +18,10 @@ Touched = Mapping[str, Sequence[Range] | None]
 @dataclass
 class Work:
     intervals: dict[str, list[Interval]] = field(default_factory=dict)
-    left: dict[str, tuple[str, str]] = field(default_factory=dict)
+    left: dict[str, tuple[State, str]] = field(default_factory=dict)
     """Chosen but not computed: (state, reason in words)."""
 
-    def leave(self, name: str, state: str, reason: str) -> None:
+    def leave(self, name: str, state: State, reason: str) -> None:
         self.left[name] = (state, reason)
 
 

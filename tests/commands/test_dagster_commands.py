@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 import yaml
 
 from lakehouse.settings import PROJECT_ROOT
 from tests.lakehouse_instance import LakehouseInstance
+from tests.running_services import until
 
 RAW = ("ecommerce__events", "nyc_collisions__crashes", "nyc_taxi__trips", "wfp_food_prices__prices")
 DAYS = "SELECT event_date::VARCHAR, computed_at FROM marts.daily_revenue"
@@ -93,3 +97,33 @@ def test_a_partition_is_computed_anew_and_no_other(demo_lakehouse: LakehouseInst
 def test_a_range_of_partitions_is_computed_anew_and_no_other(demo_lakehouse: LakehouseInstance) -> None:
     command = "dagster asset materialize --select marts/daily_revenue --partition-range 2010-01-05...2010-01-07"
     assert recomputed(demo_lakehouse, command) == {"2010-01-05", "2010-01-06", "2010-01-07"}
+
+
+def test_job_execute(demo_lakehouse: LakehouseInstance) -> None:
+    assert "RUN_SUCCESS" in ran(demo_lakehouse, "dagster job execute -j catch_up")
+
+
+def test_dagster_dev_serves_the_graph_and_ends(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
+    lakehouse = new_lakehouse()
+    assert lakehouse.lakehouse("bootstrap").returncode == 0
+    log = lakehouse.root / "dev.log"
+    with open(log, "wb") as output:
+        dev = lakehouse.started(f"exec dagster dev -p {lakehouse.port}", output)
+    try:
+        url = f"http://127.0.0.1:{lakehouse.port}/graphql"
+        found = until(lambda: asset_keys(url) or dev.poll() is not None, 120, log.read_text)
+        assert found is not True, log.read_text()
+        assert ["raw", "nyc_taxi__trips"] in found
+    finally:
+        dev.send_signal(signal.SIGINT)
+        dev.wait(60)
+    until(lambda: not lakehouse.processes(), 60, lambda: f"left: {lakehouse.processes()}")
+
+
+def asset_keys(url: str) -> list[list[str]]:
+    """The assets that a webserver knows; none while it does not answer."""
+    try:
+        reply = requests.post(url, json={"query": "{assetNodes {assetKey {path}}}"}, timeout=30)
+    except requests.ConnectionError:
+        return []
+    return [node["assetKey"]["path"] for node in reply.json()["data"]["assetNodes"]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 
 import psutil
 import pytest
 
-from tests.lakehouse_instance import LakehouseInstance
+from tests.lakehouse_instance import TOOLS, LakehouseInstance
 from tests.running_services import RunningServices, running_services, until
 
 HEALTH = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
@@ -75,10 +76,25 @@ def test_a_port_in_use_is_named_with_its_setting(bare_lakehouse: LakehouseInstan
     assert bare_lakehouse.processes() == []
 
 
-def test_a_service_that_can_not_start_is_named_with_the_end_of_its_log(bare_lakehouse: LakehouseInstance) -> None:
-    # 192.0.2.0/24 is nobody's: the address can't be bound.
+def test_an_address_of_another_machine_is_named_with_its_setting(bare_lakehouse: LakehouseInstance) -> None:
+    # 192.0.2.0/24 is nobody's.
     done = bare_lakehouse.lakehouse("up", webserver_host="192.0.2.1")
     assert done.returncode == 1
     assert "192.0.2.1" in done.stderr
+    assert "LAKEHOUSE_WEBSERVER_HOST" in done.stderr
     assert "Traceback" not in done.stderr
     assert bare_lakehouse.processes() == []
+
+
+def test_sigterm_while_it_starts_leaves_nothing_running(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
+    lakehouse = new_lakehouse()
+    with open(lakehouse.root / "up.log", "wb") as output:
+        up = subprocess.Popen([str(TOOLS / "lakehouse"), "up"], env=lakehouse.environment, stdout=output, stderr=output)
+    until(
+        lambda: any(process.name() == "postgres" for process in lakehouse.processes()) or up.poll() is not None,
+        60, lambda: "PostgreSQL was not started",
+    )  # fmt: skip
+    up.terminate()
+    up.wait(60)
+    assert lakehouse.processes() == []
+    assert "Traceback" not in (lakehouse.root / "up.log").read_text()

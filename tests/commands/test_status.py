@@ -12,7 +12,7 @@ def test_status_shows_services_loads_and_row_counts(demo_lakehouse: LakehouseIns
     assert (done.returncode, done.stderr) == (0, "")
     events = demo_lakehouse.value("SELECT COUNT(*) FROM raw.ecommerce__events")
     assert f"{events:,}" in done.stdout
-    for wanted in ("embedded", "not running; `make up`", "Nothing is unfinished", "raw.nyc_taxi__trips", "marts.rejected_rows"):
+    for wanted in ("embedded", "not running; `make up`", "Nothing is unfinished", "raw.nyc_taxi__trips"):
         assert wanted in done.stdout
 
 

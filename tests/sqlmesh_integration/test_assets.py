@@ -100,6 +100,11 @@ def test_a_selection_leaves_models_out(shop: Sandbox, select: object) -> None:
     assert some.op.pool == "warehouse"
 
 
+def test_a_selection_of_a_model_that_there_is_not_names_those_there_are(shop: Sandbox) -> None:
+    with pytest.raises(KeyError, match=r"no model 'marts.nothing' in the project; it has marts.customer_revenue"):
+        sqlmesh_assets(project=shop.project, select=["marts.nothing"])
+
+
 def test_a_mart_carries_rows_and_a_plot(shop: Sandbox) -> None:
     class Translator(SqlmeshTranslator):
         def has_preview(self, model: ModelSpec) -> bool:

@@ -91,6 +91,9 @@ def test_code_that_differs_from_what_is_deployed_is_a_warning(shop: Sandbox) -> 
     ran = shop.run("marts.daily_growth", partition="2024-01-10", by_hand=True)
     metadata = ran.materialization("marts", "daily_growth").metadata
     assert "differs from the deployed code" in str(metadata["sqlmesh/warning"].value)
+    deployed = shop.resource.deployed()["marts.daily_growth"].data_hash
+    tags = ran.materialization("marts", "daily_growth").tags
+    assert tags["dagster/code_version"] == deployed  # so that the web UI shows the asset as behind its code
     growth = shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'")
     assert growth == shop.query("SELECT revenue_usd FROM marts.daily_revenue WHERE ordered_on = '2024-01-10'")
 

@@ -86,7 +86,8 @@ def test_a_failed_partition_run_leaves_that_partition_missing(shop: Sandbox) -> 
 
 
 def test_checks_can_be_run_alone(shop: Sandbox) -> None:
-    shop.execute("UPDATE sqlmesh__marts.%s SET revenue_usd = -1 WHERE ordered_on = '2024-01-05'" % _physical(shop, DAY))
+    table = shop.resource.deployed()[DAY].physical_table
+    shop.execute(f"UPDATE {table} SET revenue_usd = -1 WHERE ordered_on = '2024-01-05'")
     before = shop.stamps(DAY)
     key = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_revenue"]), "positive_revenue")
     result = dg.materialize(
@@ -134,7 +135,3 @@ Sandbox(Path({str(shop.folder)!r})).run({DAY!r}, partition="2024-01-10", by_hand
     assert shop.run().success
     assert shop.stamps(DAY)["2024-01-10"] != before.get("2024-01-10")
     assert shop.resource.deployed()[DAY].missing == ()
-
-
-def _physical(shop: Sandbox, name: str) -> str:
-    return shop.resource.deployed()[name].physical_table.split(".")[-1]

@@ -10,8 +10,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
+Computed = tuple[Sandbox, dict[str, ModelOutcome]]
 ROOT = Path(__file__).parents[2]
 CODE = Path(__file__).parent / "code_location.py"
 EVENTS = """
@@ -24,7 +26,7 @@ EVENTS = """
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, dict[str, object]]:
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Computed:
     mixture = Sandbox.of("mixture", tmp_path_factory.mktemp("mixture"))
     mixture.execute(EVENTS)
     mixture.deploy()
@@ -33,9 +35,9 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, dict[st
     return mixture, dict(ran.outcomes)
 
 
-def test_every_kind_is_computed(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_every_kind_is_computed(computed: Computed) -> None:
     mixture, outcomes = computed
-    states = {name: outcome.state for name, outcome in outcomes.items()}  # type: ignore[attr-defined]
+    states = {name: outcome.state for name, outcome in outcomes.items()}
     assert states.pop("marts.gated_clicks") == "not_ready"
     assert set(states.values()) == {"computed"}
     assert mixture.query('SELECT SUM(clicks) FROM "web-marts"."hourly-clicks"') == [(144,)]
@@ -45,14 +47,14 @@ def test_every_kind_is_computed(computed: tuple[Sandbox, dict[str, object]]) -> 
     assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user") == [(7,)]
 
 
-def test_names_with_hyphens_are_assets(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_names_with_hyphens_are_assets(computed: Computed) -> None:
     spec = computed[0].assets().specs_by_key[dg.AssetKey(["web-marts", "hourly-clicks"])]
     assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition)
     assert spec.partitions_def.cron_schedule == "0 * * * *"
     assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["raw-zone", "click-events"])]
 
 
-def test_an_hour_and_a_month_can_be_recomputed(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_an_hour_and_a_month_can_be_recomputed(computed: Computed) -> None:
     mixture, _ = computed
     before = mixture.stamps('"web-marts"."hourly-clicks"', "at_hour")
     assert mixture.run("web-marts.hourly-clicks", partition="2024-01-01-05:00", by_hand=True).success
@@ -61,7 +63,7 @@ def test_an_hour_and_a_month_can_be_recomputed(computed: tuple[Sandbox, dict[str
     assert mixture.run("marts.monthly_clicks", partition="2024-01-01", by_hand=True).success
 
 
-def test_the_same_audit_twice_is_two_checks(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_the_same_audit_twice_is_two_checks(computed: Computed) -> None:
     names = {check.name for check in computed[0].assets().check_specs}
     assert {"small_enough_most_50", "small_enough_most_60", "inline_positive"} <= names
 
@@ -80,7 +82,7 @@ def test_a_signal_opens_a_model(tmp_path: Path) -> None:
 
 
 def test_a_model_that_keeps_history_is_not_recomputed_and_says_why(
-    computed: tuple[Sandbox, dict[str, object]],
+    computed: Computed,
 ) -> None:
     mixture, _ = computed
     before = mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1")
@@ -89,7 +91,7 @@ def test_a_model_that_keeps_history_is_not_recomputed_and_says_why(
     assert mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1") == before
 
 
-def test_new_rows_reach_models_of_every_kind(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_new_rows_reach_models_of_every_kind(computed: Computed) -> None:
     mixture, _ = computed
     mixture.execute("""INSERT INTO "raw-zone"."click-events" VALUES (999, 42, '2024-01-02 12:00', 'home')""")
     touched = [(moment("2024-01-02 12:00"), moment("2024-01-02 12:01"))]
@@ -109,7 +111,7 @@ def test_new_rows_reach_models_of_every_kind(computed: tuple[Sandbox, dict[str, 
     assert ran.outcomes["web-marts.hourly-clicks"].rows == {"2024-01-02-12:00": 1}
 
 
-def test_a_unique_key_model_is_rebuilt_on_demand(computed: tuple[Sandbox, dict[str, object]]) -> None:
+def test_a_unique_key_model_is_rebuilt_on_demand(computed: Computed) -> None:
     mixture, _ = computed
     mixture.execute('DELETE FROM "raw-zone"."click-events" WHERE user_id = 6')
     assert mixture.run("marts.latest_by_user", config={"mode": "recompute"}).success
@@ -117,7 +119,7 @@ def test_a_unique_key_model_is_rebuilt_on_demand(computed: tuple[Sandbox, dict[s
 
 
 def test_the_command_line_of_a_fresh_instance_takes_models_partitioned_differently(
-    computed: tuple[Sandbox, dict[str, object]], tmp_path: Path
+    computed: Computed, tmp_path: Path
 ) -> None:
     """Dagster's telemetry, on by default, asks a multi-asset for its one partitions definition."""
     mixture, _ = computed

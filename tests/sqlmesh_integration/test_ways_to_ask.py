@@ -181,7 +181,7 @@ def test_a_schedule_catches_up_on_what_is_missing_only(served: Served) -> None:
     repository = {"repositoryLocationName": "code_location.py", "repositoryName": "__repository__"}
     state = served.graphql(
         """mutation ($selector: ScheduleSelector!) { startSchedule(scheduleSelector: $selector) {
-             __typename ... on ScheduleStateResult { scheduleState { id selectorId } } ... on PythonError { message } } }""",
+             __typename ... on ScheduleStateResult { scheduleState { id } } ... on PythonError { message } } }""",
         selector={**repository, "scheduleName": "every_minute"},
     )["startSchedule"]
     try:

@@ -1,4 +1,4 @@
-"""With `lakehouse up` at work and nobody's hand: a file with old rows lands, and only its days are computed again."""
+"""What `lakehouse up` does by itself, what it does with the runs that others queue, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from lakehouse.writing.locks import environment_lock, holding
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
 
@@ -17,7 +18,7 @@ LOCATION = "lakehouse_assets.definitions"
 
 
 def land_events(lakehouse: LakehouseInstance, days: list[str]) -> Path:
-    """Copy a file of two purchases a day into the landing zone, as a user would: under another name until it is whole."""
+    """Copy a file of two purchases a day into the landing zone, under another name until it is whole."""
     folder = lakehouse.lake.settings.landing_dir / "ecommerce"
     part, whole = folder / "late.part", folder / "ecommerce_events_late.parquet"
     values = ", ".join(f"({9_000_000 + number}, TIMESTAMP '{day} 12:00:00')" for number, day in enumerate(days * 2))
@@ -47,15 +48,14 @@ def other_marts(lakehouse: LakehouseInstance) -> list[Any]:
     ]
 
 
-def test_sensors_and_the_schedule_run_without_being_switched_on(demo_services: RunningServices) -> None:
+def test_sensors_run_without_being_switched_on(demo_services: RunningServices) -> None:
     selector = f'{{repositoryName: "__repository__", repositoryLocationName: "{LOCATION}"}}'
     reply = demo_services.graphql(
-        f"{{repositoryOrError(repositorySelector: {selector}) {{... on Repository {{"
-        "sensors {name sensorState {status}} schedules {name scheduleState {status}}}}}"
+        f"{{repositoryOrError(repositorySelector: {selector}) {{"
+        "... on Repository {sensors {name sensorState {status}}}}}"
     )["repositoryOrError"]
     states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in reply["sensors"]}
-    states |= {schedule["name"]: schedule["scheduleState"]["status"] for schedule in reply["schedules"]}
-    assert {"catch_up_sensor", "ecommerce_landing_sensor", "nyc_taxi_landing_sensor", "daily"} <= set(states)
+    assert {"catch_up_sensor", "ecommerce_landing_sensor", "nyc_taxi_landing_sensor"} <= set(states)
     assert [name for name, status in states.items() if status != "RUNNING"] == []
 
 
@@ -82,3 +82,38 @@ def test_a_late_file_recomputes_its_days_unaided(
     assert other_marts(demo_lakehouse) == others
     ours = "SELECT SUM(revenue) FROM raw.ecommerce__events"
     assert demo_lakehouse.value("SELECT SUM(net_revenue) FROM marts.daily_revenue") == demo_lakehouse.value(ours)
+
+
+def test_a_job_is_backfilled_day_by_day(demo_lakehouse: LakehouseInstance, demo_services: RunningServices) -> None:
+    before = computed_at(demo_lakehouse)
+    done = demo_lakehouse.activated(
+        "dagster job backfill -j recompute_daily_revenue --partitions 2009-12-24,2010-01-12 --noprompt"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    wanted = {"2009-12-24", "2010-01-12"}
+    until(
+        lambda: all(computed_at(demo_lakehouse)[day] > before[day] for day in wanted)
+        and not demo_services.unfinished_runs(),
+        240, lambda: f"The days were not computed; unfinished: {demo_services.unfinished_runs()}",
+    )  # fmt: skip
+    after = computed_at(demo_lakehouse)
+    assert {day for day in after if after[day] != before[day]} == wanted
+
+
+def test_a_run_that_ends_with_the_services_does_not_count_as_started(
+    demo_lakehouse: LakehouseInstance, demo_services: RunningServices
+) -> None:
+    # A lock that somebody else holds keeps the run at work until the services end.
+    settings = demo_lakehouse.lake.settings
+    with holding(settings, [environment_lock("prod")], holder="test") as postgres:
+        done = demo_lakehouse.activated("dagster job launch -j catch_up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        at_work = "SELECT run_id FROM dagster.runs WHERE status = 'STARTED'"
+        ((run_id,),) = until(
+            lambda: postgres.execute(at_work).fetchall(), 120, lambda: f"{demo_services.unfinished_runs()}"
+        )
+        assert demo_services.end() == 0
+        status = postgres.execute("SELECT status FROM dagster.runs WHERE run_id = %s", [run_id]).fetchone()
+    assert f"run {run_id[:8]} of catch_up was at work when the services ended: marked failed" in demo_services.printed
+    assert status == ("FAILURE",)
+    assert [process for process in demo_lakehouse.processes() if process.name() != "postgres"] == []
