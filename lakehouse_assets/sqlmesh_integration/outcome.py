@@ -37,6 +37,8 @@ class ModelOutcome:
     intervals: list[tuple[datetime, datetime]] = field(default_factory=list)
     """What was computed, batch by batch."""
     rows: dict[str | None, int] = field(default_factory=dict)
+    total_rows: int | None = None
+    """Of the whole table, where `rows` are those of what was computed."""
     duration_seconds: float = 0.0
     snapshot_version: str = ""
     physical_table: str = ""

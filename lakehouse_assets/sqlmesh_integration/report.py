@@ -14,6 +14,7 @@ from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutc
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within, partitions_definition
 from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
+from lakehouse_assets.sqlmesh_integration.rows import RowCounter
 from lakehouse_assets.sqlmesh_integration.translator import PREVIEW
 
 
@@ -95,6 +96,8 @@ class Reporter:
 
     def look(self, outcome: ModelOutcome) -> None:
         """Take a preview of a model just computed, where its asset wants one. In the computing thread."""
+        if self.request.window is None and self._is_partitioned(outcome.name):
+            outcome.total_rows = RowCounter(self.deployment, lambda *_: None).total(outcome.name)
         key = self.request.all_keys.get(outcome.name)
         if key is not None and self.specs[key].metadata.get(PREVIEW):
             from lakehouse_assets.sqlmesh_integration.preview import take
@@ -124,6 +127,8 @@ class Reporter:
             entries["dagster/row_count"] = outcome.rows[None]
         elif self._is_partitioned(outcome.name):
             entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
+            if outcome.total_rows is not None:
+                entries["dagster/row_count"] = outcome.total_rows
         if self._drifted(outcome.name):
             entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
         if outcome.preview:

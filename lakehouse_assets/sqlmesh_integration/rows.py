@@ -32,8 +32,12 @@ class RowCounter:
         adapter = self.deployment.adapter(name)
         if snapshot.is_incremental_by_time_range:
             return self._by_partition(name, snapshot, adapter, interval)
+        return {None: self.total(name)}
+
+    def total(self, name: str) -> int:
+        """Rows of the whole table."""
         query = exp.select("COUNT(*)").from_(exp.to_table(self.deployment.written(name)))
-        return {None: _number(adapter, query)}
+        return _number(self.deployment.adapter(name), query)
 
     def _by_partition(
         self, name: str, snapshot: Snapshot, adapter: EngineAdapter, interval: Interval
