@@ -20,10 +20,10 @@ help: ## What there is
 .env:
 	@scripts/dotenv.sh
 
-reset: ## Empty the lake and Dagster's history, for another feed (asks first)
+reset: ## Empty the lake and Dagster's history, for another feed (asks)
 	@scripts/reset.sh
 
-demo: .venv/installed .env ## Real data through the whole graph (DATA=folder: real files, LIVE=1: the real portal)
+demo: .venv/installed .env ## From source to answer (DATA=folder: real files, LIVE=1: portal)
 	@$(BIN)/lakehouse demo $(if $(DATA),--data "$(DATA)") $(if $(LIVE),--live)
 
 up: .venv/installed .env ## PostgreSQL, the Dagster web UI and daemon; Ctrl-C ends them

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -15,16 +14,14 @@ from rich.table import Table
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, Settings, child_environment
-from lakehouse.supervisor import Service, ServiceError, supervise
+from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
 
 
 def run_services(lake: Lake, console: Console) -> None:
     """Run until Ctrl-C. Raises ServiceError when a port is taken, a service can't start, or this is already up."""
-    # SIGTERM is a Ctrl-C from the beginning: PostgreSQL, once started, is stopped by the exit handlers.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = lake.settings
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with open(settings.data_dir / "up.lock", "w") as lock:
+    with stop_requests() as stopping, open(settings.data_dir / "up.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -34,13 +31,15 @@ def run_services(lake: Lake, console: Console) -> None:
         console.print(f"Starting … (logs in {webserver.log.parent})", highlight=False, soft_wrap=True)
         lake.bootstrap()
         _fail_abandoned_runs(settings, console)
-        supervise(
-            [webserver, daemon],
-            ready=lambda: _show_addresses(settings, console),
-            ended=lambda: _fail_abandoned_runs(settings, console),
-            say=lambda text: console.print(text, highlight=False, soft_wrap=True),
-        )
-        console.print("Ended; nothing is left running.")
+        if not stopping():
+            supervise(
+                [webserver, daemon],
+                stopping,
+                ready=lambda: _show_addresses(settings, console),
+                ended=lambda: _fail_abandoned_runs(settings, console),
+                say=lambda text: console.print(text, highlight=False, soft_wrap=True),
+            )
+    console.print("Ended; nothing is left running.")
 
 
 def _services(settings: Settings) -> tuple[Service, Service]:
@@ -48,7 +47,7 @@ def _services(settings: Settings) -> tuple[Service, Service]:
     workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     address = ["-h", settings.webserver_host, "-p", str(settings.webserver_port)]
     variables = child_environment(settings)
-    # An activated shell carries it for Dagster's asset commands; beside a workspace file it is refused.
+    # Whoever exports it for Dagster's asset commands: beside a workspace file it is refused.
     variables.pop("DAGSTER_MODULE_NAME", None)
     # Dagster lets a .env of the working directory win over the environment: work where there is none.
     folder = settings.data_dir

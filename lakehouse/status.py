@@ -79,6 +79,7 @@ def _loads(postgres: psycopg.Connection) -> RenderableType:
         "table", "rows in", "rows out", "at (UTC)", title="Last loads that changed something", title_justify="left"
     )
     table.title_style = "bold"
+    table.columns[1].justify = table.columns[2].justify = "right"
     for name, inserted, deleted, at in rows:
         table.add_row(f"{name}", f"{inserted:,}", f"{deleted:,}", f"{at:%Y-%m-%d %H:%M:%S}")
     return table

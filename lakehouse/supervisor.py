@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -99,34 +99,41 @@ class Service:
         self.process.wait()
 
 
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Note Ctrl-C, SIGTERM and a closed terminal instead of dying half-way; gives what says whether one has come."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    previous = {number: signal.signal(number, lambda signum, frame: received.append(signum)) for number in numbers}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
 def supervise(
     services: Sequence[Service],
+    stopping: Callable[[], bool],
     *,
     ready: Callable[[], None],
     ended: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Run the services until SIGINT or SIGTERM. Raises ServiceError when one can't be kept alive.
+    """Run the services until `stopping`. Raises ServiceError when one can't be kept alive.
 
     `ended` is called whenever services are gone with all that they had started.
     """
-    stopping = False
-
-    def stop(signum: int, frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         for service in services:
             service.start()
         for service in services:
-            service.wait_until_ready(lambda: stopping)
-        if not stopping:
+            service.wait_until_ready(stopping)
+        if not stopping():
             ready()
-        while not stopping:
+        while not stopping():
             for service in services:
-                if service.process is not None and service.process.poll() is not None and not stopping:
+                if service.process is not None and service.process.poll() is not None and not stopping():
                     _restart(service, ended, say)
             time.sleep(0.2)
     finally:
@@ -136,8 +143,6 @@ def supervise(
         for service in services:
             service.stop(max(0.0, deadline - time.monotonic()))
         ended()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _restart(service: Service, ended: Callable[[], None], say: Callable[[str], None]) -> None:

@@ -21,12 +21,13 @@ else
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 fi
 
-# Dagster's asset commands read their module from the command line or from this variable, never from pyproject.toml
-# (dagster 1.13.27); an activated environment carries it, and the instance's home, so that nothing is exported by hand.
-if ! grep -q DAGSTER_MODULE_NAME .venv/bin/activate; then
-    cat >> .venv/bin/activate <<ACTIVATE
-
+# These commands read their module from the command line or from a variable, never from pyproject.toml (dagster
+# 1.13.27); an activated environment carries it, and the instance's home, so that nothing is exported by hand. A variable
+# for each command: DAGSTER_MODULE_NAME would reach the processes of `dagster dev` too, which refuse it and hang.
+sed -i '/^export DAGSTER_/d' .venv/bin/activate
+cat >> .venv/bin/activate <<ACTIVATE
 export DAGSTER_HOME="\${DAGSTER_HOME:-$PWD/dagster_home}"
-export DAGSTER_MODULE_NAME="\${DAGSTER_MODULE_NAME:-lakehouse_assets.definitions}"
+export DAGSTER_CLI_ASSET_LIST_MODULE_NAME=lakehouse_assets.definitions
+export DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME=lakehouse_assets.definitions
+export DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME=lakehouse_assets.definitions
 ACTIVATE
-fi

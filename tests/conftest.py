@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A folder's tests share servers and lakehouses, so one worker runs them all."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder))
+        # These two share the lakehouse that `lakehouse demo` fills.
+        item.add_marker(pytest.mark.xdist_group("instance" if folder in ("browser", "commands") else folder))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -60,6 +61,7 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     from lakehouse.lake import Lake
     from lakehouse.settings import load_settings
 
+    importlib.import_module("dagster_dlt")  # dlt itself comes with the raw tables
     lake = Lake(load_settings())
     land(lake, Path(data))
     found = {}

@@ -11,7 +11,7 @@ from benchmarks.cases.loads import BARE, land, load_source, portal_of
 from benchmarks.measurement import Measured, Sample, in_turns, timed
 from benchmarks.model_project import bare
 from benchmarks.section import Section
-from benchmarks.throwaway import throwaway
+from benchmarks.throwaway import CaseError, throwaway
 
 
 def measure(options: Options) -> Section:
@@ -53,6 +53,9 @@ def inside(data: str, runs: int) -> list[dict[str, Any]]:
 
         def after_forgetting(work: Callable[[], object]) -> Sample:
             sqlmesh.mark_missing(dict.fromkeys(models))
+            deployed = sqlmesh.deployed()
+            if done := [name for name in models if not deployed[name].missing]:
+                raise CaseError(f"{', '.join(done)} could not be marked missing: the two would not do the same work.")
             return timed(work)
 
         context = Context(paths=str(PROJECT_DIR))

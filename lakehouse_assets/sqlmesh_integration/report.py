@@ -48,7 +48,8 @@ class Reporter:
     def left(self, outcome: ModelOutcome) -> Iterator[Any]:
         """A model that was chosen and is not computed: a line, and an observation where a person asked."""
         self.context.log.info(f"{outcome.name} is left as it is: {outcome.reason}.")
-        if self.request.by_hand and outcome.state in ("up_to_date", "shared"):
+        asked = self.request.by_hand and self.request.mode != "catch_up"
+        if asked and outcome.state in ("up_to_date", "shared"):
             yield dg.AssetObservation(
                 self.request.keys[outcome.name],
                 metadata={"sqlmesh/state": outcome.state, "sqlmesh/reason": outcome.reason},

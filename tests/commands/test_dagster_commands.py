@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import tomllib
 from collections.abc import Callable
@@ -42,7 +43,8 @@ def test_every_command_reads_the_same_module() -> None:
     module = project["dagster"]["module_name"]
     assert workspace == {"load_from": [{"python_module": module}]}
     assert project["dg"]["project"]["code_location_target_module"] == module
-    assert f"DAGSTER_MODULE_NAME:-{module}" in (PROJECT_ROOT / "scripts" / "install.sh").read_text()
+    exported = re.findall(r"^export \w+_MODULE_NAME=(.*)$", (PROJECT_ROOT / "scripts" / "install.sh").read_text(), re.M)
+    assert set(exported) == {module}
 
 
 def test_definitions_validate(demo_lakehouse: LakehouseInstance) -> None:
