@@ -52,7 +52,10 @@ def deploy(
     """Apply the checked-out models to an environment, after its unit tests pass and you have seen the plan."""
     settings = settings_or_exit()
     environment = environment or settings.environment
+    import dagster as dg
+
     from lakehouse_assets import deploying
+    from lakehouse_assets.defs.deployment import report_tests
     from lakehouse_assets.sqlmesh_integration.deploy import DeployError
 
     try:
@@ -68,6 +71,8 @@ def deploy(
         )
     except (DeployError, PostgresError, LakeError, LockTimeoutError) as error:
         fail(error)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        report_tests(instance, done.tests)
     out.print(f"Deployed to {environment}; {len(done.tests)} unit tests passed.", highlight=False)
 
 

@@ -10,11 +10,13 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
 from lakehouse.lake import Lake
 from lakehouse_assets import deploying
+from lakehouse_assets.defs.deployment import report_tests
 from lakehouse_assets.job_progress import JobFailedError, run_job
 
 LANDING = {
@@ -54,7 +56,9 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
         environment = _portal(stack, lake, source, live)
         with step("Models deployed to prod, no interval computed"):
             if not deploying.is_deployed(lake, "prod"):
-                deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
+                done = deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
+                with dg.DagsterInstance.from_config(str(lake.settings.dagster_home)) as instance:
+                    report_tests(instance, done.tests)
         for job, title in (("ingest", "Sources loaded into raw"), ("catch_up", "Models computed and audited")):
             started = time.perf_counter()
             try:

@@ -42,11 +42,11 @@ def deploy_models(context: dg.OpExecutionContext, config: DeployConfig, lake: La
             lake.lake, environment, backfill=config.backfill, run=f"run {context.run_id[:8]}", report=context.log.info
         )
     except UnitTestsFailedError as error:
-        _report_tests(context.instance, error.tests)
+        report_tests(context.instance, error.tests)
         raise dg.Failure(str(error), allow_retries=False) from error
     except DeployError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    _report_tests(context.instance, done.tests)
+    report_tests(context.instance, done.tests)
 
 
 @dg.job(executor_def=dg.in_process_executor, description=deploy_models.description)
@@ -106,7 +106,7 @@ def _results(tests: tuple, keys: dict[str, dg.AssetKey]) -> list[dg.AssetCheckRe
     ]
 
 
-def _report_tests(instance: dg.DagsterInstance, tests: tuple) -> None:
+def report_tests(instance: dg.DagsterInstance, tests: tuple) -> None:
     """The results of a deploy's unit tests, as the models' checks."""
     for result in _results(tests, _tested_keys(project().manifest())):
         assert result.asset_key is not None

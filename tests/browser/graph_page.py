@@ -9,6 +9,8 @@ from typing import NamedTuple
 from playwright.sync_api import Page, expect
 
 MARGIN = 24
+STILL = 3
+"""So many pictures in a row must be the same."""
 NODES = """() => {
   const boxes = [...document.querySelectorAll('foreignObject')].map(node => node.getBoundingClientRect());
   const shown = boxes.filter(box => box.width > 0);
@@ -57,18 +59,21 @@ class GraphPage:
                 break
             self.page.locator("[aria-label=zoom_out]").click()
             self._settle()
-        self.page.mouse.move((canvas.left + canvas.right) / 2, (canvas.top + canvas.bottom) / 2)
+        self.page.mouse.move(canvas.left + MARGIN, canvas.bottom - MARGIN)  # on no asset: a tooltip would stay
         self.page.mouse.wheel(
             (box.left + box.right - canvas.left - canvas.right) / 2,
             (box.top + box.bottom - canvas.top - canvas.bottom) / 2,
         )
-        self.page.mouse.move(5, 5)  # no tooltip
         self._settle()
         return Box(*self.page.evaluate(NODES))
 
     def screenshot(self, path: Path) -> None:
-        """A picture of the graph alone."""
+        """A picture of the graph alone, once the assets' states have come, which the page fetches one by one."""
         box, canvas = self.show_whole(), self._canvas()
+        pictures: list[bytes] = []
+        while len(pictures) < STILL or len(set(pictures[-STILL:])) > 1:
+            self.page.wait_for_timeout(1_500)
+            pictures.append(self.page.screenshot())
         left, top = max(canvas.left, box.left - MARGIN), max(canvas.top, box.top - MARGIN)
         right, bottom = min(canvas.right, box.right + MARGIN), min(canvas.bottom, box.bottom + MARGIN)
         self.page.screenshot(path=path, clip={"x": left, "y": top, "width": right - left, "height": bottom - top})

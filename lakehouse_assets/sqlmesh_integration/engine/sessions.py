@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sqlmesh.core.config import Config, DuckDBConnectionConfig
 from sqlmesh.core.config.loader import load_configs
 from sqlmesh.core.console import set_console
 from sqlmesh.core.lineage import CACHE as LINEAGE_CACHE
+from sqlmesh.utils import sys_path
 
 from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator
 from lakehouse_assets.sqlmesh_integration.engine.events import EventConsole, nowhere
@@ -48,9 +48,7 @@ class Session:
         return self.context
 
     def ready_to_run(self) -> Context:
-        """The context with what stored models need: Python code beside the project, custom kinds."""
-        if str(self.project.folder) not in sys.path:
-            sys.path.insert(0, str(self.project.folder))
+        """The context with what stored models need: custom kinds."""
         self.context._load_materializations()
         return self.context
 
@@ -103,7 +101,9 @@ def session(project: SqlmeshProject) -> Iterator[Session]:
         if state is not None:
             state.clear_cache()  # its snapshots are up to 120 s old; another process may have deployed since
         try:
-            yield current
+            # Only while it is used: another project's `macros` would be found in its place.
+            with sys_path(project.folder):
+                yield current
         finally:
             current.console.sink = evaluator.sink = nowhere
             current.context.close()
