@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
+import re
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS, COLUMNS, POINTS, BARS = 10, 12, 400, 10
+ROWS, COLUMNS, POINTS, BARS, TICKS = 12, 12, 400, 10, 4
 COLOR = "#4f6bed"
 DATES = (exp.DataType.Type.DATE, exp.DataType.Type.DATE32)
 
@@ -34,7 +37,7 @@ def take(deployment: Deployment, name: str) -> tuple[str | None, str | None]:
     query = exp.select(*(_column(column) for column in columns)).from_(table).limit(ROWS)
     if axis := _axis(model):  # the newest rows
         query = query.order_by(exp.Ordered(this=_column(axis), desc=True))
-    rows = adapter.fetchall(query)
+    rows = [[_short(value) for value in row] for row in adapter.fetchall(query)]
     return markdown_table(columns, rows), _plot(model, adapter, table)
 
 
@@ -61,37 +64,81 @@ def _plot(model: Model, adapter: Any, table: exp.Table) -> str | None:
 
 def image(points: Sequence[tuple[Any, float]], title: str, *, is_line: bool) -> str | None:
     """The plot as a Markdown image of a few kilobytes; None without points, or without the package `leather`."""
+    points = [(label, value) for label, value in points if math.isfinite(value)]
     if not points:
         return None
     try:
-        import leather
+        drawn = _draw(points, title, is_line=is_line and len({label for label, _ in points}) > 1)
     except ImportError:
         logger.info("plots need the package leather")
         return None
-    chart = leather.Chart(title)
-    if is_line and len(points) > 1:
-        chart.add_line(list(points), stroke_color=COLOR)
-        chart.add_x_axis(tick_formatter=lambda value, *_: f"{value:%Y-%m-%d}")
-    else:
-        chart.add_bars([(value, str(label)) for label, value in reversed(points)], fill_color=COLOR)
-    drawn = chart.to_svg(width=640, height=260)
+    # A tenth of a pixel is enough, and most of the bytes are digits.
+    drawn = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", drawn)
     encoded = base64.b64encode(drawn.encode()).decode()
     return f"![{title}](data:image/svg+xml;base64,{encoded})"
 
 
+def _draw(points: Sequence[tuple[Any, float]], title: str, *, is_line: bool) -> str:
+    """The SVG. Raises ImportError without leather."""
+    import leather
+
+    leather.theme.title_font_family = leather.theme.tick_font_family = "sans-serif"
+    leather.theme.tick_font_size = 11
+    leather.theme.background_color = "#ffffff"
+    chart = leather.Chart(title)
+    if is_line:
+        # Shares of the whole time: leather's own axis of time leaves out the first days and can't draw only a few.
+        first, last = _moment(points[0][0]), _moment(points[-1][0])
+        line = [((_moment(label) - first) / (last - first), value) for label, value in points]
+        labels = {x: _day(label) for (label, _), (x, _) in zip(points, line, strict=True)}
+        nearest = {min(labels, key=lambda x: abs(x - tick / TICKS)) for tick in range(TICKS + 1)}
+        chart.add_line(line, stroke_color=COLOR)
+        chart.add_x_axis(ticks=sorted(nearest), tick_formatter=lambda value, *_: labels[value])
+    else:
+        chart.add_bars([(value, str(label)) for label, value in reversed(points)], fill_color=COLOR)
+    drawn: str = chart.to_svg(width=640, height=260)
+    return drawn
+
+
+def _moment(label: date) -> datetime:
+    """A date as its first moment; UTC without saying so, since one with a zone can't be compared with one without."""
+    if not isinstance(label, datetime):
+        return datetime.combine(label, time())
+    return label.astimezone(UTC).replace(tzinfo=None) if label.tzinfo else label
+
+
+def _day(label: date) -> str:
+    """A label of the axis, with the hour where it has one."""
+    return f"{label:%Y-%m-%d}" if _moment(label).time() == time() else f"{label:%m-%d %H:%M}"
+
+
+def _short(value: object) -> object:
+    """Without fractions of a second, which nobody reads."""
+    return value.isoformat(" ", "seconds") if isinstance(value, datetime) else value
+
+
 def _axis(model: Model) -> str | None:
+    """The column of time: the model's own, or a date that its grain names. Another date only tells of a row."""
     if model.time_column is not None:
         return str(model.time_column.column.name)
-    return next((c for c, kind in (model.columns_to_types or {}).items() if kind.is_type(*DATES)), None)
+    grain = {grain.name for grain in model.grains}
+    dates = [column for column, kind in (model.columns_to_types or {}).items() if kind.is_type(*DATES)]
+    return next((column for column in dates if not grain or column in grain), None)
 
 
 def _measure(model: Model) -> str | None:
-    grain = {grain.name for grain in model.grains}
+    """The first number that isn't a key; one that an audit wants unique numbers the rows."""
+    keys = {grain.name for grain in model.grains} | _unique(model)
     for column, kind in (model.columns_to_types or {}).items():
         is_number = kind.is_type(*exp.DataType.NUMERIC_TYPES)
-        if is_number and column not in grain and not column.endswith("_id") and column != "id":
+        if is_number and column not in keys and not column.endswith("_id") and column != "id":
             return column
     return None
+
+
+def _unique(model: Model) -> set[str]:
+    arguments = [arguments.get("columns") for name, arguments in model.audits if name == "unique_values"]
+    return {column.name for columns in arguments if columns for column in columns.find_all(exp.Column)}
 
 
 def _category(model: Model) -> str | None:

@@ -211,9 +211,13 @@ def check_result(key: dg.AssetKey, check: CheckOutcome, version: str) -> dg.Asse
         check_name=check.check_name,
         passed=check.passed,
         severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-        description=None if check.passed else f"{check.failed_rows:,} rows fail {check.audit}",
+        description=None if check.passed else _verdict(check),
         metadata=metadata,
     )
+
+
+def _verdict(check: CheckOutcome) -> str:
+    return f"{check.failed_rows:,} {'row fails' if check.failed_rows == 1 else 'rows fail'} {check.audit}"
 
 
 def _text(outcome: ModelOutcome) -> str:
