@@ -37,6 +37,8 @@ def render_status(lake: Lake) -> RenderableType:
 def _services(lake: Lake, postgres: psycopg.Connection) -> Table:
     settings = lake.settings
     table = Table(title="Services", title_justify="left", title_style="bold", show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")  # a path is worth nothing when cut
     embedded = not settings.postgres_url.get_secret_value()
     table.add_row(
         "PostgreSQL", f"{'embedded' if embedded else 'external'}, version {postgres.info.server_version // 10000}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -91,8 +92,10 @@ class LakehouseInstance:
     def started(self, command: str, output: IO[bytes]) -> subprocess.Popen[bytes]:
         """The same for one that stays."""
         return subprocess.Popen(
-            self._activating(command), env=self._isolated, cwd=self.project, stdout=output, stderr=output
-        )
+            self._activating(command), env=self._isolated, cwd=self.project, stdout=output, stderr=output,
+            # A shell starts what it puts into the background with SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
 
     def _activating(self, command: str) -> list[str]:
         return ["bash", "-c", f". '{TOOLS / 'activate'}' && {command}"]

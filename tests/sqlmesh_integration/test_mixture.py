@@ -125,7 +125,7 @@ def test_the_command_line_of_a_fresh_instance_takes_models_partitioned_different
     mixture, _ = computed
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "asset", "materialize", "-f", str(CODE), "--select", "marts/pages"],
-        cwd=ROOT,
+        cwd=tmp_path,  # a .env of the project would win over our environment
         env={**os.environ, "DAGSTER_HOME": str(tmp_path), "SHOP": str(mixture.folder), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

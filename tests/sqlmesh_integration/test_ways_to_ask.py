@@ -40,7 +40,7 @@ class Served:
     def command(self, *arguments: str) -> None:
         done = subprocess.run(
             [sys.executable, "-m", *arguments],
-            cwd=ROOT,
+            cwd=self.shop.folder,  # a .env of the project would win over our environment
             env=self.environment,
             capture_output=True,
             text=True,
