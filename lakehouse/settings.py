@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         SecretStr(""), description="Application token for that portal. Optional; it only raises the rate limit."
     )
     nyc_collisions_since: str = Field(
-        "", description="Load only collisions that the portal changed since this date (YYYY-MM-DD). Empty: all."
+        "", description="Load only crashes that happened since this date (YYYY-MM-DD). Empty: all."
     )
 
     @field_validator("data_dir")
