@@ -30,7 +30,10 @@ up: .venv/installed .env ## PostgreSQL, the Dagster web UI and daemon; Ctrl-C en
 	@$(BIN)/lakehouse up
 
 test: .venv/installed-dev .env ## Every test
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+prove: .venv/installed-dev .env ## That no release is wrong, for longer (PROOF_SEED=n: that run again)
+	@$(BIN)/python -m pytest -m proof -s tests/releases_proof $(ARGS)
 
 lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -45,4 +48,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
-.PHONY: help reset demo up test lint bench lock
+.PHONY: help reset demo up test prove lint bench lock

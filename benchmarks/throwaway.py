@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Throwaway:
     """Where it lies and how commands run in it."""
 
     root: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Settings beyond its own, such as another storage."""
 
     @property
     def settings(self) -> Settings:
@@ -57,6 +59,7 @@ class Throwaway:
             "PYTHONPATH": str(PROJECT_ROOT),
             "COLUMNS": "80",
             "NO_COLOR": "1",
+            **self.extra,
         }
         return child_environment(self.settings, extra)
 

@@ -59,13 +59,13 @@ def conversion(source: str, found: str, column: str, wanted: str, row: str, *, c
     return value if fits is None else _or_misfit(source, fits, value, column, wanted, row)
 
 
-def misfit(message: str) -> str | None:
-    """The sentence for a DuckDB error that `conversion` raised; None for any other error."""
+def misfit(message: str) -> tuple[int, str] | None:
+    """The row and the sentence for a DuckDB error that `conversion` raised; None for any other error."""
     _, found, place = message.partition(MISFIT)
     if not found:
         return None
     at = json.JSONDecoder().raw_decode(place)[0]
-    return f"row {at['row']}, column {at['column']}: {at['value']!r} is no {at['type']}"
+    return int(at["row"]), f"row {at['row']}, column {at['column']}: {at['value']!r} is no {at['type']}"
 
 
 def _is_lossless(found: str, wanted: str) -> bool:

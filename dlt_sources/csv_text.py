@@ -43,6 +43,18 @@ def read_head(path: Path, delimiter: str) -> CsvHead:
     return CsvHead(names, 2 if _is_tag_row(records) else 1)
 
 
+def line_of_row(path: Path, delimiter: str, row: int) -> int:
+    """The line of the file on which its `row`-th row of data begins: rows may hold line breaks, lines may be empty."""
+    before = read_head(path, delimiter).records_before_data + row - 1
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        records = csv.reader(file, delimiter=delimiter)
+        for record in records:
+            if before == 0:
+                return records.line_num - sum(value.count("\n") for value in record)
+            before -= bool(record)
+    return records.line_num
+
+
 def _is_tag_row(records: Iterator[list[str]]) -> bool:
     try:
         filled = [value.strip() for value in next(records, []) if value.strip()]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from dlt_sources.tables import LOAD_ID, Column, Table
+
+FORMATS = ("csv", "parquet")
+WHEN_DELETED = ("keep_rows", "delete_rows")
 
 SOURCE_FILE = Column("source_file", "VARCHAR", "The landing file that this row came from.")
 SOURCE_ROW = Column("source_row", "BIGINT", "Row of that file: 1 is the first row of data.")
@@ -34,7 +37,10 @@ class LandedFile:
 class Dataset:
     """The declaration of files that become one raw table: all that a new dataset needs.
 
-    `columns` are the file's; which file and row a row came from is added. `formats` are file endings.
+    `columns` are the file's; which file and row a row came from is added. `formats` are file endings. `key` names
+    columns that tell the rows of one file apart: a file in which two rows share it is refused. A file that goes from
+    the landing zone leaves its rows (`when_deleted="keep_rows"`) or takes them along (`"delete_rows"`). Rows stay
+    unless the dataset says otherwise: whoever tidies the landing zone up must not empty the lake by it.
     """
 
     name: str
@@ -43,8 +49,10 @@ class Dataset:
     pattern: str
     columns: tuple[Column, ...]
     event_time: str
-    formats: tuple[str, ...] = ("csv", "parquet")
+    formats: tuple[str, ...] = FORMATS
     delimiter: str = ","
+    key: tuple[str, ...] = ()
+    when_deleted: str = "keep_rows"
 
     @property
     def table(self) -> Table:
@@ -60,19 +68,35 @@ class Dataset:
     def refusal(self, file_name: str) -> str | None:
         """Why a file of this name is none of the dataset's; None when it is."""
         name = PurePosixPath(file_name)
+        if not file_name.isprintable():
+            return "the name holds characters that can't be printed"
+        if "\\" in file_name:
+            return "the name holds a backslash, which some object stores take for a folder"
+        if any(part.startswith((".", "_")) for part in name.parts):
+            return "names that begin with . or _ are never loaded"
         if name.suffix.lstrip(".").lower() not in self.formats:
             return f"the name ends in none of {', '.join('.' + format for format in self.formats)}"
-        if not fnmatch(name.name, self.pattern):
+        if not fnmatchcase(name.name, self.pattern):
             return f"the name does not match {self.pattern}"
         return None
 
+    def refusal_of_emptied(self) -> str:
+        """Why a file that brought rows may not come again without any, and what to do."""
+        if self.when_deleted == "delete_rows":
+            return "it holds no rows any more; its earlier rows stay: delete it instead, and they go"
+        return "it holds no rows any more; its earlier rows stay, and would if it were deleted (when_deleted)"
+
 
 class LandedFileError(Exception):
-    """A landed file that could not be loaded; its earlier rows, if any, stay as they were."""
+    """A landed file that could not be loaded; its earlier rows, if any, stay as they were.
 
-    def __init__(self, file: LandedFile, reason: str) -> None:
+    `unreachable` means that nobody could look at it: the same version may load another time.
+    """
+
+    def __init__(self, file: LandedFile, reason: str, *, unreachable: bool = False) -> None:
         self.file = file
         self.reason = reason
+        self.unreachable = unreachable
         super().__init__(f"{file.key}: {reason}")
 
 
@@ -95,7 +119,8 @@ class LandingReport:
 
     loaded: dict[str, int] = field(default_factory=dict)
     """File name -> rows, of the files that were new or changed."""
-    unchanged: list[str] = field(default_factory=list)
+    unchanged: dict[str, int] = field(default_factory=dict)
+    """File name -> rows, of those that were loaded before as they are."""
     failures: list[LandedFileError] = field(default_factory=list)
 
     def raise_failures(self) -> None:

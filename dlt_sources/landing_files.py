@@ -13,11 +13,12 @@ import dlt
 import pyarrow.parquet
 from dlt.common.libs.pyarrow import py_arrow_to_table_schema_columns
 from dlt.extract import DltResource
+from dlt.extract.source import DltSource
 
 from dlt_sources.confirmed_loads import confirmed_loads, current_load_id
 from dlt_sources.landed import Dataset, LandedFile, LandedFileError, LandingReport
 from dlt_sources.tables import learned_columns
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, concatenate, connect
+from dlt_sources.typed_parquet import TypedParquet, UnusableFile, concatenate, connect, link_local_file
 
 Fetch = Callable[[str, Path], None]
 """Put the content of an address at a local path."""
@@ -33,9 +34,19 @@ REPLACE_WHOLE_FILES: Any = {
 BATCH_BYTES = 64 * 1024 * 1024
 
 
-def link_local_file(uri: str, target: Path) -> None:
-    """Make a local file readable at `target`: a path without the characters that DuckDB takes for a pattern."""
-    target.symlink_to(Path(uri).resolve(strict=True))
+def landing_source(
+    dataset: Dataset,
+    files: Sequence[LandedFile] = (),
+    report: LandingReport | None = None,
+    fetch: Fetch = link_local_file,
+) -> DltSource:
+    """The dlt source of a dataset, named as it: its one resource is `landing_resource`."""
+
+    @dlt.source(name=dataset.name, section=dataset.name)
+    def source() -> DltResource:
+        return landing_resource(dataset, files, report, fetch)
+
+    return source()
 
 
 def landing_resource(
@@ -46,9 +57,9 @@ def landing_resource(
 ) -> DltResource:
     """A resource that loads `files` into the dataset's table and tells `report` what became of each.
 
-    A file whose etag or content was loaded before is left alone. A file that can't be read is in `report.failures`;
-    the others load. Which etags are loaded is kept in dlt's state, and believed only where the
-    destination's own `_dlt_loads` confirms the load.
+    `files` are all that lie in the dataset's landing folder. One whose etag or content was loaded before is left
+    alone. One that can't be read is in `report.failures`; the others load. Which etags are loaded is kept in dlt's
+    state, and believed only where the destination's own `_dlt_loads` confirms the load.
     """
     table = dataset.table
     told = report if report is not None else LandingReport()
@@ -57,6 +68,7 @@ def landing_resource(
         loaded = dlt.current.resource_state().setdefault("files", {})
         confirmed = confirmed_loads({entry["load_id"] for entry in loaded.values()})
         load = _Load(dataset, loaded, confirmed, told, fetch)
+        load.forget_deleted(files)
         arrived = load.arrived(files)
         if not arrived:
             return
@@ -103,46 +115,54 @@ class _Load:
         """The files whose etag is new."""
         new = [file for file in files if self.before(file).get("etag") != file.etag]
         names = {file.name for file in new}
-        self.report.unchanged += [file.name for file in files if file.name not in names]
+        self.report.unchanged |= {file.name: self.before(file)["rows"] for file in files if file.name not in names}
         return new
+
+    def forget_deleted(self, files: Sequence[LandedFile]) -> None:
+        """A file whose rows go with it is new when it comes back. Said before its rows go: see FilesLoad."""
+        if self.dataset.when_deleted == "delete_rows":
+            names = {file.name for file in files}
+            for name in [name for name in self.loaded if name not in names]:
+                del self.loaded[name]
 
     def typed(self, file: LandedFile, folder: Path) -> Path | None:
         """A Parquet file of the file's rows as the table has them; None when there is nothing to load."""
+        local = folder / f"landed{Path(file.name).suffix.lower()}"
         try:
-            local = self._fetched(file, folder)
+            if refusal := self.dataset.refusal(file.name):
+                raise UnusableFile(refusal)
+            folder.mkdir()
+            self.fetch(file.uri, local)
             digest = _digest(local)
             if digest == self.before(file).get("digest"):
                 self.loaded[file.name] = self.before(file) | {"etag": file.etag}
-                self.report.unchanged.append(file.name)
+                self.report.unchanged[file.name] = self.before(file)["rows"]
                 return None
             target = folder / "typed.out"
             count = self._write(local, target, file.name)
             if count == 0 and self.before(file).get("rows"):
-                raise UnusableFile("it holds no rows any more; its earlier rows stay: delete it instead")
+                raise UnusableFile(self.dataset.refusal_of_emptied())
         except (UnusableFile, OSError) as error:
-            self.report.failures.append(LandedFileError(file, str(error)))
+            self.report.failures.append(self._failure(file, local, error))
             return None
         entry = {"etag": file.etag, "digest": digest, "rows": count, "load_id": current_load_id()}
         self.loaded[file.name] = entry
         self.report.loaded[file.name] = count
         return target if count else None
 
-    def _fetched(self, file: LandedFile, folder: Path) -> Path:
-        if refusal := self.dataset.refusal(file.name):
-            raise UnusableFile(refusal)
-        folder.mkdir()
-        local = folder / f"landed{Path(file.name).suffix.lower()}"
-        self.fetch(file.uri, local)
-        return local
+    def _failure(self, file: LandedFile, local: Path, error: Exception) -> LandedFileError:
+        refused = isinstance(error, UnusableFile)
+        if isinstance(error, FileNotFoundError) or (refused and local.is_symlink() and not local.exists()):
+            return LandedFileError(file, "it was deleted while it was being loaded", unreachable=True)
+        return LandedFileError(file, str(error), unreachable=not refused)
 
     def _write(self, local: Path, target: Path, source_file: str) -> int:
         schema = dlt.current.source_schema()
-        declared = {column.name: column.type for column in self.dataset.table.columns}
         with connect(local.parent) as connection:  # of its own: a broken file may break it for the next one
             parquet = TypedParquet(
                 connection,
                 self.dataset,
-                known_columns=declared | learned_columns(schema, self.dataset.table),
+                known_columns=self.dataset.table.column_types | learned_columns(schema, self.dataset.table),
                 normalize=schema.naming.normalize_identifier,
                 load_id=current_load_id(),
             )

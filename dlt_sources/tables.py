@@ -65,6 +65,11 @@ class Table:
     key: tuple[str, ...]
     event_time: str
 
+    @property
+    def column_types(self) -> dict[str, str]:
+        """Every declared column's DuckDB type by name, in order."""
+        return {column.name: column.type for column in self.columns}
+
     def dlt_columns(self) -> dict[str, Any]:
         """Every column's dlt hints by name; key columns are not nullable."""
         return {

@@ -10,7 +10,7 @@ import duckdb
 
 from dlt_sources import column_types
 from dlt_sources.column_types import conversion, literal, quote
-from dlt_sources.csv_text import CsvProblem
+from dlt_sources.csv_text import CsvProblem, line_of_row
 from dlt_sources.file_columns import FileColumns, columns_of
 from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
 from dlt_sources.tables import LOAD_ID
@@ -20,6 +20,11 @@ MAX_NEW_COLUMNS = 100
 
 class UnusableFile(ValueError):
     """The file can't become rows of its dataset; the message says where and why."""
+
+
+def link_local_file(uri: str, target: Path) -> None:
+    """Make a local file readable at `target`: a path without the characters that DuckDB takes for a pattern."""
+    target.symlink_to(Path(uri).resolve(strict=True))
 
 
 def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
@@ -53,11 +58,22 @@ class TypedParquet:
         """Write `path`'s rows to `target`; give their number. Raises UnusableFile."""
         try:
             file = columns_of(self.connection, path, self.dataset.delimiter)
-            return self._copy_or_explain(file, target, source_file)
+            count = self._copy_or_explain(file, target, source_file)
+            self._refuse_shared_key(target)
+            return count
         except duckdb.Error as error:
-            raise UnusableFile(column_types.misfit(str(error)) or _reason(error, path)) from error
+            raise UnusableFile(self._reason(error, path)) from error
         except CsvProblem as error:
             raise UnusableFile(str(error)) from error
+
+    def _reason(self, error: duckdb.Error, path: Path) -> str:
+        found = column_types.misfit(str(error))
+        if found is None:
+            return _reason(error, path)
+        row, sentence = found
+        if path.suffix == ".parquet":
+            return sentence
+        return f"{sentence} (line {line_of_row(path, self.dataset.delimiter, row)})"
 
     def _copy_or_explain(self, file: FileColumns, target: Path, source_file: str) -> int:
         try:
@@ -72,6 +88,19 @@ class TypedParquet:
         copied = self.connection.execute(f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)")
         row = copied.fetchone()
         return int(row[0]) if row else 0
+
+    def _refuse_shared_key(self, target: Path) -> None:
+        if not self.dataset.key:
+            return
+        key = ", ".join(quote(name) for name in self.dataset.key)
+        shared = self.connection.execute(
+            f"SELECT min({SOURCE_ROW.name}), max({SOURCE_ROW.name}), {key} FROM read_parquet({literal(str(target))})"
+            f" GROUP BY ALL HAVING count(*) > 1 ORDER BY 2 LIMIT 1"
+        ).fetchone()
+        if shared:
+            first, second, *values = shared
+            shown = ", ".join(f"{name} {value!s:.80}" for name, value in zip(self.dataset.key, values, strict=True))
+            raise UnusableFile(f"row {second}, column {', '.join(self.dataset.key)}: {shown} is in row {first} too")
 
     def _select(self, file: FileColumns, source_file: str, *, careful: bool) -> str:
         found = self._by_table_column(file)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import duckdb
@@ -13,6 +16,8 @@ from lakehouse.extensions import extension_directory
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
 from lakehouse.settings import Settings
+from lakehouse.storage import Storage, open_storage
+from lakehouse.storage.s3 import S3Storage, duckdb_secret
 from lakehouse.writing import ledger
 
 ALIAS = "lakehouse"
@@ -56,7 +61,16 @@ class Lake:
     @property
     def data_path(self) -> str:
         """Absolute, since DuckLake remembers it and refuses another spelling."""
-        return f"{self.settings.lake_dir}/"
+        return f"{self.settings.lake_uri}/"
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where the files lie."""
+        return open_storage(self.settings)
+
+    def duckdb_secrets(self) -> list[dict[str, str | bool]]:
+        """The options of each CREATE SECRET that a connection needs before it attaches: none for a folder."""
+        return [duckdb_secret(self.settings)] if self.settings.stores_on_s3 else []
 
     def connect(self, *, read_only: bool = False, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the lake, `lakehouse` being the current database, in UTC.
@@ -80,12 +94,16 @@ class Lake:
             ) from None
         return connection
 
-    def bootstrap(self) -> None:
+    def bootstrap(self, *, create_bucket: bool = False) -> None:
         """Create the lake and its zones. Safe to call again and from several processes at once.
 
+        A bucket that is missing is an error, unless it is to be created: a name misspelt would be a second, empty lake.
         The first attach that creates a DuckLake is racy (one of four processes wins), so it happens under a lock.
         """
-        self.settings.lake_dir.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.storage, S3Storage):
+            self.storage.make_ready(create=create_bucket)
+        else:
+            Path(self.settings.lake_uri).mkdir(parents=True, exist_ok=True)
         with closing(connect_postgres(self.settings)) as postgres:
             postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
             ledger.bootstrap(postgres)
@@ -101,6 +119,14 @@ class Lake:
         assert row is not None
         return int(row[0])
 
+    def has_snapshot(self, snapshot: int) -> bool:
+        """Whether the lake can still be read as it was then."""
+        with closing(connect_postgres(self.settings)) as postgres:
+            row = postgres.execute(
+                f"SELECT EXISTS (SELECT FROM {METADATA_SCHEMA}.ducklake_snapshot WHERE snapshot_id = %s)", [snapshot]
+            ).fetchone()
+        return bool(row and row[0])
+
     def attach(
         self,
         connection: duckdb.DuckDBPyConnection,
@@ -112,14 +138,24 @@ class Lake:
         """Attach the lake to a connection that has `duckdb_config`, and make it current."""
         options = [f"METADATA_SCHEMA '{METADATA_SCHEMA}'", f"CREATE_IF_NOT_EXISTS {str(create).lower()}"]
         if create:
-            options.append(f"DATA_PATH '{_quoted(self.data_path)}'")
+            options.append(f"DATA_PATH {quoted(self.data_path)}")
         if read_only or snapshot is not None:
             options.append("READ_ONLY")
         if snapshot is not None:
             options.append(f"SNAPSHOT_VERSION {snapshot:d}")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH 'ducklake:{_quoted(self.catalog)}' AS {ALIAS} ({', '.join(options)})")
+        for secret in self.duckdb_secrets():
+            connection.execute(create_secret(secret))
+        connection.execute(f"ATTACH {quoted('ducklake:' + self.catalog)} AS {ALIAS} ({', '.join(options)})")
         connection.execute(f"USE {ALIAS}")
+
+
+def create_secret(options: Mapping[str, str | bool]) -> str:
+    """DuckDB's CREATE SECRET: never to be logged."""
+    words = ", ".join(
+        f"{name} {str(value).lower() if isinstance(value, bool) else quoted(value)}" for name, value in options.items()
+    )
+    return f"CREATE OR REPLACE SECRET storage ({words})"
 
 
 def libpq_keywords(url: str) -> str:
@@ -142,5 +178,11 @@ def _libpq_value(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+def quoted(text: str) -> str:
+    """A SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A SQL name, quoted."""
+    return '"' + name.replace('"', '""') + '"'

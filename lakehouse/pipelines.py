@@ -9,8 +9,30 @@ from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
 
 if TYPE_CHECKING:
     from dlt import Pipeline
+    from dlt.common.storages.configuration import FilesystemConfiguration
 
 RAW_ZONE = "raw"
+
+
+def _storage(lake: Lake) -> str | FilesystemConfiguration:
+    if not lake.settings.stores_on_s3:
+        return f"file://{lake.data_path}"
+    from dlt.common.configuration.specs import AwsCredentials
+    from dlt.common.storages.configuration import FilesystemConfiguration
+
+    from lakehouse.storage.s3 import s3_credentials
+
+    found = s3_credentials(lake.settings)
+    return FilesystemConfiguration(
+        bucket_url=lake.data_path,
+        credentials=AwsCredentials(
+            aws_access_key_id=found["key_id"],
+            aws_secret_access_key=found["secret"],
+            aws_session_token=found.get("session_token"),
+            region_name=lake.settings.s3_region,
+            endpoint_url=lake.settings.s3_endpoint or None,
+        ),
+    )
 
 
 def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) -> Pipeline:
@@ -27,7 +49,7 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
         ducklake_name=ALIAS,
         metadata_schema=METADATA_SCHEMA,
         catalog=lake.postgres_url,
-        storage=f"file://{lake.data_path}",
+        storage=_storage(lake),
     )
     # An attribute, not an argument (dlt 1.31): the DuckDB configuration of every connection that dlt opens.
     credentials.global_config = {**lake.duckdb_config(), "TimeZone": "UTC"}

@@ -68,8 +68,8 @@ def _show_addresses(settings: Settings, console: Console) -> None:
     table.add_row("PostgreSQL", "embedded, on a socket" if embedded else "yours")
     table.add_row("Dagster web UI", f"http://{settings.webserver_host}:{settings.webserver_port}")
     table.add_row("Dagster daemon", "schedules, sensors and queued runs")
-    table.add_row("Lake", str(settings.lake_dir))
-    table.add_row("Landing zone", str(settings.landing_dir))
+    table.add_row("Lake", settings.lake_uri)
+    table.add_row("Landing zone", settings.landing_uri)
     console.print(table)
     console.print("[bold]Ctrl-C[/bold] ends them all.")
 

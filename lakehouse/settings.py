@@ -43,8 +43,14 @@ class Settings(BaseSettings):
     storage: str = Field(
         "",
         description="Where the lake's Parquet files, the landing and the published zone lie: "
-        "an absolute folder. Empty: `storage` inside DATA_DIR.",
+        "an absolute folder, or s3://bucket/prefix. Empty: `storage` inside DATA_DIR.",
     )
+    s3_endpoint: str = Field("", description="Address of an S3 store that is not Amazon's, such as http://host:8333.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key_id: str = Field(
+        "", description="Access key for STORAGE. Empty: what the AWS tools find (roles, profiles)."
+    )
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
     postgres_url: SecretStr = Field(
         SecretStr(""),
         description="postgresql://user:password@host:port/database for the catalog, SQLMesh's state, Dagster's "
@@ -60,6 +66,9 @@ class Settings(BaseSettings):
     webserver_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Its port.")
     lock_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         3600.0, description="How long a load, run or deploy waits for another writer before it gives up."
+    )
+    releases_kept: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        20, description="How many releases of each environment stay readable."
     )
     nyc_collisions_url: str = Field(
         "https://data.cityofnewyork.us", description="The open-data portal that serves the collisions."
@@ -81,10 +90,20 @@ class Settings(BaseSettings):
     @classmethod
     def _storage(cls, value: str) -> str:
         if "://" in value:
-            raise ValueError("object stores are not supported yet: give an absolute folder")
+            parts = urlsplit(value)
+            if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
+                raise ValueError("must be an absolute folder, or look like s3://bucket/prefix")
+            return value.rstrip("/")
         if value and not Path(value).expanduser().is_absolute():
             raise ValueError("must be an absolute folder, since processes have different working directories")
         return str(Path(value).expanduser()) if value else value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must look like http://host:port or https://host")
+        return value.rstrip("/")
 
     @field_validator("postgres_url")
     @classmethod
@@ -102,19 +121,24 @@ class Settings(BaseSettings):
         return Path(os.environ.get("DAGSTER_HOME") or PROJECT_ROOT / "dagster_home")
 
     @property
-    def storage_dir(self) -> Path:
-        """The storage as a folder."""
-        return Path(self.storage) if self.storage else self.data_dir / "storage"
+    def storage_uri(self) -> str:
+        """The storage: an absolute folder or `s3://bucket/prefix`, without a slash at its end."""
+        return self.storage or str(self.data_dir / "storage")
 
     @property
-    def lake_dir(self) -> Path:
+    def stores_on_s3(self) -> bool:
+        """Whether the storage is an object store rather than a folder."""
+        return self.storage.startswith("s3://")
+
+    @property
+    def lake_uri(self) -> str:
         """DuckLake's data path."""
-        return self.storage_dir / "lake"
+        return f"{self.storage_uri}/lake"
 
     @property
-    def landing_dir(self) -> Path:
+    def landing_uri(self) -> str:
         """The landing zone: one folder a dataset."""
-        return self.storage_dir / "landing"
+        return f"{self.storage_uri}/landing"
 
     @property
     def pipelines_dir(self) -> Path:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.postgres import connect
+from lakehouse.releases import log
 from lakehouse.writing import marks
 
 
@@ -31,7 +32,8 @@ def render_status(lake: Lake) -> RenderableType:
         for schema, name, kind in rows:
             count = reader.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
             counts.add_row(f"{schema}.{name}", "view" if kind == "VIEW" else "table", f"{count[0] if count else 0:,}")
-        return Group(_services(lake, postgres), "", _marks(postgres), "", _loads(postgres), "", counts)
+        sections = [_services(lake, postgres), _marks(postgres), _releases(postgres), _loads(postgres), counts]
+        return Group(*(part for section in sections for part in (section, "")))
 
 
 def _services(lake: Lake, postgres: psycopg.Connection) -> Table:
@@ -51,7 +53,7 @@ def _services(lake: Lake, postgres: psycopg.Connection) -> Table:
     snapshot = postgres.execute(
         f"SELECT max(snapshot_id), max(snapshot_time) FROM {METADATA_SCHEMA}.ducklake_snapshot"
     ).fetchone()
-    table.add_row("Lake", f"{settings.lake_dir}, snapshot {snapshot[0] if snapshot else '?'}")
+    table.add_row("Lake", f"{settings.lake_uri}, snapshot {snapshot[0] if snapshot else '?'}")
     table.add_row("Environment", settings.environment)
     return table
 
@@ -65,6 +67,30 @@ def _marks(postgres: psycopg.Connection) -> RenderableType:
     )
     for mark in unfinished:
         table.add_row(str(mark))
+    return table
+
+
+def _releases(postgres: psycopg.Connection) -> RenderableType:
+    """What readers of each environment get, and what waits."""
+    there = postgres.execute("SELECT to_regclass('ledger.releases') IS NOT NULL").fetchone()
+    found = log.history(postgres) if there and there[0] else []
+    if not found:
+        return "Nothing has been released yet."
+    table = Table("environment", "readers get", "cut (UTC)", "code", "by", title="Releases", title_justify="left")
+    table.title_style = "bold"
+    for environment in sorted({release.environment for release in found}):
+        pointer = log.pointer(postgres, environment)
+        waiting = [str(one.number) for one in found if one.environment == environment and one.state == "cut"]
+        current = next(
+            (one for one in found if pointer and (one.environment, one.number) == (environment, pointer.number)), None
+        )
+        readers = (pointer.hold or f"release {pointer.number}") if pointer else "nothing yet"
+        held = "[yellow]" if pointer and pointer.hold else ""
+        shown = f"{held}{readers}" + (f"; {', '.join(waiting)} not published yet" if waiting else "")
+        table.add_row(
+            environment, shown, f"{current.cut_at:%Y-%m-%d %H:%M:%S}" if current else "",
+            current.code_version if current else "", current.author if current else "",
+        )  # fmt: skip
     return table
 
 

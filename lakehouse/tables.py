@@ -47,7 +47,7 @@ def write_json(result: duckdb.DuckDBPyConnection, out: IO[str]) -> int:
     out.write("[")
     for row in _rows(result):
         record = dict(zip(columns, row, strict=True))
-        out.write(("," if count else "") + "\n" + json.dumps(record, default=_plain, ensure_ascii=False))
+        out.write(("," if count else "") + "\n" + json.dumps(record, default=plain, ensure_ascii=False))
         count += 1
     out.write("\n]\n" if count else "]\n")
     return count
@@ -69,7 +69,8 @@ def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         yield from batch
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value that JSON does not know, as one that it does."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, (date, datetime, time)):

@@ -6,53 +6,58 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lakehouse.settings import Settings
+from lakehouse.storage import Storage, StoredObject
+from lakehouse.storage.folder import FolderStorage
 
+LANDING = "landing"
+QUARANTINE = "quarantine"
+"""Beside the landing zone, with the same folders: neither the loader nor a sensor ever lists it."""
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class LandingFile:
-    """A file of the landing zone: its key below the zone, where it can be read, what version it is."""
+class LandingFolder:
+    """A dataset's folder in the landing zone. Lists when asked: what lay there earlier may be gone or replaced."""
 
-    key: str
-    uri: str
-    etag: str
-    size_bytes: int
-    modified_at: float  # seconds since 1970
+    storage: Storage
+    dataset: str
+
+    def files(self) -> list[StoredObject]:
+        """What lies there now."""
+        return landing_files(self.storage, self.dataset)
 
 
-def landing_files(settings: Settings, dataset: str) -> list[LandingFile]:
+def landing_files(storage: Storage, dataset: str) -> list[StoredObject]:
     """The files that lie in a dataset's folder, by key. Hidden and half-copied ones (`.part`, `.tmp`) are left out."""
-    folder = settings.landing_dir / dataset
-    if not folder.is_dir():
-        return []
-    return [
-        _described(settings, path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in UNFINISHED and not _hidden(path.relative_to(folder))
-    ]
+    folder = f"{LANDING}/{dataset}/"
+    return [file for file in storage.list(folder) if is_loadable(file.key.removeprefix(folder))]
 
 
-def settled(files: list[LandingFile]) -> list[LandingFile]:
-    """Those that nobody has written to for two seconds: a copy at work is left until it ends."""
-    now = time.time()
-    return [file for file in files if not 0 <= now - file.modified_at < SETTLE_SECONDS]
+def is_loadable(name: str) -> bool:
+    """Whether a file of this name, below its dataset's folder, is looked at by loads: neither hidden nor half-copied.
 
-
-def _described(settings: Settings, path: Path) -> LandingFile:
-    found = path.stat()
-    return LandingFile(
-        key=path.relative_to(settings.landing_dir).as_posix(),
-        uri=str(path),
-        # As good as a checksum for files that are replaced, and free. A file touched without a change is read
-        # again and changes nothing.
-        etag=f"{found.st_mtime_ns:x}-{found.st_size:x}",
-        size_bytes=found.st_size,
-        modified_at=found.st_mtime,
+    A name that ends in a slash is a folder's mark, which consoles of object stores leave.
+    """
+    path = Path(name)
+    return (
+        path.suffix not in UNFINISHED
+        and not any(part.startswith((".", "_")) for part in path.parts)
+        and (not name.endswith("/"))
     )
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
+def landing_key(file: StoredObject) -> str:
+    """`dataset/file`: what a landed file is called in the ledger and in messages."""
+    return file.key.removeprefix(f"{LANDING}/")
+
+
+def settled(storage: Storage, files: list[StoredObject]) -> list[StoredObject]:
+    """Those that nobody has written to for two seconds: a copy at work is left until it ends.
+
+    An object store shows an object when it is whole, so nothing is compared with its clock.
+    """
+    if not isinstance(storage, FolderStorage):
+        return files
+    now = time.time()
+    return [file for file in files if not 0 <= now - file.modified_at < SETTLE_SECONDS]

@@ -1,4 +1,7 @@
-"""Commands of `lakehouse` that need the models or the graph: bootstrap, plan, deploy, lint-models, demo."""
+"""Commands of `lakehouse` that need the models or the graph: bootstrap, plan, deploy, lint-models, demo.
+
+Those about environments are in environments_cli.py.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,31 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli import err, fail, out, settings_or_exit
+from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
+from lakehouse.storage import StorageError
 from lakehouse.writing.locks import LockTimeoutError
+from lakehouse_assets import environments_cli
+from lakehouse_assets.environments_cli import sentences
 
 app = typer.Typer()
+app.add_typer(environments_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 
 @app.command()
-def bootstrap() -> None:
+def bootstrap(
+    create_bucket: Annotated[
+        bool, typer.Option("--create-bucket", help="Create the bucket that LAKEHOUSE_STORAGE names, if it is missing.")
+    ] = False,
+) -> None:
     """Create the lake and its raw tables where they are missing. Safe to repeat."""
     from lakehouse_assets import deploying
 
     try:
-        created = deploying.bootstrap(Lake(settings_or_exit()))
-    except (LakeError, PostgresError) as error:
+        created = deploying.bootstrap(Lake(settings_or_exit()), create_bucket=create_bucket)
+    except (LakeError, PostgresError, StorageError) as error:
         fail(error)
     out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
 
@@ -34,13 +45,10 @@ def plan(environment: Environment = "") -> None:
     """Show what deploying the checked-out models would change. Changes nothing."""
     settings = settings_or_exit()
     from lakehouse_assets import deploying
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
 
-    try:
+    with sentences():
         for line in deploying.plan(environment or settings.environment).lines():
             out.print(line, highlight=False, markup=False)
-    except (DeployError, PostgresError) as error:
-        fail(error)
 
 
 @app.command()
@@ -48,6 +56,7 @@ def deploy(
     environment: Environment = "",
     backfill: Annotated[bool, typer.Option(help="Compute what is missing before readers see the new models.")] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="End a hold of the readers, if there is one.")] = False,
 ) -> None:
     """Apply the checked-out models to an environment, after its unit tests pass and you have seen the plan."""
     settings = settings_or_exit()
@@ -56,24 +65,26 @@ def deploy(
 
     from lakehouse_assets import deploying
     from lakehouse_assets.defs.deployment import report_tests
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+    from lakehouse_assets.publishing import publish_waiting, resume_readers
 
-    try:
+    lake = Lake(settings)
+    with sentences():
         summary = deploying.plan(environment)
         for line in summary.lines():
             out.print(line, highlight=False, markup=False)
-        if summary.is_empty and not summary.backfills:
+        if summary.is_empty and not summary.backfills and not deploying.is_unfinished(lake, environment):
             return
         if not yes:
             typer.confirm(f"Deploy to {environment}?", abort=True)
         done = deploying.deploy(
-            Lake(settings), environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
+            lake, environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
         )
-    except (DeployError, PostgresError, LakeError, LockTimeoutError) as error:
-        fail(error)
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         report_tests(instance, done.tests)
     out.print(f"Deployed to {environment}; {len(done.tests)} unit tests passed.", highlight=False)
+    publish_waiting(lake, environment, out)
+    if resume:
+        resume_readers(lake, environment)
 
 
 @app.command("lint-models")

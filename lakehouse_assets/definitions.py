@@ -3,12 +3,14 @@
 import dagster as dg
 
 from lakehouse.settings import load_settings
-from lakehouse_assets.defs import jobs
+from lakehouse_assets.defs import jobs, releases
 from lakehouse_assets.defs.deployment import deploy, unit_test_checks
-from lakehouse_assets.defs.ingestion import raw_assets
+from lakehouse_assets.defs.environments import environment_jobs
+from lakehouse_assets.defs.ingestion import LANDING_IO, landing_assets, raw_assets
 from lakehouse_assets.defs.state_sync import state_sensor
 from lakehouse_assets.defs.transformation import model_assets, project, resource
-from lakehouse_assets.resources import LakeResource
+from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
+from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_schedule
 
 
@@ -17,16 +19,32 @@ def build() -> dg.Definitions:
     owns_raw = load_settings().environment == "prod"
     models = model_assets()
     sqlmesh = resource()
-    resources: dict[str, object] = {"lake": LakeResource(), "sqlmesh": sqlmesh}
-    catch_up = catch_up_job(models, upstream=raw_assets, name=jobs.CATCH_UP, resources=resources)
+    storage = StorageResource()
+    resources: dict[str, object] = {
+        "lake": LakeResource(),
+        "sqlmesh": sqlmesh,
+        "storage": storage,
+        releases.PUBLISHED_IO: ZoneIOManagerFactory(storage=storage, environment=load_settings().environment),
+        LANDING_IO: LandingIOManagerFactory(storage=storage),
+    }
+    published = releases.published_assets(project().manifest())
+    catch_up = catch_up_job(models, upstream=[*raw_assets, landing_assets], name=jobs.CATCH_UP, resources=resources)
     by_source = {assets.op.name: assets for assets in raw_assets}
     return dg.Definitions(
-        assets=[models, *(raw_assets if owns_raw else [])],
+        assets=[models, published, *([*raw_assets, landing_assets] if owns_raw else [])],
         asset_checks=unit_test_checks(project().manifest()),
-        jobs=[deploy, catch_up, *jobs.recompute_jobs(models), *([jobs.ingest_job(raw_assets)] if owns_raw else [])],
+        jobs=[
+            deploy,
+            *environment_jobs(),
+            catch_up,
+            releases.publish_job(published),
+            *jobs.recompute_jobs(models),
+            *([jobs.ingest_job(raw_assets)] if owns_raw else []),
+        ],
         schedules=[cron_schedule(catch_up, project().manifest()), *([jobs.daily_schedule()] if owns_raw else [])],
         sensors=[
             jobs.catch_up_sensor,
+            releases.release_sensor,
             state_sensor(models, sqlmesh),
             *([jobs.landing_sensor(name, by_source[name]) for name in jobs.file_sources()] if owns_raw else []),
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.lake import Lake
+from lakehouse.zones import LANDING as LANDING_ZONE
 from lakehouse_assets import deploying
 from lakehouse_assets.defs.deployment import report_tests
 from lakehouse_assets.job_progress import JobFailedError, run_job
@@ -59,7 +59,11 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
                 done = deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
                 with dg.DagsterInstance.from_config(str(lake.settings.dagster_home)) as instance:
                     report_tests(instance, done.tests)
-        for job, title in (("ingest", "Sources loaded into raw"), ("catch_up", "Models computed and audited")):
+        for job, title in (
+            ("ingest", "Sources loaded into raw"),
+            ("catch_up", "Models computed and audited"),
+            ("publish_release", "Release published"),
+        ):
             started = time.perf_counter()
             try:
                 run_job(lake.settings, job, console, environment)
@@ -105,19 +109,11 @@ def _land(lake: Lake, source: Path) -> None:
             raise DemoError(
                 f"No file matches {source / pattern}: DATA must name the folder that holds taxi/, ecommerce/, …"
             )
-        folder = lake.settings.landing_dir / dataset
-        folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            target = folder / file.name
-            if (
-                target.exists()
-                and target.stat().st_size == file.stat().st_size
-                and target.stat().st_mtime == file.stat().st_mtime
-            ):
-                continue
-            part = target.with_suffix(target.suffix + ".part")
-            shutil.copy2(file, part)
-            part.replace(target)
+            key = f"{LANDING_ZONE}/{dataset}/{file.name}"
+            there = lake.storage.find(key)
+            if there is None or there.size_bytes != file.stat().st_size:
+                lake.storage.upload(file, key)
 
 
 def _portal(stack: ExitStack, lake: Lake, source: Path, live: bool) -> dict[str, str]:

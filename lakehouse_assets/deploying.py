@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
 
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
 from lakehouse.postgres import connect
 from lakehouse.writing import marks
+from lakehouse.writing.environments import checked_name, require_ledger
 from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
+from lakehouse_assets.releasing import author_of, checked_out_version, cut_release
 from lakehouse_assets.sources import SOURCES, raw_tables, source_module
 from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
@@ -20,9 +24,9 @@ from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
 Report = Callable[[str], None]
 
 
-def bootstrap(lake: Lake) -> list[str]:
+def bootstrap(lake: Lake, *, create_bucket: bool = False) -> list[str]:
     """Create the lake and every declared raw table, empty, where they are missing. Names the new tables."""
-    lake.bootstrap()
+    lake.bootstrap(create_bucket=create_bucket)
     with lake.connect(read_only=True) as connection:
         rows = connection.execute(
             "SELECT table_name, column_name FROM information_schema.columns "
@@ -46,33 +50,59 @@ def _create_tables(lake: Lake, source: str) -> list[str]:
 
 def plan(environment: str) -> PlanSummary:
     """What deploying the checked-out models to the environment would change."""
-    return summarize_plan(project(), environment)
+    return summarize_plan(project(), checked_name(environment), resource().ownership)
 
 
-def deploy(lake: Lake, environment: str, *, backfill: bool, run: str, report: Report = lambda _: None) -> Deployed:
+def deploy(
+    lake: Lake, environment: str, *, backfill: bool, run: str, author: str = "", report: Report = lambda _: None
+) -> Deployed:
     """Apply the checked-out models to the environment, with no load and no run of it beside.
 
     Raises:
         DeployError: a unit test or a model failed, or the project does not parse. Nothing changed, or the message says.
     """
-    sqlmesh = resource().model_copy(update={"environment": environment})
+    sqlmesh = resource().model_copy(update={"environment": checked_name(environment)})
+    require_ledger(lake)
     content_key = project().content_key()
-    with deploying(lake, environment, SOURCES, lambda: deployed_graph(sqlmesh), run=run, report=report):
-        with warnings.catch_warnings():
-            # SQLMesh 0.236 reads seeds with pandas arguments that pandas 2 deprecates.
-            warnings.filterwarnings("ignore", module=r"sqlmesh\..*")
-            done = apply_plan(project(), environment, backfill=backfill)
-    with closing(connect(lake.settings)) as connection:
-        connection.execute(
-            """
-            INSERT INTO ledger.deployments (environment, content_key, plan_id, run)
-            SELECT name, %s, plan_id, %s FROM sqlmesh._environments WHERE name = %s
-            ON CONFLICT (environment) DO UPDATE SET content_key = excluded.content_key, plan_id = excluded.plan_id,
-                run = excluded.run, deployed_at = now()
-            """,
-            [content_key, run, environment],
-        )
+    others = plan(environment).takes_over_from
+
+    def ended(connection: psycopg.Connection) -> None:
+        _note(connection, environment, content_key, run)
+        report(str(cut_release(lake, connection, sqlmesh, run=run, author=author or author_of({}))))
+
+    with deploying(
+        lake, environment, SOURCES, lambda: deployed_graph(sqlmesh), others=others, run=run, report=report, ended=ended
+    ):
+        with without_warnings():
+            done = apply_plan(project(), environment, backfill=backfill, ownership=sqlmesh.ownership)
     return done
+
+
+def _note(connection: psycopg.Connection, environment: str, content_key: str, run: str) -> None:
+    connection.execute(
+        """
+        INSERT INTO ledger.deployments (environment, content_key, code_version, plan_id, run)
+        SELECT name, %s, %s, plan_id, %s FROM sqlmesh._environments WHERE name = %s
+        ON CONFLICT (environment) DO UPDATE SET content_key = excluded.content_key,
+            code_version = excluded.code_version, plan_id = excluded.plan_id, run = excluded.run,
+            source = excluded.source, deployed_at = now()
+        """,
+        [content_key, checked_out_version() or content_key[:12], run, environment],
+    )
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """SQLMesh 0.236 reads seeds with pandas arguments that pandas 2 deprecates: nothing that its user can mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"sqlmesh\..*")
+        yield
+
+
+def is_unfinished(lake: Lake, environment: str) -> bool:
+    """Whether a deploy or promotion of the environment was cut off; another one repairs it."""
+    with closing(connect(lake.settings)) as connection:
+        return bool(marks.read(connection, "deploy", environment))
 
 
 def is_deployed(lake: Lake, environment: str) -> bool:

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from lakehouse.releases.log import ServedTable
 from lakehouse.writing.runs import Graph, Node
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource
+
+if TYPE_CHECKING:
+    from lakehouse_assets.sqlmesh_integration.deployment import DeployedModel
+
+PUBLISHED = "published"
+"""The tag of a model that readers get."""
 
 
 def deployed_graph(sqlmesh: SqlmeshResource) -> Graph:
     """Every model that is deployed in the resource's environment, by `schema.table`, whatever the files say now."""
-    return {
-        name: Node(model.physical_table, frozenset(model.upstream), frozenset(model.external), model.is_view)
-        for name, model in sqlmesh.deployed().items()
-    }
+    return {name: _node(model) for name, model in sqlmesh.deployed().items()}
+
+
+def _node(model: DeployedModel) -> Node:
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+
+    stored_as = table_ref(model.physical_table).name
+    served = ServedTable(
+        model.name, model.view, stored_as, "", model.description, dict(model.columns), model.partitioned_by
+    )
+    return Node(
+        model.physical_table,
+        frozenset(model.upstream),
+        frozenset(model.external),
+        model.is_view,
+        owner=model.owner,
+        gap=_gap(model),
+        stored_as=stored_as,
+        served=served if PUBLISHED in model.tags else None,
+    )
+
+
+def _gap(model: DeployedModel) -> str:
+    """Why this model's table is not whole: a hole, or nothing at all. What is only not due yet is no hole."""
+    if not model.missing:
+        return ""
+    if not model.computed:
+        return "never computed"
+    newest = max(end for _, end in model.computed)
+    holes = [span for span in model.missing if span[0] < newest]
+    return f"missing {_spans(holes)}" if holes else ""
+
+
+def _spans(ranges: Sequence[tuple[datetime, datetime]]) -> str:
+    words = [f"{start:%Y-%m-%d %H:%M} – {end:%Y-%m-%d %H:%M}" for start, end in ranges[:3]]
+    return ", ".join(words) + (f" and {len(ranges) - 3} more ranges" if len(ranges) > 3 else "")

@@ -10,93 +10,17 @@ import dagster as dg
 
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
-from lakehouse.postgres import connect
-from lakehouse.writing import landed
-from lakehouse.writing.landed import LandedVersion
+from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Load, loading
-from lakehouse.zones import landing_files
-from lakehouse_assets.sources import RawTable, source_module, tables_of
+from lakehouse.zones import LandingFolder
+from lakehouse_assets.files_load import FilesLoad
+from lakehouse_assets.source_load import SourceLoad
+from lakehouse_assets.sources import RawTable, tables_of
 
 if TYPE_CHECKING:
     from dlt.extract.source import DltSource
 
-    from dlt_sources.landed import LandedFile
-
 RECONCILED = "reconciled_with_portal"
-
-
-class SourceLoad:
-    """A load of one source: what it asks for, what came of it, what went wrong. Subclasses know the kind of source."""
-
-    def __init__(self, lake: Lake, source: str) -> None:
-        self.lake = lake
-        self.source = source
-        self.module = source_module(source)
-
-    def dlt_source(self) -> DltSource:
-        """The dlt source, told where to find its input."""
-        raise NotImplementedError
-
-    def metadata(self) -> dict[str, Any]:
-        """What the asset's page shows of this load."""
-        raise NotImplementedError
-
-    def checks(self, tables: list[RawTable]) -> Iterator[dg.AssetCheckResult]:
-        """Results that don't stop anything, after the load."""
-        yield from ()
-
-    def record(self, run: str) -> None:
-        """Write down what the load did, once it is whole."""
-
-    def problem(self) -> str | None:
-        """Why the load is not whole although it ended."""
-        return None
-
-
-class FilesLoad(SourceLoad):
-    """The files of a landing folder: new and changed ones."""
-
-    def __init__(self, lake: Lake, source: str) -> None:
-        super().__init__(lake, source)
-        from dlt_sources.landed import LandingReport
-
-        self.report = LandingReport()
-        self.files: list[LandedFile] = []
-
-    def dlt_source(self) -> DltSource:
-        from dlt_sources.landed import LandedFile
-
-        self.files = [
-            LandedFile(file.key, file.uri, file.etag) for file in landing_files(self.lake.settings, self.source)
-        ]
-        return getattr(self.module, self.source)(files=self.files, report=self.report)  # type: ignore[no-any-return]
-
-    def metadata(self) -> dict[str, Any]:
-        return {
-            "files_loaded": len(self.report.loaded),
-            "files_unchanged": len(self.report.unchanged),
-            "files_failed": len(self.report.failures),
-            "files": dg.MetadataValue.json(dict(self.report.loaded)),
-        }
-
-    def record(self, run: str) -> None:
-        """So that the sensor knows which versions of which files need no load."""
-        refused = {failure.file.key: failure.reason for failure in self.report.failures}
-        known = [
-            LandedVersion(file.key, file.etag, self.report.loaded.get(file.name), refused.get(file.key))
-            for file in self.files
-        ]
-        with closing(connect(self.lake.settings)) as connection:
-            landed.record(connection, known, run=run)
-
-    def problem(self) -> str | None:
-        from dlt_sources.landed import LandedFilesError
-
-        try:
-            self.report.raise_failures()
-        except LandedFilesError as error:
-            return str(error)
-        return None
 
 
 class PortalLoad(SourceLoad):
@@ -153,22 +77,28 @@ def asset_key(table: RawTable) -> dg.AssetKey:
     return dg.AssetKey(["raw", table.name])
 
 
-def load(context: dg.AssetExecutionContext, dlt_resource: Any, lake: Lake, source: str) -> Iterator[Any]:
-    """Load what is new in `source`. Yields a MaterializeResult for each of its tables, then its checks.
+def load(
+    context: dg.AssetExecutionContext, dlt_resource: Any, lake: Lake, source: str, folder: LandingFolder | None = None
+) -> Iterator[Any]:
+    """Load what is new in `source`, whose files lie in `folder` if it has any.
+
+    Yields a MaterializeResult for each of its tables, then its checks.
 
     Raises:
         dagster.Failure: something could not be loaded. What could be is loaded, the rest stays as it was.
     """
     tables = tables_of(source)
-    work = (FilesLoad if any(table.from_files for table in tables) else PortalLoad)(lake, source)
+    work = FilesLoad(lake, folder) if folder else PortalLoad(lake, source)
     lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
     event_times = {table.full_name: table.event_time for table in tables}
     run = f"run {context.run.run_id[:8]}"
     try:
+        _make_missing_tables(lake, work, tables)
         with loading(lake, source, event_times, run=run, report=context.log.info) as done:
             results = list(_run_dlt(context, dlt_resource, lake, work))
+            work.complete()
     except Exception as error:
-        reason = _portal_reason(error)
+        reason = _reason_outside(error)
         if reason is None:
             raise
         raise dg.Failure(f"{source}: {reason}\nThe rows that were there stay as they are.") from error
@@ -178,7 +108,20 @@ def load(context: dg.AssetExecutionContext, dlt_resource: Any, lake: Lake, sourc
     problem = work.problem()
     yield from work.checks(tables)
     if problem:
-        raise dg.Failure(problem, allow_retries=False)
+        raise problem
+
+
+def _make_missing_tables(lake: Lake, work: SourceLoad, tables: list[RawTable]) -> None:
+    """A source that was declared after the lake's bootstrap needs none: what it changes is read from its tables."""
+    with closing(lake.connect(read_only=True)) as connection:
+        there = connection.execute(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw'"
+        ).fetchall()
+    if not {table.name for table in tables} <= {name for (name,) in there}:
+        from dlt_sources.tables import create_tables
+
+        create_tables(lake_pipeline(lake, work.source), getattr(work.module, work.source)())
 
 
 def _run_dlt(
@@ -231,12 +174,12 @@ def _enriched(result: dg.MaterializeResult[Any], lake: Lake, done: Load, work: S
     )
 
 
-def _portal_reason(error: BaseException | None) -> str | None:
-    """The portal's own sentence, somewhere in dlt's chain of causes."""
+def _reason_outside(error: BaseException | None) -> str | None:
+    """The portal's or the storage's own sentence, somewhere in dlt's chain of causes."""
     from dlt_sources.soda import SodaError
 
     while error is not None:
-        if isinstance(error, SodaError):
+        if isinstance(error, SodaError | StorageError):
             return str(error)
         error = error.__cause__ or error.__context__
     return None

@@ -8,11 +8,12 @@ from functools import lru_cache
 from importlib.metadata import version
 from types import ModuleType
 
+from dlt_sources.datasets import dataset, dataset_names
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.content_cache import cached
 
-SOURCES = ("nyc_collisions", "nyc_taxi", "ecommerce", "wfp_food_prices")
-"""One name a source: its module in dlt_sources, its dlt source, its Dagster group, its tables' prefix."""
+SOURCES = ("nyc_collisions", *dataset_names())
+"""One name a source: its module or declaration in dlt_sources, its dlt source, Dagster group and tables' prefix."""
 SOURCES_DIR = PROJECT_ROOT / "dlt_sources"
 
 
@@ -34,7 +35,9 @@ class RawTable:
 
 
 def source_module(source: str) -> ModuleType:
-    """The module of a source. Imports dlt: call it inside a run."""
+    """The module that has the dlt source under its name. Imports dlt: call it inside a run."""
+    if source in dataset_names():
+        return importlib.import_module("dlt_sources.datasets")
     return importlib.import_module(f"dlt_sources.{source}")
 
 
@@ -43,8 +46,8 @@ def raw_tables() -> tuple[RawTable, ...]:
     """Every declared raw table, from a manifest that is made again when a file of dlt_sources changes."""
     value = cached(
         load_settings().cache_dir / "raw_tables.json",
-        SOURCES_DIR.glob("*.py"),
-        salt=f"1 {version('dlt')} {SOURCES}",
+        [*SOURCES_DIR.glob("*.py"), *SOURCES_DIR.glob("datasets/*.toml")],
+        salt=f"2 {version('dlt')} {SOURCES}",
         build=lambda: [asdict(table) for source in SOURCES for table in _declared(source)],
     )
     return tuple(
@@ -64,15 +67,15 @@ def pipeline_of() -> dict[str, str]:
 
 
 def _declared(source: str) -> list[RawTable]:
-    """The datasets and tables that the source's module declares or imports."""
-    from dlt_sources.landed import Dataset
+    """A dataset's table, or the tables that the source's module declares or imports."""
     from dlt_sources.tables import Table
 
-    module = source_module(source)
-    found = [(value.table, True) for value in vars(module).values() if isinstance(value, Dataset)]
-    found += [(value, False) for value in vars(module).values() if isinstance(value, Table)]
+    if source in dataset_names():
+        found = [dataset(source).table]
+    else:
+        found = [value for value in vars(source_module(source)).values() if isinstance(value, Table)]
     if not found:
-        raise ValueError(f"dlt_sources/{source}.py declares no Dataset and no Table: declare what it loads.")
+        raise ValueError(f"dlt_sources/{source}.py declares no Table: declare what it loads.")
     return [
         RawTable(
             source=source,
@@ -80,7 +83,7 @@ def _declared(source: str) -> list[RawTable]:
             description=table.description,
             columns=[(column.name, column.type, column.description) for column in table.columns],
             event_time=table.event_time,
-            from_files=from_files,
+            from_files=source in dataset_names(),
         )
-        for table, from_files in found
+        for table in found
     ]

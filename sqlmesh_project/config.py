@@ -17,6 +17,7 @@ config = Config(
     project="",  # a name would make every Context read the state before it can show a model
     disable_anonymized_analytics=True,
     default_gateway="lakehouse",
+    pinned_environments={"qa"},  # it stays, as prod does; a developer's environment expires
     gateways={
         "lakehouse": GatewayConfig(
             connection=DuckDBConnectionConfig(
@@ -29,6 +30,7 @@ config = Config(
                     )
                 },
                 # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
+                secrets=lake.duckdb_secrets(),
                 connector_config={**lake.duckdb_config(), "TimeZone": "UTC"},
                 register_comments=False,  # on views DuckLake answers with an error
                 concurrent_tasks=1,

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +31,8 @@ class LakehouseInstance:
 
     root: Path
     port: int
+    extra: dict[str, str] = field(default_factory=dict)
+    """Settings beyond its own, such as another storage."""
 
     @property
     def data_dir(self) -> Path:
@@ -51,6 +53,7 @@ class LakehouseInstance:
             "LAKEHOUSE_STORAGE": str(self.data_dir / "storage"),
             "LAKEHOUSE_WEBSERVER_PORT": str(self.port),
             "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "120",
+            **self.extra,
         }
 
     @property

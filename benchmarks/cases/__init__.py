@@ -11,7 +11,10 @@ from benchmarks.cases import (
     many_models,
     one_partition,
     overhead,
+    promotion,
     real_models,
+    release,
+    zones,
 )
 
 CASES: dict[str, Case] = {
@@ -25,5 +28,8 @@ CASES: dict[str, Case] = {
         backfill.CASE,
         overhead.CASE,
         many_models.CASE,
+        promotion.CASE,
+        release.CASE,
+        zones.CASE,
     )
 }

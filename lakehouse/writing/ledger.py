@@ -36,10 +36,29 @@ CREATE INDEX IF NOT EXISTS touched_by_table ON ledger.touched (table_name, id);
 -- One row per file of the landing zone: which version of it was last loaded, or refused.
 CREATE TABLE IF NOT EXISTS ledger.landed_files (
     key text PRIMARY KEY,             -- dataset/file
+    etag text NOT NULL,               -- empty once the file was deleted and its rows with it
+    rows bigint,                      -- in the lake; NULL when none of its versions was ever loaded
+    refusal text,                     -- why this version was refused
+    run text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- One row per version of a file that a load has met.
+CREATE TABLE IF NOT EXISTS ledger.landed_versions (
+    key text NOT NULL,                -- dataset/file
     etag text NOT NULL,
     rows bigint,                      -- NULL when it was refused
-    refusal text,                     -- why
-    run text NOT NULL,
+    refusal text,
+    run text NOT NULL,                -- the last load that met it
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (key, etag)
+);
+
+-- One row per file that was refused on upload and yet wanted: it lies in quarantine, and nobody loads it.
+CREATE TABLE IF NOT EXISTS ledger.quarantined_files (
+    key text PRIMARY KEY,             -- dataset/file
+    reason text NOT NULL,
+    uploaded_by text NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -47,15 +66,73 @@ CREATE TABLE IF NOT EXISTS ledger.landed_files (
 CREATE TABLE IF NOT EXISTS ledger.deployments (
     environment text PRIMARY KEY,
     content_key text NOT NULL,        -- of the project's files
+    code_version text NOT NULL DEFAULT '', -- the commit that was checked out, else the content's key
     plan_id text NOT NULL,            -- as SQLMesh's state has it: its own command line may deploy too
     run text NOT NULL,
     deployed_at timestamptz NOT NULL DEFAULT now()
+);
+
+ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS code_version text NOT NULL DEFAULT '';
+ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
+    source text NOT NULL DEFAULT ''; -- the environment that it was made or promoted from; '' for the project's files
+
+-- Since when each environment uses a physical table: the first that still does computes it, but for prod and qa.
+CREATE TABLE IF NOT EXISTS ledger.table_users (
+    physical_table text NOT NULL,
+    environment text NOT NULL,
+    used boolean NOT NULL DEFAULT true, -- false: it has moved on; the table goes with the environment
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (physical_table, environment)
 );
 
 -- Up to which touched row each physical table has been computed.
 CREATE TABLE IF NOT EXISTS ledger.watermarks (
     physical_table text PRIMARY KEY,
     touched_id bigint NOT NULL
+);
+
+-- At which snapshot of the lake each table last passed its blocking checks.
+CREATE TABLE IF NOT EXISTS ledger.checked (
+    physical_table text PRIMARY KEY,
+    snapshot bigint NOT NULL,
+    run text NOT NULL,
+    checked_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Every release that was ever cut. Its snapshot is kept from maintenance until it is published.
+CREATE TABLE IF NOT EXISTS ledger.releases (
+    environment text NOT NULL,
+    number integer NOT NULL,
+    snapshot bigint NOT NULL,
+    code_version text NOT NULL,
+    run text NOT NULL,
+    author text NOT NULL,
+    cut_at timestamptz NOT NULL DEFAULT now(),
+    changed jsonb NOT NULL,           -- what differs from the release before, in words
+    tables jsonb NOT NULL,            -- the served models: where they are stored, what they hold
+    state text NOT NULL DEFAULT 'cut' CHECK (state IN ('cut', 'published', 'gone')),
+    published_at timestamptz,
+    failures integer NOT NULL DEFAULT 0, -- how often publishing it failed, the storage being well
+    problem text NOT NULL DEFAULT '', -- why it was given up and is gone without having been published
+    PRIMARY KEY (environment, number)
+);
+
+ALTER TABLE ledger.releases ADD COLUMN IF NOT EXISTS failures integer NOT NULL DEFAULT 0;
+ALTER TABLE ledger.releases ADD COLUMN IF NOT EXISTS problem text NOT NULL DEFAULT '';
+
+-- Environments whose release could not be cut only because others were writing just then: somebody must try again.
+CREATE TABLE IF NOT EXISTS ledger.postponed (
+    environment text PRIMARY KEY,
+    reasons jsonb NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+
+-- What readers of an environment get. `current.json` in the published zone follows.
+CREATE TABLE IF NOT EXISTS ledger.pointers (
+    environment text PRIMARY KEY,
+    number integer NOT NULL,
+    held_by text,                     -- who rolled back; NULL when readers get the newest
+    held_at timestamptz
 );
 """
 

@@ -20,12 +20,12 @@ class LockTimeoutError(Exception):
 class Lock:
     """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
 
-    kind: str  # "1 pipeline" before "2 environment"
+    kind: str  # "1 pipeline" before "2 environment" before "3 tables"; "4 publishing" is taken alone
     name: str
     shared: bool = False
 
     def __str__(self) -> str:
-        return f"{self.kind.split()[-1]} {self.name}"
+        return f"{self.kind.split(maxsplit=1)[-1]} {self.name}".strip()
 
 
 def pipeline_lock(name: str, *, shared: bool = False) -> Lock:
@@ -36,6 +36,11 @@ def pipeline_lock(name: str, *, shared: bool = False) -> Lock:
 def environment_lock(name: str, *, shared: bool = False) -> Lock:
     """A run, deploy or promotion holds its environment; those who read its tables hold it shared."""
     return Lock("2 environment", name, shared)
+
+
+def tables_lock(*, shared: bool = False) -> Lock:
+    """Who deletes physical tables that nobody uses holds it; who may begin to use one holds it shared."""
+    return Lock("3 physical tables", "", shared)
 
 
 @contextmanager
@@ -58,15 +63,24 @@ def holding(
         yield connection
 
 
-def _acquire(connection: psycopg.Connection, lock: Lock, settings: Settings, waiting: Callable[[str], None]) -> None:
+def try_lock(connection: psycopg.Connection, lock: Lock) -> str | None:
+    """Take one more lock on a connection that holds some, without waiting: None when taken, else who holds it.
+
+    Without waiting there is no order to keep.
+    """
     suffix = "_shared" if lock.shared else ""
-    key = "hashtextextended(%s, 0)"
-    row = connection.execute(f"SELECT pg_try_advisory_lock{suffix}({key})", [str(lock)]).fetchone()
-    if row and row[0]:
+    row = connection.execute(f"SELECT pg_try_advisory_lock{suffix}(hashtextextended(%s, 0))", [str(lock)]).fetchone()
+    return None if row and row[0] else _holders(connection, lock)
+
+
+def _acquire(connection: psycopg.Connection, lock: Lock, settings: Settings, waiting: Callable[[str], None]) -> None:
+    holders = try_lock(connection, lock)
+    if holders is None:
         return
-    waiting(f"waiting for {lock}, held by {_holders(connection, lock)}")
+    waiting(f"waiting for {lock}, held by {holders}")
+    suffix = "_shared" if lock.shared else ""
     try:
-        connection.execute(f"SELECT pg_advisory_lock{suffix}({key})", [str(lock)])
+        connection.execute(f"SELECT pg_advisory_lock{suffix}(hashtextextended(%s, 0))", [str(lock)])
     except psycopg.errors.LockNotAvailable:
         raise LockTimeoutError(
             f"{lock} was held by {_holders(connection, lock)} for {settings.lock_timeout_seconds:g} seconds. "

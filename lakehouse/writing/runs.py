@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import psycopg
 
 from lakehouse.lake import Lake
-from lakehouse.writing import marks, touched
+from lakehouse.releases.log import ServedTable
+from lakehouse.writing import environments, evidence, marks, touched
 from lakehouse.writing.loads import Report, repair
-from lakehouse.writing.locks import environment_lock, holding, pipeline_lock
+from lakehouse.writing.locks import environment_lock, holding, pipeline_lock, tables_lock
 from lakehouse.writing.touched import Ranges
 
 
@@ -19,10 +20,14 @@ from lakehouse.writing.touched import Ranges
 class Node:
     """A deployed model: where it is stored and what it reads directly."""
 
-    physical_table: str
+    physical_table: str  # as SQLMesh names it, and the ledger
     upstream: frozenset[str]  # names of models
     raw_tables: frozenset[str]  # schema.table
     is_view: bool = False
+    owner: str = ""  # the environment that computes it
+    gap: str = ""  # "never computed", "missing …": why it can't be served
+    stored_as: str = ""  # the same, as `schema.table` in the lake
+    served: ServedTable | None = None
 
 
 Graph = Mapping[str, Node]
@@ -42,42 +47,62 @@ def reached_raw_tables(graph: Graph, name: str) -> frozenset[str]:
     return frozenset(tables)
 
 
+def stored_above(graph: Graph, name: str) -> set[str]:
+    """The nearest models above `name` that hold rows of their own: it can be no newer than these."""
+    found, todo, seen = set[str](), list(graph[name].upstream), set[str]()
+    while todo:
+        above = todo.pop()
+        if above in seen or above not in graph:
+            continue
+        seen.add(above)
+        if graph[above].is_view:
+            todo += graph[above].upstream
+        elif reached_raw_tables(graph, above):
+            found.add(above)
+    return found
+
+
 @dataclass
 class Run:
-    """A run at work. `due` says which models loads have touched since they were computed, and when."""
+    """A run at work. `due` says which models loads have touched since they were computed, and when; `open`, which are
+    not done yet."""
 
     environment: str
     graph: Graph
     selected: frozenset[str]
+    holder: str = ""
     due: dict[str, Ranges] = field(default_factory=dict)
     _connection: psycopg.Connection | None = None
     _newest: int = 0
     _watermarks: dict[str, int] = field(default_factory=dict)
-    _open: set[str] = field(default_factory=set)
+    open: set[str] = field(default_factory=set)
 
-    def done(self, name: str) -> None:
-        """`name` is computed and its audits have passed: it is no longer unfinished, nor behind what it reads."""
-        if name not in self._open or self._connection is None:
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The one that holds the locks."""
+        assert self._connection is not None
+        return self._connection
+
+    def done(self, name: str, *, checked_at: int | None = None) -> None:
+        """`name` is computed and its audits have passed: it is no longer unfinished, nor behind what it reads.
+
+        `checked_at` is the lake's snapshot of what they passed on; None when it was found up to date.
+        """
+        if name not in self.open or self._connection is None:
             return
-        self._open.discard(name)
-        self._watermarks[name] = min([self._newest, *(self._watermarks[other] for other in self._stored_above(name))])
+        self.open.discard(name)
+        above = stored_above(self.graph, name)
+        self._watermarks[name] = min([self._newest, *(self._watermarks[other] for other in above)])
         with self._connection.transaction():
             marks.clear(self._connection, "model", self.environment, [name])
             touched.advance(self._connection, {self.graph[name].physical_table: self._watermarks[name]})
+            if checked_at is not None:
+                evidence.record(self._connection, {self.graph[name].stored_as: checked_at}, run=self.holder)
 
-    def _stored_above(self, name: str) -> set[str]:
-        """The nearest models above `name` that hold rows of their own: it can be no newer than these."""
-        found, todo, seen = set[str](), list(self.graph[name].upstream), set[str]()
-        while todo:
-            above = todo.pop()
-            if above in seen or above not in self.graph:
-                continue
-            seen.add(above)
-            if self.graph[above].is_view:
-                todo += self.graph[above].upstream
-            elif reached_raw_tables(self.graph, above):
-                found.add(above)
-        return found
+    def leave(self) -> None:
+        """What was not done was left alone, as a table that another environment owns: not unfinished, still due."""
+        marks.clear(self.connection, "model", self.environment, self.open)
+        self.open.clear()
 
 
 @contextmanager
@@ -106,10 +131,9 @@ def computing(
             graph = read_graph()  # a deploy may have come before us
             unfinished = {mark.scope for mark in marks.read(connection, "load")} & pipelines
             if pipelines == _pipelines(graph, selected, pipeline_of) and not unfinished:
-                work = _begin(connection, lake, Run(environment, graph, selected & graph.keys()), run=run)
+                work = _begin(connection, lake, Run(environment, graph, selected & graph.keys(), run), run=run)
                 yield work
-                # What was not done was left alone, as a table that another environment owns: not unfinished, still due.
-                marks.clear(connection, "model", environment, work._open)
+                work.leave()
                 return
         repair(lake, sorted(unfinished), run=run, report=report)
 
@@ -125,7 +149,7 @@ def _begin(connection: psycopg.Connection, lake: Lake, work: Run, *, run: str) -
     work._connection = connection
     work._newest = touched.newest(connection)
     work._watermarks = {name: known.get(node.physical_table, 0) for name, node in work.graph.items()}
-    work._open = set(work.selected)
+    work.open = set(work.selected)
     marks.write(connection, "model", work.environment, sorted(work.selected), run=run, snapshot=lake.newest_snapshot())
     for name in work.graph:
         ranges = touched.since(connection, reached_raw_tables(work.graph, name), work._watermarks[name])
@@ -143,23 +167,55 @@ def deploying(
     pipelines: Iterable[str],
     read_graph: Callable[[], Graph],
     *,
+    others: Iterable[str] = (),
     run: str,
     report: Report = lambda _: None,
-) -> Iterator[None]:
+    ended: Callable[[psycopg.Connection], None] = lambda _: None,
+) -> Iterator[psycopg.Connection]:
     """Change what is deployed in an environment inside this block, with no load and no run beside it.
 
-    A model that this creates is computed from today's raw tables or not at all: either way no earlier load is due
-    in it.
+    `others` names the environments whose tables it takes over: they may not compute them meanwhile.
+
+    A model that this creates is computed from today's raw tables or not at all: either way no earlier load is due in
+    it, but where a table above it, which another environment owns, is behind. `ended`, called with the locks still
+    held, is where a release is cut.
     """
     pipelines = sorted(pipelines)
     repair(lake, pipelines, run=run, report=report)
-    locks = [environment_lock(environment), *(pipeline_lock(name, shared=True) for name in pipelines)]
+    locks = [
+        *(environment_lock(name) for name in {environment, *others}),
+        *(pipeline_lock(name, shared=True) for name in pipelines),
+        tables_lock(shared=True),
+    ]
     with holding(lake.settings, locks, holder=run, waiting=report) as connection:
+        unfinished = marks.read(connection, "deploy", environment)
         marks.write(connection, "deploy", environment, run=run, snapshot=lake.newest_snapshot())
         newest = touched.newest(connection)
-        yield
+        try:
+            yield connection
+        except Exception as error:
+            if getattr(error, "changed_nothing", False) and not unfinished:
+                marks.clear(connection, "deploy", environment)
+            raise
+        graph = read_graph()
         with connection.transaction():
-            known = touched.watermarks(connection)
-            tables = {node.physical_table for node in read_graph().values()}
-            touched.advance(connection, {table: newest for table in tables if table not in known})
+            touched.advance(connection, _watermarks_of_new(graph, touched.watermarks(connection), newest))
+            environments.claim(connection, environment, {node.physical_table for node in graph.values()})
             marks.clear(connection, "deploy", environment)
+        ended(connection)
+
+
+def _watermarks_of_new(graph: Graph, known: Mapping[str, int], newest: int) -> dict[str, int]:
+    """For the tables that are not known yet: as new as the oldest known one that they are computed from."""
+    found: dict[str, int] = {}
+    for name, node in graph.items():
+        if node.physical_table not in known:
+            seen, todo = set[str](), [name]
+            while todo:
+                above = stored_above(graph, todo.pop()) - seen
+                seen |= above
+                todo += [other for other in above if graph[other].physical_table not in known]
+            found[node.physical_table] = min(
+                [newest, *(known.get(graph[other].physical_table, newest) for other in seen)]
+            )
+    return found

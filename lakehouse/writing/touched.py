@@ -42,11 +42,24 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
     dlt's own columns (`_dlt_…`) don't count as content.
     """
     schema, name = table.split(".")
-    row = connection.execute("SELECT max(snapshot_id) FROM lakehouse.snapshots()").fetchone()
+    row = connection.execute(
+        """
+        SELECT
+            max(snapshot_id),
+            -- A table that is younger than `snapshot` is looked at from its creation on: before, the feed refuses.
+            coalesce(max(snapshot_id) FILTER (list_contains(changes['tables_created'], $table)), 0),
+            (SELECT count(*) FROM information_schema.tables
+             WHERE table_catalog = 'lakehouse' AND table_schema = $schema AND table_name = $name)
+        FROM lakehouse.snapshots()
+        """,
+        {"table": table, "schema": schema, "name": name},
+    ).fetchone()
     assert row is not None
-    if row[0] <= snapshot:
+    last, created, exists = row
+    if last <= snapshot or not exists:
         return Touched(table, [], 0, 0)
-    changes = f"ducklake_table_changes('lakehouse', '{schema}', '{name}', {snapshot + 1:d}, {row[0]:d})"
+    first = max(snapshot + 1, created)
+    changes = f"ducklake_table_changes('lakehouse', '{schema}', '{name}', {first:d}, {last:d})"
     columns = [column for (column, *_) in connection.execute(f"DESCRIBE SELECT * FROM {changes}").fetchall()]
     content = ", ".join(
         f'"{column}"'

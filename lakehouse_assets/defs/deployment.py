@@ -7,7 +7,9 @@ from pathlib import Path
 import dagster as dg
 
 from lakehouse.settings import load_settings
+from lakehouse_assets.defs.environments import refusals
 from lakehouse_assets.defs.transformation import PROJECT_DIR, Translator, project
+from lakehouse_assets.releasing import author_of
 from lakehouse_assets.resources import LakeResource
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 
@@ -17,6 +19,8 @@ UNIT_TESTS = "unit_tests"
 class DeployConfig(dg.Config):
     """What the job `deploy` is told."""
 
+    environment: str = ""
+    """Empty: the one that this code location shows."""
     apply: bool = False
     """False shows the plan and changes nothing."""
     backfill: bool = True
@@ -25,27 +29,30 @@ class DeployConfig(dg.Config):
 
 @dg.op
 def deploy_models(context: dg.OpExecutionContext, config: DeployConfig, lake: LakeResource) -> None:
-    """Show what the checked-out models would change in this location's environment; with `apply`, change it."""
+    """Show what the checked-out models would change in an environment; with `apply`, change it."""
     from lakehouse_assets import deploying
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError, UnitTestsFailedError
+    from lakehouse_assets.sqlmesh_integration.deploy import UnitTestsFailedError
 
-    environment = load_settings().environment
-    plan = deploying.plan(environment)
+    environment = config.environment or load_settings().environment
+    with refusals():
+        plan = deploying.plan(environment)
     for line in plan.lines():
         context.log.info(line)
     context.add_output_metadata({"plan": dg.MetadataValue.md(plan.markdown()), "applied": config.apply})
     if not config.apply:
         context.log.info("Nothing was changed: launch this job with apply: true to deploy.")
         return
+    run = f"run {context.run_id[:8]}"
     try:
-        done = deploying.deploy(
-            lake.lake, environment, backfill=config.backfill, run=f"run {context.run_id[:8]}", report=context.log.info
-        )
-    except UnitTestsFailedError as error:
-        report_tests(context.instance, error.tests)
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except DeployError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+        with refusals():
+            done = deploying.deploy(
+                lake.lake, environment, backfill=config.backfill, run=run,
+                author=author_of(context.run.tags), report=context.log.info,
+            )  # fmt: skip
+    except dg.Failure as failure:
+        if isinstance(failure.__cause__, UnitTestsFailedError):
+            report_tests(context.instance, failure.__cause__.tests)
+        raise
     report_tests(context.instance, done.tests)
 
 

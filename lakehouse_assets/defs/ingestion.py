@@ -5,10 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse.zones import LandingFolder
 from lakehouse_assets.loading import RECONCILED, asset_key, load
 from lakehouse_assets.resources import LakeResource
 from lakehouse_assets.sources import SOURCES, RawTable, tables_of
 
+LANDING_IO = "landing_io"
 PORTALS = {"nyc_collisions": "NYC Open Data"}
 
 
@@ -17,6 +19,7 @@ def raw_spec(table: RawTable) -> dg.AssetSpec:
     columns = [dg.TableColumn(name, type=kind, description=text) for name, kind, text in table.columns]
     return dg.AssetSpec(
         asset_key(table),
+        deps=[landing_key(table.source)] if table.from_files else [],
         description=table.description,
         group_name=table.source,
         kinds={"dlt", "ducklake"},
@@ -44,21 +47,54 @@ def source_assets(source: str) -> dg.AssetsDefinition:
         if source in PORTALS
     ]
 
-    @dg.multi_asset(
-        name=source,
-        specs=[raw_spec(table) for table in tables],
-        check_specs=checks,
-        pool=f"load_{source}",
-        can_subset=False,
-        description=f"Load what is new in {source}.",
-    )
-    def load_source(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-        # Imported here: it brings dlt, which a process that only looks at the graph does without.
-        from dagster_dlt import DagsterDltResource
+    options: dict[str, Any] = {
+        "name": source,
+        "specs": [raw_spec(table) for table in tables],
+        "check_specs": checks,
+        "pool": f"load_{source}",
+        "can_subset": False,
+        "description": f"Load what is new in {source}.",
+    }
+    if not all(table.from_files for table in tables):
 
-        yield from load(context, DagsterDltResource(), lake.lake, source)
+        @dg.multi_asset(**options)
+        def load_portal(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+            yield from load(context, _dlt(), lake.lake, source)
 
-    return load_source
+        return load_portal
+
+    @dg.multi_asset(**options, ins={"folder": dg.AssetIn(key=landing_key(source), input_manager_key=LANDING_IO)})
+    def load_files(context: dg.AssetExecutionContext, lake: LakeResource, folder: LandingFolder) -> Iterator[Any]:
+        yield from load(context, _dlt(), lake.lake, source, folder)
+
+    return load_files
 
 
+def _dlt() -> Any:
+    # Imported here: it brings dlt, which a process that only looks at the graph does without.
+    from dagster_dlt import DagsterDltResource
+
+    return DagsterDltResource()
+
+
+def landing_key(source: str) -> dg.AssetKey:
+    """The files of a dataset in the landing zone."""
+    return dg.AssetKey(["landing", source])
+
+
+def landing_datasets() -> dg.AssetsDefinition:
+    """The landing zone's datasets: nothing in the graph makes them, files arrive."""
+    specs = [
+        dg.AssetSpec(
+            landing_key(source),
+            description=f"Files of {source} as they arrived: `lakehouse upload PATH --dataset {source}`, or a copy.",
+            group_name=source,
+            kinds={"file"},
+        )
+        for source in sorted({table.source for name in SOURCES for table in tables_of(name) if table.from_files})
+    ]
+    return dg.AssetsDefinition(specs=specs)
+
+
+landing_assets = landing_datasets()
 raw_assets = [source_assets(source) for source in SOURCES]

@@ -7,11 +7,13 @@ from contextlib import closing
 
 import dagster as dg
 
+from dlt_sources.datasets import dataset
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
+from lakehouse.storage import open_storage
 from lakehouse.writing import landed
 from lakehouse.writing.touched import is_behind, newest
-from lakehouse.zones import landing_files, settled
+from lakehouse.zones import landing_files, landing_key, settled
 from lakehouse_assets.sources import raw_tables
 
 INGEST = "ingest"
@@ -74,27 +76,40 @@ def catch_up_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
 
 
 def landing_sensor(source: str, assets: dg.AssetsDefinition) -> dg.SensorDefinition:
-    """A sensor that loads a source's files when they land."""
+    """A sensor that loads a source's files when they land or change, or when they go and their rows go with them."""
 
     @dg.sensor(
         name=f"{source}_landing_sensor",
         target=dg.AssetSelection.assets(assets),
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Load a file when it lands in the landing zone's folder {source}.",
+        description=f"Load what lands in, changes in or goes from the landing zone's folder {source}.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         settings = load_settings()
+        storage = open_storage(settings)
         with closing(connect(settings)) as connection:
-            known = landed.versions(connection, source)
-        arrived = [file for file in settled(landing_files(settings, source)) if known.get(file.key) != file.etag]
-        if not arrived:
-            return dg.SkipReason(f"nothing new under {settings.landing_dir / source}")
-        # The versions make the run key, so that no file is loaded twice and none is missed.
-        versions = "\n".join(f"{file.key}@{file.etag}" for file in arrived)
-        key = hashlib.sha256(versions.encode()).hexdigest()[:16]
+            known = landed.states(connection, source)
+        lying = {landing_key(file): file for file in landing_files(storage, source)}
+        arrived = {
+            landing_key(file): f"{file.etag} {file.modified_at}"
+            for file in settled(storage, list(lying.values()))
+            if (state := known.get(landing_key(file))) is None or state.etag != file.etag
+        }
+        gone = {
+            key: f"gone {state.recorded_at}"
+            for key, state in known.items()
+            if key not in lying and state.rows and state.etag != landed.GONE
+        }
+        due = arrived | (gone if dataset(source).when_deleted == "delete_rows" else {})
+        if not due:
+            return dg.SkipReason(f"nothing new under {settings.landing_uri}/{source}")
+        # The versions make the run key, so that no file is loaded twice and none is missed. With their times: an
+        # earlier version that is restored has the etag that it had.
+        versions = "\n".join(f"{key}@{version}" for key, version in sorted(due.items()))
+        digest = hashlib.sha256(versions.encode()).hexdigest()[:16]
         return dg.SensorResult(
-            run_requests=[dg.RunRequest(run_key=f"{source} {key}", tags={"landed": arrived[-1].key})]
+            run_requests=[dg.RunRequest(run_key=f"{source} {digest}", tags={"landed": max(due)[:200]})]
         )
 
     return sensor

@@ -1,29 +1,24 @@
 """The model assets: SQLMesh's models of one environment, run under the rules of who may write."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
+from lakehouse.lake import Lake
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse.writing.runs import Run, computing
 from lakehouse.writing.touched import Ranges
-from lakehouse_assets.graph_of_models import deployed_graph
-from lakehouse_assets.resources import LakeResource
+from lakehouse_assets.graph_of_models import PUBLISHED, deployed_graph
+from lakehouse_assets.releasing import author_of, cut_release, readers_see
+from lakehouse_assets.resources import LakeResource, ModelsResource
 from lakehouse_assets.sources import pipeline_of
 from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator, sqlmesh_assets
+from lakehouse_assets.sqlmesh_integration.automation import RETRIES, freshness_by_cron
 from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
 
-PUBLISHED = "published"
 PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
-
-
-# A commit that lost its race, a database that was away for a moment. A failed audit is not tried again: the layer
-# says so, since the same rows would fail it again.
-RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-# A daily model is computed once a day; half a day more is late.
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=36))
 
 
 class Translator(SqlmeshTranslator):
@@ -31,7 +26,7 @@ class Translator(SqlmeshTranslator):
 
     def freshness_policy(self, model: ModelSpec) -> dg.FreshnessPolicy | None:
         """Published models are watched for going stale."""
-        return FRESHNESS if PUBLISHED in model.tags else None
+        return freshness_by_cron(model) if PUBLISHED in model.tags else None
 
     def group_name(self, model: ModelSpec) -> str:
         """The subject, its first tag but `published`: a stripe of the graph from raw to mart, like the raw assets'."""
@@ -50,7 +45,7 @@ def project() -> SqlmeshProject:
 
 def resource() -> SqlmeshResource:
     """The same as a resource."""
-    return SqlmeshResource.of(
+    return ModelsResource.of(
         project(), precedence=["prod", "qa"], failure_footnote="Fix the model or its source, then materialize it again."
     )
 
@@ -65,17 +60,33 @@ def model_assets() -> dg.AssetsDefinition:
     def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource, lake: LakeResource) -> Iterator[Any]:
         by_key = {key: name for name, key in _names(context).items()}
         selected = [by_key[key] for key in context.selected_asset_keys if key in by_key]
+        holder = f"run {context.run.run_id[:8]}"
+        # Imported here: it stands on this module.
+        from lakehouse_assets.environments import finish
+
+        finish(lake.lake, sqlmesh.environment, run=holder, report=context.log.info)
         with computing(
             lake.lake, sqlmesh.environment, lambda: deployed_graph(sqlmesh), selected, pipeline_of(),
-            run=f"run {context.run.run_id[:8]}", report=context.log.info,
+            run=holder, report=context.log.info,
         ) as work:  # fmt: skip
             run = sqlmesh.run(context, touched=_touched(work))
             try:
                 for event in run:
                     yield event
-                    _settle(work, run.outcomes)
+                    _settle(lake.lake, work, run.outcomes)
+            except dg.Failure as failure:
+                raise dg.Failure(
+                    f"{failure.description}\n{readers_see(work.connection, sqlmesh.environment)}",
+                    metadata=failure.metadata,
+                    allow_retries=failure.allow_retries,
+                ) from failure
             finally:
-                _settle(work, run.outcomes)
+                _settle(lake.lake, work, run.outcomes)
+            if not selected:  # audits by themselves change nothing
+                return
+            work.leave()
+            cut = cut_release(lake.lake, work.connection, sqlmesh, run=holder, author=author_of(context.run.tags))
+        (context.log.warning if cut.reasons else context.log.info)(str(cut))
 
     return models
 
@@ -86,11 +97,11 @@ def _names(context: dg.AssetExecutionContext) -> dict[str, dg.AssetKey]:
     return {spec.metadata[MODEL]: spec.key for spec in context.assets_def.specs if MODEL in spec.metadata}
 
 
-def _settle(work: Run, outcomes: Mapping[str, Any]) -> None:
+def _settle(lake: Lake, work: Run, outcomes: Mapping[str, Any]) -> None:
     """What is computed and audited, or was found up to date, is no longer unfinished."""
     for name, outcome in list(outcomes.items()):
-        if outcome.state in ("computed", "up_to_date"):
-            work.done(name)
+        if name in work.open and outcome.state in ("computed", "up_to_date"):
+            work.done(name, checked_at=lake.newest_snapshot() if outcome.state == "computed" else None)
 
 
 def _touched(work: Run) -> dict[str, list[tuple[datetime, datetime]] | None]:

@@ -1,16 +1,29 @@
-"""A job that computes whatever is due, and a schedule that starts it when a model's cron ticks."""
+"""What makes models run by themselves: a job over whatever is due, its schedule, retries, and when one is late."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.job.asset_job import build_asset_job, get_asset_graph_for_job
 
-from lakehouse_assets.sqlmesh_integration.manifest import Manifest
+from lakehouse_assets.sqlmesh_integration.manifest import Manifest, ModelSpec
 from lakehouse_assets.sqlmesh_integration.request import MODE_TAG
+
+RETRIES = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""For `sqlmesh_assets(retry_policy=…)`: what may pass, as a lost race or a database that was away, is tried again.
+
+A failed audit is not, nor what is not deployed: the run says so to Dagster, since the same rows would fail again.
+"""
+
+
+def freshness_by_cron(model: ModelSpec) -> dg.FreshnessPolicy:
+    """For a translator's `freshness_policy`: late when half a wait for its cron is overdue, stale after a whole one."""
+    wait = timedelta(seconds=model.cron_seconds)
+    return dg.FreshnessPolicy.time_window(fail_window=2 * wait, warn_window=1.5 * wait)
 
 
 def catch_up_job(
@@ -49,8 +62,13 @@ def _without_partitions(spec: dg.AssetSpec) -> dg.AssetSpec:
 def cron_schedule(
     job: dg.JobDefinition, manifest: Manifest, name: str = "models_cron", **settings: Any
 ) -> dg.ScheduleDefinition:
-    """Start the job at every tick of any model's cron; SQLMesh then knows which intervals that made due."""
-    crons = sorted({CRON_NAMES.get(model.cron, model.cron) for model in manifest.models if model.kind != "SEED"})
+    """Start the job at every tick of any model's cron; SQLMesh then knows which intervals that made due.
+
+    A model's `auto_restatement_cron` ticks too. Times are UTC, as SQLMesh's are.
+    """
+    models = [model for model in manifest.models if model.kind != "SEED"]
+    ticks = {cron for model in models for cron in (model.cron, model.auto_restatement_cron) if cron}
+    crons = sorted({CRON_NAMES.get(cron, cron) for cron in ticks})
     return dg.ScheduleDefinition(
         name=name, job=job, cron_schedule=crons or "@daily", execution_timezone="UTC", **settings
     )

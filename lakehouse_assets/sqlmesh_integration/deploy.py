@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.sqlmesh_integration.outcome import error_sentence, rows_in_words
+from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
 
 if TYPE_CHECKING:
     from sqlmesh import Context
     from sqlmesh.core.plan import Plan
+    from sqlmesh.core.state_sync import StateReader
 
     from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
@@ -21,8 +23,16 @@ if TYPE_CHECKING:
 class DeployError(Exception):
     """A deploy did not happen, or stopped; the message says why and what to do."""
 
+    changed_nothing = False
 
-class UnitTestsFailedError(DeployError):
+
+class RefusedError(DeployError):
+    """It was refused before it began."""
+
+    changed_nothing = True
+
+
+class UnitTestsFailedError(RefusedError):
     def __init__(self, tests: tuple[UnitTest, ...]):
         failed = [test for test in tests if not test.passed]
         lines = "\n".join(f"  {test.name}: {test.message.splitlines()[0][:200]}" for test in failed)
@@ -49,10 +59,15 @@ class Deployed:
     tests: tuple[UnitTest, ...]
 
 
-def summarize_plan(project: SqlmeshProject, environment: str | None = None) -> PlanSummary:
+def summarize_plan(
+    project: SqlmeshProject, environment: str | None = None, ownership: Ownership = Ownership()
+) -> PlanSummary:
     """What deploying the checked-out files to the environment would change; changes nothing."""
     with _opened(project) as context:
-        return summarize(_plan(context, environment or project.environment, skip_backfill=False))
+        plan = _plan(context, environment or project.environment, skip_backfill=False)
+        owned = owners_after(context.state_sync, plan, ownership)
+        taken = {before for before, after in owned.values() if before and before != after}
+        return replace(summarize(plan, _left_alone(plan, owned)), takes_over_from=tuple(sorted(taken)))
 
 
 def run_unit_tests(project: SqlmeshProject) -> tuple[UnitTest, ...]:
@@ -61,12 +76,18 @@ def run_unit_tests(project: SqlmeshProject) -> tuple[UnitTest, ...]:
         return _unit_tests(context)
 
 
-def apply_plan(project: SqlmeshProject, environment: str | None = None, backfill: bool = False) -> Deployed:
+def apply_plan(
+    project: SqlmeshProject,
+    environment: str | None = None,
+    backfill: bool = False,
+    ownership: Ownership = Ownership(),
+) -> Deployed:
     """Deploy the checked-out files to the environment, if its unit tests pass.
 
     Without `backfill` the tables and views are created and promoted, empty where they are new, and not one
     interval is marked computed: the next run catches up. With it SQLMesh computes what is missing before it
-    promotes. Raises UnitTestsFailedError, or DeployError with the models that failed.
+    promotes, but in tables that another environment owns, which this one only reads. Raises
+    UnitTestsFailedError, or DeployError with the models that failed.
     """
     from lakehouse_assets.sqlmesh_integration import engine
 
@@ -79,9 +100,10 @@ def apply_plan(project: SqlmeshProject, environment: str | None = None, backfill
         console.sink = lambda event: failed.extend(_failures(event))
         target = environment or project.environment
         plan = _plan(context, target, skip_backfill=not backfill)
-        summary = summarize(plan)
+        others = _left_alone(plan, owners_after(context.state_sync, plan, ownership))
+        summary = summarize(plan, others)
         try:
-            engine.apply_plan(context, plan)
+            engine.apply_plan(context, plan, left_alone=others)
         except engine.sqlmesh_errors() as error:
             reasons = "\n".join(f"  {line}" for line in failed) or f"  {error_sentence(error)}"
             raise DeployError(
@@ -93,7 +115,7 @@ def apply_plan(project: SqlmeshProject, environment: str | None = None, backfill
 
 @contextmanager
 def _opened(project: SqlmeshProject) -> Iterator[Context]:
-    """The project's context with its files loaded; raises DeployError for one that does not parse."""
+    """The project's context with its files loaded; raises DeployError for one that can't be read or planned."""
     from lakehouse_assets.sqlmesh_integration import engine
     from lakehouse_assets.sqlmesh_integration.manifest_builder import sentence
 
@@ -101,8 +123,11 @@ def _opened(project: SqlmeshProject) -> Iterator[Context]:
         try:
             context = session.loaded()
         except engine.sqlmesh_errors() as error:
-            raise DeployError(f"{sentence(project, error)}. Nothing was deployed.") from error
-        yield context
+            raise RefusedError(f"{sentence(project, error)}. Nothing was deployed.") from error
+        try:
+            yield context
+        except engine.sqlmesh_errors() as error:
+            raise DeployError(f"Nothing was deployed: {error_sentence(error)}") from error
 
 
 def _plan(context: Context, environment: str, skip_backfill: bool) -> Plan:
@@ -112,6 +137,26 @@ def _plan(context: Context, environment: str, skip_backfill: bool) -> Plan:
         skip_backfill=skip_backfill,
         include_unmodified=True,  # an environment has every model: unchanged ones as views on prod's tables
     ).build()
+
+
+def owners_after(state: StateReader, plan: Plan, ownership: Ownership) -> dict[str, tuple[str, str]]:
+    """Who owns the table of each of the plan's models (by full name) before it ("" for nobody), and after it."""
+    environment = plan.environment.name
+    environments = state.get_environments()
+    before = table_users(environments)
+    others = table_users([other for other in environments if other.name != environment])
+    found = {}
+    for snapshot in plan.snapshots.values():
+        if snapshot.is_model and not snapshot.is_symbolic:
+            table = snapshot.table_name(is_deployable=plan.deployability_index.is_deployable(snapshot))
+            owner = ownership.owner(table, before[table]) if table in before else ""
+            found[snapshot.name] = (owner, ownership.owner(table, others.get(table, set()) | {environment}))
+    return found
+
+
+def _left_alone(plan: Plan, owned: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+    """Full names of the models whose tables other environments will own, and may be computing now."""
+    return frozenset(name for name, (_, after) in owned.items() if after != plan.environment.name)
 
 
 def _unit_tests(context: Context) -> tuple[UnitTest, ...]:

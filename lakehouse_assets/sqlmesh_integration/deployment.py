@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
 from sqlmesh.core.snapshot import DeployabilityIndex
 from sqlmesh.core.snapshot.definition import merge_intervals, snapshots_to_dag, start_date
 from sqlmesh.utils.date import now_timestamp, to_timestamp
@@ -15,10 +16,12 @@ from sqlmesh.utils.date import now_timestamp, to_timestamp
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, without
 
 if TYPE_CHECKING:
     from sqlmesh.core.engine_adapter.base import EngineAdapter
+    from sqlmesh.core.model import Model
     from sqlmesh.core.snapshot import Snapshot, SnapshotId, SnapshotTableInfo
 
 
@@ -48,13 +51,23 @@ class DeployedModel:
     external: tuple[str, ...] = ()
     """The tables it reads that are no models; `schema.table`."""
     is_view: bool = False
+    view: str = ""
+    """Where this environment reads it; `schema.table`."""
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Descriptions, of the columns that have one."""
+    partitioned_by: tuple[str, ...] = ()
+    """The columns that it is stored by; what is no plain column is left as SQL."""
+    grain: tuple[str, ...] = ()
+    """The columns that tell its rows apart: its grain, else its unique key."""
 
 
 class Deployment:
     """The snapshots of `environment` that computing `names` needs; all of them when `names` is None.
 
-    `precedence` orders the environments that may own a table which several use: the first that uses it does,
-    else this one.
+    `ownership` says who computes a table that several environments use. `judged_as` looks at the same models as that
+    environment would have them: which table each reads, and what is missing in it.
     """
 
     def __init__(
@@ -62,7 +75,8 @@ class Deployment:
         session: engine.Session,
         environment: str,
         names: Collection[str] | None = None,
-        precedence: Sequence[str] = ("prod",),
+        ownership: Ownership = Ownership(),
+        judged_as: str | None = None,
     ):
         self.context = session.ready_to_run()
         self.state = self.context.state_sync
@@ -72,18 +86,18 @@ class Deployment:
                 f"The environment {environment} does not exist: deploy the project to it, then materialize again."
             )
         self.environment = stored
-        self.precedence = precedence
+        self.ownership = ownership
         self.now = now_timestamp()
-        infos = {table_ref(info.name).name: info for info in stored.snapshots}
+        infos = {_name(info): info for info in stored.snapshots}
         wanted = set(infos) if names is None or stored.name != "prod" else set(names) & set(infos)
+        wanted |= {name for name, info in infos.items() if info.is_audit and _parents(info) & wanted}
         snapshots = self.state.get_snapshots(_with_ancestors(infos, wanted))
         self.scheduler = self.context.create_scheduler(snapshots.values(), engine.RecordingEvaluator.of(self.context))
-        self.state.refresh_snapshot_intervals(snapshots.values())
-        self.snapshots: dict[str, Snapshot] = {table_ref(s.name).name: s for s in snapshots.values()}
+        self._read_intervals(snapshots.values())
+        self.snapshots: dict[str, Snapshot] = {_name(s): s for s in snapshots.values()}
         self.names = {snapshot.name: name for name, snapshot in self.snapshots.items()}
-        self.index = (
-            DeployabilityIndex.all_deployable() if stored.name == "prod" else DeployabilityIndex.create(snapshots)
-        )
+        as_prod = (judged_as or stored.name) == "prod"
+        self.index = DeployabilityIndex.all_deployable() if as_prod else DeployabilityIndex.create(snapshots)
 
     # ------------------------------------------------------------------------------------------- tables
 
@@ -102,17 +116,12 @@ class Deployment:
 
     @cached_property
     def _users(self) -> dict[str, set[str]]:
-        users: dict[str, set[str]] = {}
-        for other in self.state.get_environments():
-            for info in other.snapshots:
-                users.setdefault(info.table_name(), set()).add(other.name)
-        return users
+        return table_users(self.state.get_environments())
 
     def owner(self, name: str) -> str:
         """The environment that may compute this model's table."""
-        ours = self.environment.name
-        users = self._users.get(self.table(name), set()) | {ours}
-        return next((first for first in self.precedence if first in users), ours)
+        table = self.table(name)
+        return self.ownership.owner(table, self._users.get(table, set()) | {self.environment.name})
 
     def models(self) -> dict[str, DeployedModel]:
         """Every deployed model with a table or view of its own, by `schema.table`."""
@@ -126,15 +135,28 @@ class Deployment:
                 physical_table=self.table(name),
                 owner=self.owner(name),
                 data_hash=snapshot.fingerprint.data_hash,
-                computed=as_datetimes(self._computed(snapshot)),
+                computed=as_datetimes(self.computed(snapshot)),
                 missing=as_datetimes(self._gaps(name)),
                 altered_at=from_ms(snapshot.last_altered_ts) if snapshot.last_altered_ts else None,
                 upstream=tuple(sorted(self._read(snapshot)[0])),
                 external=tuple(sorted(self._read(snapshot)[1])),
                 is_view=snapshot.is_view,
+                view=self._view(snapshot),
+                tags=tuple(snapshot.model.tags),
+                description=snapshot.model.description or "",
+                columns=dict(snapshot.model.column_descriptions),
+                partitioned_by=tuple(
+                    column.name if isinstance(column, exp.Column) else column.sql(dialect=snapshot.model.dialect)
+                    for column in snapshot.model.partitioned_by
+                ),
+                grain=_grain(snapshot.model),
             )
             for name, snapshot in real.items()
         }
+
+    def _view(self, snapshot: Snapshot) -> str:
+        naming = self.environment.naming_info
+        return table_ref(snapshot.qualified_view_name.for_environment(naming, dialect="duckdb")).name
 
     def _read(self, snapshot: Snapshot) -> tuple[set[str], set[str]]:
         """Names of the models and of the other tables that this one reads, embedded models seen through."""
@@ -152,12 +174,43 @@ class Deployment:
                 models.add(table_ref(fqn).name)
         return models, others
 
+    def parents(self, name: str) -> set[str]:
+        """The models that this one, or this standalone audit, reads directly or through embedded models."""
+        return _parents(self.snapshots[name])
+
     # ---------------------------------------------------------------------------------------- intervals
 
     def missing(self, name: str) -> tuple[Range, ...]:
         """What the state holds as not computed now, read again."""
-        self.state.refresh_snapshot_intervals([self.snapshots[name]])
+        self._read_intervals([self.snapshots[name]])
         return as_datetimes(self._gaps(name))
+
+    def _read_intervals(self, snapshots: Collection[Snapshot]) -> None:
+        for snapshot in snapshots:
+            snapshot.pending_restatement_intervals = []
+        self.state.refresh_snapshot_intervals(snapshots)
+        for snapshot in snapshots:
+            snapshot.apply_pending_restatement_intervals()
+
+    def ticked(self) -> set[str]:
+        """The models whose `auto_restatement_cron` has ticked. As in SQLMesh, only prod's ever do."""
+        if self.environment.name != "prod":
+            return set()
+        return {name for name, s in self.snapshots.items() if s.get_next_auto_restatement_interval(self.now)}
+
+    def restate(self) -> None:
+        """Mark what has ticked, and all that reads it, as missing; needs the whole environment."""
+        engine.restate_due(self.context, dict(self.scheduler.snapshots), self.now)
+
+    def downstream(self, names: Collection[str]) -> set[str]:
+        """Everything here that reads these models, directly or not."""
+        reached = {self.snapshots[name].name for name in names}
+        for snapshot_id in self.order():
+            snapshot = self.scheduler.snapshots[snapshot_id]
+            if any(parent.name in reached for parent in snapshot.parents):
+                reached.add(snapshot.name)
+        found = {self.names[fqn] for fqn in reached} - set(names)
+        return {name for name in found if self.snapshots[name].is_model}
 
     def due(self, names: Collection[str]) -> dict[str, list[Interval]]:
         """What SQLMesh's own `run` would compute of these models now, look-back included."""
@@ -178,6 +231,10 @@ class Deployment:
             finish = last
         return [(begin, min(last, finish))] if begin < min(last, finish) else []
 
+    def first(self, name: str) -> datetime:
+        """When the model's first interval starts."""
+        return from_ms(self._bounds(name)[0])
+
     def latest(self, name: str) -> list[Interval]:
         """For a model that is computed as a whole: from what is missing, or its newest interval, to now.
 
@@ -189,7 +246,7 @@ class Deployment:
         first, last = self._bounds(name)
         tick = min(last, to_timestamp(snapshot.node.cron_floor(self.now)))
         newest = max(first, to_timestamp(unit.cron_prev(unit.cron_floor(tick))))
-        gaps = without((first, last), self._computed(snapshot))
+        gaps = without((first, last), self.computed(snapshot))
         return [(min([newest, *(start for start, _ in gaps)]), last)] if newest < last else []
 
     def history(self, name: str) -> list[Interval]:
@@ -214,7 +271,7 @@ class Deployment:
     def restart(self, name: str) -> None:
         """Forget all of a model's intervals, here too: SQLMesh then replaces its table at the next insert."""
         snapshot = self.snapshots[name]
-        history = [(start, end) for start, end in self._computed(snapshot)]
+        history = [(start, end) for start, end in self.computed(snapshot)]
         self.forget({name: history})
         for interval in history:
             snapshot.remove_interval(interval)
@@ -231,8 +288,8 @@ class Deployment:
         computed = {
             self.snapshots[name]: found
             for name, intervals in ranges.items()
-            if (found := common(intervals, self._computed(self.snapshots[name])))
-            and not (_keeps_history(self.snapshots[name]) and found == self._computed(self.snapshots[name]))
+            if (found := common(intervals, self.computed(self.snapshots[name])))
+            and not (_keeps_history(self.snapshots[name]) and found == self.computed(self.snapshots[name]))
         }
         dev = {s.name for s in computed if not self.index.is_representative(s)}
         engine.forget_intervals(self.context, computed, dev)
@@ -242,30 +299,13 @@ class Deployment:
         intervals = {self.snapshots[name]: list(found) for name, found in work.items() if found}
         engine.run_merged(self.scheduler, self.environment.naming_info, intervals, self.index, stop)
 
-    def audit(self, session: engine.Session, name: str) -> list[engine.Audited]:
-        """Every audit of this model over all that is computed of it; nothing is written."""
-        heard: list[engine.Audited] = []
-        evaluator = engine.RecordingEvaluator.of(session.context)
-        evaluator.sink = heard.append
-        snapshot = self.snapshots[name]
-        computed = self._computed(snapshot) or self.history(name)
-        if computed:
-            evaluator.audit(
-                snapshot,
-                snapshots={s.name: s for s in self.snapshots.values()},
-                start=computed[0][0],
-                end=computed[-1][1],
-                execution_time=self.now,
-                deployability_index=self.index,
-            )
-        return heard
-
-    def _computed(self, snapshot: Snapshot) -> list[Interval]:
+    def computed(self, snapshot: Snapshot) -> list[Interval]:
+        """What the state held as computed when it was last read."""
         return snapshot.intervals if self.index.is_representative(snapshot) else snapshot.dev_intervals
 
     def _gaps(self, name: str) -> list[Interval]:
         snapshot = self.snapshots[name]
-        computed = self._computed(snapshot)
+        computed = self.computed(snapshot)
         if not snapshot.evaluatable or (snapshot.is_seed and computed):
             return []
         first, last = self._bounds(name)
@@ -284,6 +324,16 @@ class Deployment:
         return first, min(last, to_timestamp(end)) if end else last
 
 
+def _name(node: Snapshot | SnapshotTableInfo) -> str:
+    """`schema.table` of a model; a standalone audit is no table."""
+    return node.name if node.is_audit else table_ref(node.name).name
+
+
+def _parents(node: Snapshot | SnapshotTableInfo) -> set[str]:
+    """What it reads directly, and through embedded models."""
+    return {table_ref(parent.name).name for parent in node.parents}
+
+
 def _with_ancestors(infos: Mapping[str, SnapshotTableInfo], names: Collection[str]) -> list[SnapshotTableInfo]:
     by_id = {info.snapshot_id: info for info in infos.values()}
     found: dict[str, SnapshotTableInfo] = {}
@@ -294,6 +344,11 @@ def _with_ancestors(infos: Mapping[str, SnapshotTableInfo], names: Collection[st
             found[info.name] = info
             waiting += [by_id[parent] for parent in info.parents if parent in by_id]
     return list(found.values())
+
+
+def _grain(model: Model) -> tuple[str, ...]:
+    keys = model.grains[:1] or model.unique_key
+    return tuple(column.name for key in keys for column in key.find_all(exp.Column))
 
 
 def _keeps_history(snapshot: Snapshot) -> bool:

@@ -55,6 +55,23 @@ def _store(storage: Any, entries: Sequence[EventLogEntry]) -> None:
         storage._store_asset_event(connection, entries[-1], ids[-1])
 
 
+def add_partition_metadata(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, metadata: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """`context.add_asset_metadata`, for many partitions at once.
+
+    That one copies all that it holds, and lists the run's partitions, for every partition: 0.6 s for a thousand.
+    """
+    from dagster._core.execution.context.metadata_logging import AssetMetadataHandle, OutputMetadataAccumulator
+
+    step = context.op_execution_context.get_step_execution_context()
+    held = dict(step._metadata_accumulator.per_output_metadata)
+    for partition, entries in metadata.items():
+        handle = AssetMetadataHandle(asset_key=key, partition_key=partition)
+        held[handle] = {**held.get(handle, {}), **entries}
+    step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata=held)
+
+
 def newest_event_id(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_maximum_record_id() or 0
 
@@ -73,8 +90,7 @@ def forget_partitions(
         return
     from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 
-    storage: Any = instance.event_log_storage
-    storage = getattr(storage, "_storage", storage)
+    storage = _sql_storage(instance)
     names = sorted(partitions)
     with storage.index_connection() as connection:
         for first in range(0, len(names), BATCH):
@@ -88,6 +104,30 @@ def forget_partitions(
                 statement = statement.where(Events.c.id <= until_event_id)
             connection.execute(statement.values(partition=None))
     storage.wipe_asset_cached_status(key)
+
+
+def withdraw_planned_checks(instance: dg.DagsterInstance, run_id: str, keys: Collection[dg.AssetKey]) -> None:
+    """Forget that this run announced checks of these assets, where it has not made them.
+
+    Dagster shows a check's newest announcement, made or not: one never made would hide the result before it.
+    """
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+    from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Executions
+
+    names = sorted(key.to_string() for key in keys)
+    with _sql_storage(instance).index_connection() as connection:
+        for first in range(0, len(names), BATCH):
+            connection.execute(
+                Executions.delete()
+                .where(Executions.c.run_id == run_id)
+                .where(Executions.c.execution_status == AssetCheckExecutionRecordStatus.PLANNED.value)
+                .where(Executions.c.asset_key.in_(names[first : first + BATCH]))
+            )
+
+
+def _sql_storage(instance: dg.DagsterInstance) -> Any:
+    storage: Any = instance.event_log_storage
+    return getattr(storage, "_storage", storage)
 
 
 def note_newest_events(context: dg.AssetExecutionContext, keys: Iterable[dg.AssetKey]) -> None:

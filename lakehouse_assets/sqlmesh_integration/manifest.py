@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 3  # raise it when a field below changes: an older cached manifest is then rebuilt
+FORMAT = 4  # raise it when a field below changes: an older cached manifest is then rebuilt
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ class AuditSpec:
     audit: str
     arguments: str
     blocking: bool
+    reads: tuple[TableRef, ...] = ()
+    """Of a standalone audit: the models that it reads. It is kept with the most downstream of them."""
+
+    @property
+    def is_standalone(self) -> bool:
+        return bool(self.reads)
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class ModelSpec:
     owner: str | None
     tags: tuple[str, ...]
     cron: str
+    cron_seconds: int
+    """The longest time between two of its ticks."""
     start: str
     """The first interval's start, ISO, UTC; inferred as SQLMesh does where the model has none of its own."""
     end: str | None
@@ -76,6 +84,7 @@ class ModelSpec:
     path: str | None
     """Relative to the project's folder."""
     signals: tuple[str, ...] = ()
+    auto_restatement_cron: str | None = None
 
     @property
     def name(self) -> str:
@@ -125,6 +134,10 @@ def _ref(raw: Mapping[str, Any]) -> TableRef:
     return TableRef(**raw)
 
 
+def _audit(raw: Mapping[str, Any]) -> AuditSpec:
+    return AuditSpec(**{**raw, "reads": tuple(_ref(table) for table in raw["reads"])})
+
+
 def _model(raw: dict[str, Any]) -> ModelSpec:
     columns = tuple(
         ColumnSpec(**{**column, "sources": tuple(tuple(source) for source in column["sources"])})
@@ -138,7 +151,7 @@ def _model(raw: dict[str, Any]) -> ModelSpec:
             "depends_on": tuple(_ref(up) for up in raw["depends_on"]),
             "external": tuple(_ref(up) for up in raw["external"]),
             "columns": columns,
-            "audits": tuple(AuditSpec(**audit) for audit in raw["audits"]),
+            "audits": tuple(_audit(audit) for audit in raw["audits"]),
             **{name: tuple(raw[name]) for name in plain},
         }
     )

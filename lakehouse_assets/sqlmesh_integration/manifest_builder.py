@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +14,12 @@ from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ColumnSpec,
 
 if TYPE_CHECKING:
     from sqlmesh import Context
+    from sqlmesh.core.audit import StandaloneAudit
     from sqlmesh.core.model import Model
 
     from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+
+logger = logging.getLogger(__name__)
 
 
 class ProjectError(Exception):
@@ -48,6 +54,7 @@ class _Reader:
         self.project = project
         self.naming = engine.environment_naming(context, project.environment)
         self.starts: dict[str, Any] = {}
+        self.standalone = self._standalone_audits()
 
     def models(self) -> Iterator[ModelSpec]:
         for fqn, model in sorted(self.context.models.items()):
@@ -71,14 +78,12 @@ class _Reader:
             depends_on=tuple(sorted({table_ref(up) for up in inside}, key=str)),
             external=tuple(sorted({table_ref(up) for up in outside}, key=str)),
             columns=tuple(self._columns(fqn, model)),
-            audits=tuple(
-                AuditSpec(name, audit.name, arguments, blocking)
-                for name, audit, arguments, blocking in engine.named_audits(model)
-            ),
+            audits=tuple(self._audits(fqn, model)),
             description=model.description or None,
             owner=model.owner,
             tags=tuple(model.tags),
             cron=model.cron,
+            cron_seconds=_longest_wait(model),
             start=unit.cron_floor(self._start(fqn)).isoformat(),
             end=engine.exclusive_end(model),
             interval_unit=unit.value,
@@ -87,13 +92,37 @@ class _Reader:
             data_hash=model.data_hash,
             path=str(path.relative_to(self.project.folder)) if path and inside_project else None,
             signals=tuple(name or "" for name, _ in model.signals),
+            auto_restatement_cron=model.auto_restatement_cron,
         )
 
-    def _upstream(self, model: Model) -> tuple[set[str], set[str]]:
+    def _audits(self, fqn: str, model: Model) -> Iterator[AuditSpec]:
+        from lakehouse_assets.sqlmesh_integration import engine
+
+        own = [AuditSpec(name, audit.name, given, stops) for name, audit, given, stops in engine.named_audits(model)]
+        taken = {audit.check_name for audit in own}
+        yield from own
+        for audit in self.standalone.get(fqn, ()):
+            yield replace(audit, check_name=f"{audit.check_name}_standalone") if audit.check_name in taken else audit
+
+    def _standalone_audits(self) -> dict[str, list[AuditSpec]]:
+        """By the most downstream model that each reads: its table is the last that a failure can be due to."""
+        found: dict[str, list[AuditSpec]] = {}
+        for name, audit in sorted(self.context.standalone_audits.items()):
+            inside, _ = self._upstream(audit)
+            if not inside:
+                logger.warning("the standalone audit %s reads no model, so no asset carries it as a check", name)
+                continue
+            last = max(sorted(inside), key=lambda fqn: len(self.context.dag.upstream(fqn)))
+            reads = tuple(sorted({table_ref(up) for up in inside}, key=str))
+            check_name = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
+            found.setdefault(last, []).append(AuditSpec(check_name, name, "", blocking=False, reads=reads))
+        return found
+
+    def _upstream(self, model: Model | StandaloneAudit) -> tuple[set[str], set[str]]:
         """Tables the model reads: those of the project's models and all others, embedded models seen through."""
         inside: set[str] = set()
         outside: set[str] = set()
-        for name in model.depends_on - {model.fqn}:
+        for name in model.depends_on - {model.name, getattr(model, "fqn", None)}:
             parent = self.context.get_model(name)
             if parent is None or parent.kind.is_external:
                 outside.add(name)
@@ -141,6 +170,15 @@ class _Reader:
             else:
                 self.starts[fqn] = model.cron_prev(model.cron_floor(now()))
         return self.starts[fqn]
+
+
+def _longest_wait(model: Model) -> int:
+    from sqlmesh.utils.date import to_datetime
+
+    ticks = [to_datetime(model.cron_floor("2024-01-01"))]
+    for _ in range(31):  # past a weekend, and past the longest month
+        ticks.append(to_datetime(model.cron_next(ticks[-1])))
+    return max(int((later - tick).total_seconds()) for tick, later in pairwise(ticks))
 
 
 def table_ref(fqn: str) -> TableRef:

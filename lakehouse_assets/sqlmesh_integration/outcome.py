@@ -23,10 +23,12 @@ class CheckOutcome:
     query: str = ""
     columns: tuple[str, ...] = ()
     sample: tuple[tuple[object, ...], ...] = ()
+    error: str = ""
+    """Why it could not be run: it has not passed then."""
 
     @property
     def passed(self) -> bool:
-        return self.failed_rows == 0
+        return self.failed_rows == 0 and not self.error
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -53,10 +53,14 @@ class PlanSummary:
     changes: tuple[ModelChange, ...] = ()
     backfills: tuple[Backfill, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    takes_over_from: tuple[str, ...] = ()
+    """The environments that own a table now which this one would own."""
+    is_unfinished: bool = False
+    """An earlier plan for this environment was cut off: applying this one finishes it."""
 
     @property
     def is_empty(self) -> bool:
-        return not self.changes and not self.is_new
+        return not self.changes and not self.is_new and not self.is_unfinished
 
     @property
     def is_breaking(self) -> bool:
@@ -65,9 +69,13 @@ class PlanSummary:
     def of(self, change: str) -> tuple[ModelChange, ...]:
         return tuple(found for found in self.changes if found.change == change)
 
+    @property
+    def _note(self) -> str:
+        return " (new)" if self.is_new else " (an earlier deploy was cut off)" if self.is_unfinished else ""
+
     def lines(self) -> Iterator[str]:
         """The plan in words, a line a fact; for a terminal."""
-        yield f"Environment {self.environment}{' (new)' if self.is_new else ''}"
+        yield f"Environment {self.environment}{self._note}"
         if not self.changes:
             yield "  no model changes"
         for change in self.changes:
@@ -80,7 +88,7 @@ class PlanSummary:
 
     def markdown(self) -> str:
         """The same as tables; for a materialization's metadata or a pull request."""
-        parts = [f"**Environment `{self.environment}`**{' (new)' if self.is_new else ''}"]
+        parts = [f"**Environment `{self.environment}`**{self._note}"]
         if self.changes:
             rows = [
                 f"| `{c.name}` | {c.change} | {c.category or '—'} | {'; '.join(_facts(c)) or '—'} |"
@@ -114,8 +122,8 @@ def _range(backfill: Backfill) -> str:
     return f"{backfill.start:%Y-%m-%d %H:%M} to {backfill.end:%Y-%m-%d %H:%M} ({many})"
 
 
-def summarize(plan: Plan) -> PlanSummary:
-    """What SQLMesh's plan says."""
+def summarize(plan: Plan, left_alone: Collection[str] = ()) -> PlanSummary:
+    """What SQLMesh's plan says, without what would be computed of the models (by full name) in `left_alone`."""
     difference = plan.context_diff
     changes = [
         *(_change(s, None, "added") for s in difference.snapshots.values() if s.snapshot_id in difference.added),
@@ -127,8 +135,9 @@ def summarize(plan: Plan) -> PlanSummary:
     return PlanSummary(
         environment=difference.environment,
         is_new=difference.is_new_environment,
+        is_unfinished=not difference.is_new_environment and difference.is_unfinalized_environment,
         changes=tuple(sorted(changes, key=lambda change: (list(_SIGNS).index(change.change), change.name))),
-        backfills=tuple(_backfills(plan)),
+        backfills=tuple(_backfills(plan, left_alone)),
     )
 
 
@@ -161,10 +170,12 @@ def _types(snapshot: Snapshot) -> dict[str, str]:
     return {name: data_type.sql(model.dialect) for name, data_type in (model.columns_to_types or {}).items()}
 
 
-def _backfills(plan: Plan) -> Iterator[Backfill]:
+def _backfills(plan: Plan, left_alone: Collection[str]) -> Iterator[Backfill]:
     from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
     for missing in plan.missing_intervals:
+        if missing.snapshot_id.name in left_alone:
+            continue
         first, last = missing.intervals[0][0], missing.intervals[-1][1]
         yield Backfill(_name(missing.snapshot_id.name), from_ms(first), from_ms(last), len(missing.intervals))
 

@@ -12,8 +12,10 @@ from typing import Any
 
 from dagster._core.events import DagsterEventType
 from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as Executions
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import pg_url_from_config
@@ -44,6 +46,23 @@ class BatchingEventLogStorage(PostgresEventLogStorage):
             self._store_asset_event_tags(connection, at_once, ids)
             for event, event_id in newest.values():
                 self._store_asset_event(connection, event, event_id)
+
+    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
+        """Dagster's, which packs the event, with all the partitions in it, again for each of them."""
+        storage: Any = self
+        planned: Any = event.get_dagster_event().event_specific_data
+        partitions = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
+        same = {
+            "asset_key": planned.asset_key.to_string(),
+            "check_name": planned.check_name,
+            "run_id": event.run_id,
+            "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
+            "evaluation_event": serialize_value(event),
+            "evaluation_event_timestamp": storage._event_insert_timestamp(event),
+            "evaluation_event_storage_id": event_id,
+        }
+        with self.index_connection() as connection:
+            connection.execute(Executions.insert(), [{**same, "partition": partition} for partition in partitions])
 
 
 class BatchingStorage(DagsterPostgresStorage):

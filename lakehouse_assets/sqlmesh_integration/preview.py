@@ -24,10 +24,16 @@ logger = logging.getLogger(__name__)
 ROWS, COLUMNS, POINTS, BARS, TICKS = 12, 12, 400, 10, 4
 COLOR = "#4f6bed"
 DATES = (exp.DataType.Type.DATE, exp.DataType.Type.DATE32)
+AMOUNTS = tuple(exp.DataType.REAL_TYPES)
+NOT_ADDED = {"average", "avg", "mean", "median", "min", "max", "lowest", "highest", "price", "rate", "ratio", "share"}
+"""Words of a column's name that say that its sum means nothing."""
 
 
-def take(deployment: Deployment, name: str) -> tuple[str | None, str | None]:
-    """(rows, plot) of the model's table as it is now. Two queries; called right after it was computed."""
+def take(deployment: Deployment, name: str, measure: str | None = None) -> tuple[str | None, str | None]:
+    """(rows, plot) of the model's table as it is now. Two queries; called right after it was computed.
+
+    The plot shows the column `measure`, or the likeliest. Raises KeyError for a measure that is no column.
+    """
     model = deployment.snapshots[name].model
     adapter = deployment.adapter(name)
     table = exp.to_table(deployment.written(name))
@@ -37,13 +43,14 @@ def take(deployment: Deployment, name: str) -> tuple[str | None, str | None]:
     query = exp.select(*(_column(column) for column in columns)).from_(table).limit(ROWS)
     if axis := _axis(model):  # the newest rows
         query = query.order_by(exp.Ordered(this=_column(axis), desc=True))
+    if measure is not None and measure not in (model.columns_to_types or {}):
+        raise KeyError(f"the plot of {name} should show {measure}, which is none of its columns")
     rows = [[_short(value) for value in row] for row in adapter.fetchall(query)]
-    return markdown_table(columns, rows), _plot(model, adapter, table)
+    return markdown_table(columns, rows), _plot(model, adapter, table, measure or likely_measure(model))
 
 
-def _plot(model: Model, adapter: Any, table: exp.Table) -> str | None:
+def _plot(model: Model, adapter: Any, table: exp.Table, measure: str | None) -> str | None:
     """A line over time where the table has days or months, else bars of its largest groups."""
-    measure = _measure(model)
     axis = _axis(model)
     group = axis or _category(model)
     if measure is None or group is None:
@@ -109,7 +116,8 @@ def _moment(label: date) -> datetime:
 
 def _day(label: date) -> str:
     """A label of the axis, with the hour where it has one."""
-    return f"{label:%Y-%m-%d}" if _moment(label).time() == time() else f"{label:%m-%d %H:%M}"
+    moment = _moment(label)
+    return f"{moment:%Y-%m-%d}" if moment.time() == time() else f"{moment:%m-%d %H:%M}"
 
 
 def _short(value: object) -> object:
@@ -126,14 +134,20 @@ def _axis(model: Model) -> str | None:
     return next((column for column in dates if not grain or column in grain), None)
 
 
-def _measure(model: Model) -> str | None:
-    """The first number that isn't a key; one that an audit wants unique numbers the rows."""
+def likely_measure(model: Model) -> str | None:
+    """The first amount with decimals, else the first number; no key, and nothing that makes no sense added up.
+
+    A column that an audit wants unique numbers the rows.
+    """
     keys = {grain.name for grain in model.grains} | _unique(model)
-    for column, kind in (model.columns_to_types or {}).items():
-        is_number = kind.is_type(*exp.DataType.NUMERIC_TYPES)
-        if is_number and column not in keys and not column.endswith("_id") and column != "id":
-            return column
-    return None
+    numbers = {
+        column: kind
+        for column, kind in (model.columns_to_types or {}).items()
+        if kind.is_type(*exp.DataType.NUMERIC_TYPES) and column not in keys and column.rpartition("_")[2] != "id"
+    }
+    added = [column for column in numbers if not NOT_ADDED & set(column.lower().split("_"))]
+    amounts = [column for column in added if numbers[column].is_type(*AMOUNTS)]
+    return next(iter([*amounts, *added, *numbers]), None)
 
 
 def _unique(model: Model) -> set[str]:

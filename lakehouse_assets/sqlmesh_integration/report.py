@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 
-from lakehouse_assets.sqlmesh_integration import engine, event_log
+from lakehouse_assets.sqlmesh_integration import event_log
+from lakehouse_assets.sqlmesh_integration.checks import Checks
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
-from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutcome
+from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within, partitions_definition
 from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
 from lakehouse_assets.sqlmesh_integration.rows import RowCounter
-from lakehouse_assets.sqlmesh_integration.translator import PREVIEW
+from lakehouse_assets.sqlmesh_integration.translator import MEASURE, PREVIEW
 
 
 class Reporter:
@@ -32,6 +33,7 @@ class Reporter:
         self.request = request
         self.manifest = manifest
         self.deployment = deployment
+        self.checks = Checks(context, request, manifest, deployment)
         self.specs = context.assets_def.specs_by_key
 
     def warn_of_drift(self) -> None:
@@ -62,81 +64,60 @@ class Reporter:
             self._materialized_elsewhere(outcome)
         elif outcome.state == "computed" and key is not None:
             self._log_partitions(outcome, key)
-            self._note(self.specs[key].deps)
+            if self.request.window is None:
+                event_log.note_newest_events(self.context, [dep.asset_key for dep in self.specs[key].deps])
             yield dg.MaterializeResult(
                 asset_key=key,
                 metadata=self._metadata(outcome),
                 data_version=dg.DataVersion(f"{outcome.snapshot_version}-{self.deployment.now}"),
                 tags={"dagster/code_version": self.deployment.snapshots[outcome.name].fingerprint.data_hash},
             )
-            yield from self.checks(outcome)
+            yield from self.checks.of(outcome)
         else:
             self.context.log.info(f"{outcome.name} is {outcome.state.replace('_', ' ')}: {outcome.reason}")
             self._forget_partitions(outcome)
-            yield from self.checks(outcome)
-
-    def checks(self, outcome: ModelOutcome) -> Iterator[dg.AssetCheckResult]:
-        key = self.request.all_keys.get(outcome.name)
-        chosen = [check for check in outcome.checks.values() if (key, check.check_name) in self.request.checks]
-        for check in chosen:
-            if key is not None:
-                self._note([key])
-                yield check_result(key, check, outcome.snapshot_version)
-
-    def checks_alone(self, session: engine.Session) -> Iterator[dg.AssetCheckResult]:
-        """Audits that were chosen without their model: run over all of it, nothing computed."""
-        by_key = {key: name for name, key in self.request.all_keys.items()}
-        for name in sorted({by_key[key] for key, _ in self.request.checks}):
-            outcome = ModelOutcome(name, snapshot_version=self.deployment.snapshots[name].version or "")
-            for audited in self.deployment.audit(session, name):
-                outcome.checks[audited.check_name] = CheckOutcome(
-                    audited.check_name, audited.audit, audited.blocking, audited.rows, audited.query,
-                    audited.columns, audited.sample,
-                )  # fmt: skip
-            yield from self.checks(outcome)
+            yield from self.checks.of(outcome)
 
     def look(self, outcome: ModelOutcome) -> None:
         """Take a preview of a model just computed, where its asset wants one. In the computing thread."""
-        if self.request.window is None and self._is_partitioned(outcome.name):
+        if self._is_partitioned(outcome.name):
             outcome.total_rows = RowCounter(self.deployment, lambda *_: None).total(outcome.name)
         key = self.request.all_keys.get(outcome.name)
-        if key is not None and self.specs[key].metadata.get(PREVIEW):
+        wanted = self.specs[key].metadata if key is not None else {}
+        if wanted.get(PREVIEW):
             from lakehouse_assets.sqlmesh_integration.preview import take
 
-            outcome.preview, outcome.plot = take(self.deployment, outcome.name)
+            outcome.preview, outcome.plot = take(self.deployment, outcome.name, wanted.get(MEASURE))
 
     # ------------------------------------------------------------------------------------------------
-
-    def _note(self, assets: Iterable[dg.AssetKey | dg.AssetDep]) -> None:
-        if self.request.window is None:
-            keys = [asset.asset_key if isinstance(asset, dg.AssetDep) else asset for asset in assets]
-            event_log.note_newest_events(self.context, keys)
 
     def _drifted(self, name: str) -> bool:
         model, snapshot = self.manifest.by_name.get(name), self.deployment.snapshots.get(name)
         return bool(model and snapshot and model.data_hash != snapshot.fingerprint.data_hash)
 
     def _metadata(self, outcome: ModelOutcome) -> dict[str, Any]:
+        """What belongs on each event; a run over partitions has one for each of them."""
+        entries: dict[str, Any] = {"sqlmesh/snapshot_version": outcome.snapshot_version}
+        if self._drifted(outcome.name):
+            entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
+        if self.request.window is None or not self._is_partitioned(outcome.name):
+            entries |= {"sqlmesh/intervals": _text(outcome), **self._of_the_table(outcome)}
+        return entries
+
+    def _of_the_table(self, outcome: ModelOutcome) -> dict[str, Any]:
+        """What is said once: on the event of the newest partition, which the asset's page shows, if there are some."""
         entries: dict[str, Any] = {
             "sqlmesh/duration_seconds": round(outcome.duration_seconds, 3),
-            "sqlmesh/snapshot_version": outcome.snapshot_version,
             "sqlmesh/physical_table": outcome.physical_table,
         }
-        if self.request.window is None:  # else every partition's event would say it again
-            entries["sqlmesh/intervals"] = _text(outcome)
         if None in outcome.rows:
             entries["dagster/row_count"] = outcome.rows[None]
         elif self._is_partitioned(outcome.name):
             entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
             if outcome.total_rows is not None:
                 entries["dagster/row_count"] = outcome.total_rows
-        if self._drifted(outcome.name):
-            entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
-        if outcome.preview:
-            entries["preview"] = dg.MetadataValue.md(outcome.preview)
-        if outcome.plot:
-            entries["plot"] = dg.MetadataValue.md(outcome.plot)
-        return entries
+        looks = {"preview": outcome.preview, "plot": outcome.plot}
+        return entries | {name: dg.MetadataValue.md(text) for name, text in looks.items() if text}
 
     def _is_partitioned(self, name: str) -> bool:
         model = self.manifest.by_name.get(name)
@@ -155,10 +136,11 @@ class Reporter:
         asked: set[str] = set()
         if self.request.window is not None and partitions:
             asked = set(self.context.partition_keys)
-            for partition in asked:
-                self.context.add_asset_metadata(
-                    {"dagster/partition_row_count": outcome.rows.get(partition, 0)}, key, partition_key=partition
-                )
+            added: dict[str, dict[str, Any]] = {
+                name: {"dagster/partition_row_count": outcome.rows.get(name, 0)} for name in asked
+            }
+            added[max(asked)] |= self._of_the_table(outcome)
+            event_log.add_partition_metadata(self.context, key, added)
         event_log.store_partitions(
             self.context.instance,
             key,
@@ -193,31 +175,6 @@ class Reporter:
             step_key=self.context.op_execution_context.get_step_execution_context().step.key,
             metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
         )
-
-
-def check_result(key: dg.AssetKey, check: CheckOutcome, version: str) -> dg.AssetCheckResult:
-    metadata: dict[str, Any] = {
-        "failed_rows": check.failed_rows,
-        "blocking": check.blocking,
-        "sqlmesh/snapshot_version": version,
-    }
-    if not check.passed:
-        from lakehouse_assets.sqlmesh_integration.markdown import table
-
-        metadata["query"] = dg.MetadataValue.md(f"```sql\n{check.query}\n```")
-        metadata["sample"] = dg.MetadataValue.md(table(check.columns, check.sample))
-    return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=check.check_name,
-        passed=check.passed,
-        severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-        description=None if check.passed else _verdict(check),
-        metadata=metadata,
-    )
-
-
-def _verdict(check: CheckOutcome) -> str:
-    return f"{check.failed_rows:,} {'row fails' if check.failed_rows == 1 else 'rows fail'} {check.audit}"
 
 
 def _text(outcome: ModelOutcome) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from lakehouse_assets.sqlmesh_integration.owners import Ownership
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class SqlmeshResource(dg.ConfigurableResource):
     cache_dir: str | None = None
     precedence: list[str] = Field(
         default=["prod"],
-        description="Environments that own a table which several use, first come first; else the running one does.",
+        description="Environments that own a table which several use, first come first; else its first user does.",
     )
     failure_footnote: str = Field(default="", description="A sentence that closes every failure's message.")
 
@@ -43,6 +44,15 @@ class SqlmeshResource(dg.ConfigurableResource):
     @property
     def project(self) -> SqlmeshProject:
         return SqlmeshProject(self.path, self.gateway, self.environment, self.cache_dir)
+
+    def first_users(self) -> Mapping[str, Sequence[str]]:
+        """By physical table its environments, first user first. Override it where you keep that: SQLMesh doesn't."""
+        return {}
+
+    @property
+    def ownership(self) -> Ownership:
+        """Who computes what several environments use, as of now."""
+        return Ownership(self.precedence, self.first_users())
 
     def run(self, context: dg.AssetExecutionContext, touched: Touched | None = None) -> SqlmeshRun:
         """Compute what this run was asked for; iterate over the result and yield what it gives.
@@ -64,7 +74,7 @@ class SqlmeshResource(dg.ConfigurableResource):
 
         with engine.session(self.project) as session:
             try:
-                return Deployment(session, self.environment, precedence=self.precedence).models()
+                return Deployment(session, self.environment, ownership=self.ownership).models()
             except NotDeployedError:
                 return {}
 
@@ -74,6 +84,24 @@ class SqlmeshResource(dg.ConfigurableResource):
         from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 
         with engine.session(self.project) as session:
-            deployment = Deployment(session, self.environment, list(touched), self.precedence)
+            deployment = Deployment(session, self.environment, list(touched), self.ownership)
             known = {name: ranges for name, ranges in touched.items() if name in deployment.snapshots}
             deployment.forget({name: deployment.touched(name, ranges) for name, ranges in known.items()})
+
+    def audit(self, names: Collection[str]) -> dict[str, str]:
+        """Run the blocking audits of these deployed models over all they hold; gives model -> what failed.
+
+        Nothing is computed, and nothing is written.
+        """
+        from lakehouse_assets.sqlmesh_integration import engine
+        from lakehouse_assets.sqlmesh_integration.audits import run_audits
+        from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+        from lakehouse_assets.sqlmesh_integration.outcome import audit_sentence
+
+        failed = {}
+        with engine.session(self.project) as session:
+            deployment = Deployment(session, self.environment, list(names), self.ownership)
+            for name in names:
+                if sentence := audit_sentence(run_audits(session, deployment, name).values()):
+                    failed[name] = sentence
+        return failed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration import engine, event_log
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
 from lakehouse_assets.sqlmesh_integration.execution import Execution, Message
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, error_sentence, failure_message
@@ -20,6 +20,9 @@ from lakehouse_assets.sqlmesh_integration.work import Touched, Work, decide
 
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
+
+
+BEGUN = ("computed", "failed", "pending")
 
 
 class SqlmeshRun:
@@ -39,19 +42,39 @@ class SqlmeshRun:
         except NotDeployedError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         except engine.sqlmesh_errors() as error:
-            raise dg.Failure(
-                f"SQLMesh stopped in environment {self.resource.environment} before it was done: "
-                f"{error_sentence(error)}. What it had begun is marked missing; materialize it again."
-            ) from error
+            raise dg.Failure(self._stopped(error)) from error
+        finally:
+            self._withdraw_checks()
+
+    def _stopped(self, error: BaseException) -> str:
+        environment, reason = self.resource.environment, error_sentence(error)
+        if not any(outcome.state in BEGUN for outcome in self.outcomes.values()):
+            return f"Nothing was computed in environment {environment}: {reason}"
+        return (
+            f"SQLMesh stopped in environment {environment} before it was done: {reason}. "
+            "What it had begun is marked missing; materialize it again."
+        )
+
+    def _withdraw_checks(self) -> None:
+        """Leave in sight the earlier results of what this run did not check, unless it may have broken that."""
+        unfinished = {name for name, outcome in self.outcomes.items() if outcome.state in ("failed", "pending")}
+        request = Request.of(self.context)
+        kept = {request.all_keys[name] for name in unfinished & set(request.all_keys)}
+        withdrawn = {key for key, _ in request.checks} - kept
+        if request.keys and withdrawn:
+            event_log.withdraw_planned_checks(self.context.instance, self.context.run.run_id, withdrawn)
 
     def _compute(self, session: engine.Session) -> Iterator[Any]:
         request = Request.of(self.context)
         names = None if request.downstream else [*request.keys, *self.touched, *self._checked(request)]
-        deployment = Deployment(session, self.resource.environment, names, self.resource.precedence)
+        deployment = Deployment(session, self.resource.environment, names, self.resource.ownership)
+        if request.keys and not request.recomputes and deployment.ticked():
+            whole = Deployment(session, self.resource.environment, None, self.resource.ownership)
+            deployment = whole if self._restates(request, whole) else deployment
         reporter = Reporter(self.context, request, self.manifest, deployment)
         reporter.warn_of_drift()
         if not request.keys:
-            yield from reporter.checks_alone(session)
+            yield from reporter.checks.alone(session)
             return
         work = decide(request, deployment, self.touched)
         for outcome in self._left(work):
@@ -59,6 +82,24 @@ class SqlmeshRun:
         if work.intervals:
             yield from self._execute(session, deployment, work, reporter)
         self._raise_if_failed(request)
+
+    def _restates(self, request: Request, deployment: Deployment) -> bool:
+        """Make models due whose `auto_restatement_cron` has ticked, with all that reads them, if all were chosen.
+
+        A part of them would be computed from what is not restated yet, and not be due again after that is.
+        """
+        ticked = deployment.ticked()
+        names = ", ".join(sorted(ticked))
+        waiting = (ticked | deployment.downstream(ticked)) & set(request.all_keys) - set(request.keys)
+        if waiting:
+            self.context.log.warning(
+                f"The auto_restatement_cron of {names} has ticked, and waits for a catch-up that is also over "
+                f"{', '.join(sorted(waiting))}."
+            )
+            return False
+        self.context.log.info(f"Due again, with all that reads it, by its auto_restatement_cron: {names}.")
+        deployment.restate()
+        return True
 
     def _checked(self, request: Request) -> list[str]:
         by_key = {key: name for name, key in request.all_keys.items()}
@@ -82,6 +123,7 @@ class SqlmeshRun:
                     continue
                 self.outcomes[item.name] = item
                 yield from reporter.finished(item)
+        yield from reporter.checks.after(session, self.outcomes)
 
     def _partition_key(self, name: str, moment: Any) -> str | None:
         model = self.manifest.by_name.get(name)

@@ -16,6 +16,7 @@ from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 MODEL = "sqlmesh/model"
 """The metadata entry that names the model behind an asset."""
 PREVIEW = "sqlmesh/preview"
+MEASURE = "sqlmesh/measure"
 
 KINDS = {
     "INCREMENTAL_BY_TIME_RANGE": "incremental",
@@ -62,14 +63,20 @@ class SqlmeshTranslator:
         return model.description
 
     def automation_condition(self, model: ModelSpec) -> dg.AutomationCondition[Any] | None:
+        """None: `automation.cron_schedule` starts whatever is due, which no condition on one asset can know."""
         return None
 
     def freshness_policy(self, model: ModelSpec) -> dg.FreshnessPolicy | None:
+        """None; `automation.freshness_by_cron` makes one of the model's cron."""
         return None
 
     def has_preview(self, model: ModelSpec) -> bool:
         """Whether a materialization carries a few rows and a small plot: two more queries a model."""
         return False
+
+    def measure(self, model: ModelSpec) -> str | None:
+        """The column that the plot shows; None: an amount of money if there is one, else a count."""
+        return None
 
     def metadata(self, model: ModelSpec, project: SqlmeshProject) -> Mapping[str, Any]:
         entries: dict[str, Any] = {
@@ -84,6 +91,8 @@ class SqlmeshTranslator:
             entries["sqlmesh/grain"] = ", ".join(model.grains)
         if self.has_preview(model):
             entries[PREVIEW] = True
+            if measure := self.measure(model):
+                entries[MEASURE] = measure
         if model.path:
             entries["dagster/code_references"] = _code_reference(str(project.folder / model.path))
         return entries
@@ -117,10 +126,16 @@ class SqlmeshTranslator:
     def check_spec(self, model: ModelSpec, audit: AuditSpec, project: SqlmeshProject) -> dg.AssetCheckSpec:
         call = f"`{audit.audit}({audit.arguments})`"
         effect = "stops what reads this table" if audit.blocking else "only warns"
+        description = f"The audit {call} finds no row; a failure {effect}."
+        others = [table for table in audit.reads if table != model.ref]
+        if audit.is_standalone:
+            read = ", ".join(table.name for table in audit.reads)
+            description = f"The standalone audit `{audit.audit}` over {read} finds no row; a failure only warns."
         return dg.AssetCheckSpec(
             name=audit.check_name,
             asset=self.asset_key(model.ref, project.environment),
-            description=f"The audit {call} finds no row; a failure {effect}.",
+            additional_deps=[self.asset_key(table, project.environment) for table in others],
+            description=description,
             metadata={"sqlmesh/audit": audit.audit, "sqlmesh/blocking": audit.blocking},
         )
 

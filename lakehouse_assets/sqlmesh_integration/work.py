@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
@@ -30,7 +30,7 @@ def decide(request: Request, deployment: Deployment, touched: Touched) -> Work:
     work = Work()
     chosen = [name for name in request.keys if name in deployment.snapshots]
     if request.downstream:
-        chosen += _downstream(deployment, set(chosen))
+        chosen += sorted(deployment.downstream(chosen))
     for name in request.keys:
         if name not in deployment.snapshots:
             reason = f"it is not deployed in {deployment.environment.name}: deploy, then materialize it again"
@@ -49,6 +49,10 @@ def decide(request: Request, deployment: Deployment, touched: Touched) -> Work:
             work.intervals[name] = _merged(name, intervals, deployment)
         elif name not in work.left:
             work.leave(name, "up_to_date", "nothing is due or missing")
+    if request.window is not None and not work.intervals:  # nothing of all that was asked for: success would be a lie
+        for name in ours:
+            if deployment.snapshots[name].is_incremental_by_time_range:
+                work.leave(name, "refused", work.left[name][1])
     return work
 
 
@@ -80,8 +84,9 @@ def _recomputed(name: str, request: Request, deployment: Deployment, work: Work)
         intervals = deployment.window(name, *request.window)
         if not intervals:
             start, end = request.window
-            reason = f"it has no complete interval between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M}"
-            work.leave(name, "up_to_date", reason)
+            first = deployment.first(name)
+            reason = f"it has no interval between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} that is over"
+            work.leave(name, "up_to_date", f"{reason}; as deployed it begins at {first:%Y-%m-%d %H:%M}")
         return intervals
     if request.window is not None:  # it has no partitions: what was asked for is not about it
         return deployment.due([name]).get(name, [])
@@ -95,16 +100,6 @@ def _forget_touched(deployment: Deployment, touched: Touched) -> dict[str, list[
     fresh = {name: deployment.touched(name, ranges) for name, ranges in owned.items()}
     deployment.forget(fresh)
     return fresh
-
-
-def _downstream(deployment: Deployment, names: set[str]) -> Iterable[str]:
-    reached = {deployment.snapshots[name].name for name in names}
-    for snapshot_id in deployment.order():
-        snapshot = deployment.scheduler.snapshots[snapshot_id]
-        if any(parent.name in reached for parent in snapshot.parents):
-            reached.add(snapshot.name)
-    found = {deployment.names[fqn] for fqn in reached} - names
-    return sorted(name for name in found if deployment.snapshots[name].is_model)
 
 
 def _merged(name: str, intervals: Sequence[Interval], deployment: Deployment) -> list[Interval]:

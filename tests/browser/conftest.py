@@ -19,9 +19,9 @@ FLAGS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests."""
+    """One browser for all tests here. It leaves with them: while it is there an event loop runs in this process."""
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     assert found, f"None of {', '.join(NAMES)} is installed. Install one: sudo apt-get install chromium"
     with sync_playwright() as playwright:

@@ -43,7 +43,7 @@ def latest_check(services: RunningServices, asset: str, check: str) -> str | Non
 
 def land_a_trip_too_dear(lakehouse: LakehouseInstance) -> Path:
     """A month of one trip, by the name of a real one of that sum; under another name until it is whole."""
-    folder = lakehouse.lake.settings.landing_dir / "nyc_taxi"
+    folder = Path(lakehouse.lake.settings.landing_uri) / "nyc_taxi"
     header = next(folder.glob("*.csv")).read_text().splitlines()[0]
     trip = f"1,2018-10-05 08:00:00,2018-10-05 08:20:00,1,3.1,1,N,161,237,1,429490.22,0,0.5,0,0,0.3,{TOO_DEAR},"
     part, whole = folder / "dear.part", folder / "yellow_tripdata_sample_2018-10.csv"

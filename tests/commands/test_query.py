@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 from tests.lakehouse_instance import LakehouseInstance
 
@@ -57,8 +58,17 @@ def test_two_statements_are_refused(demo_lakehouse: LakehouseInstance) -> None:
 
 
 def test_a_query_can_not_write(demo_lakehouse: LakehouseInstance) -> None:
-    before = demo_lakehouse.value("SELECT COUNT(*) FROM raw.ecommerce__events")
-    done = demo_lakehouse.lakehouse("query", "DELETE FROM raw.ecommerce__events")
-    assert done.returncode == 1
-    assert "read-only" in done.stderr
-    assert demo_lakehouse.value("SELECT COUNT(*) FROM raw.ecommerce__events") == before
+    before = demo_lakehouse.value("SELECT COUNT(*) FROM marts.daily_revenue")
+    for options in ([], ["--head"]):
+        done = demo_lakehouse.lakehouse("query", *options, "DELETE FROM marts.daily_revenue")
+        assert done.returncode in (1, 2)
+        assert "read-only" in done.stderr or "One SELECT is wanted" in done.stderr
+    assert demo_lakehouse.value("SELECT COUNT(*) FROM marts.daily_revenue") == before
+
+
+def test_a_release_shows_what_is_served_and_the_head_everything(demo_lakehouse: LakehouseInstance) -> None:
+    raw = "SELECT count(*) AS n FROM raw.ecommerce__events"
+    assert demo_lakehouse.lakehouse("query", raw).returncode == 1
+    done = demo_lakehouse.lakehouse("query", "--head", "-f", "json", raw)
+    assert json.loads(done.stdout)[0]["n"] == demo_lakehouse.value("SELECT count(*) FROM raw.ecommerce__events")
+    assert re.search(r"release \d+ of prod", demo_lakehouse.lakehouse("query", "SELECT 1 AS one").stdout)

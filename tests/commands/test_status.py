@@ -23,10 +23,15 @@ def test_status_fits_80_columns(demo_lakehouse: LakehouseInstance) -> None:
 
 def test_without_a_lake_a_command_says_how_to_make_one(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
     lakehouse = new_lakehouse()
-    for command in (["status"], ["query", "SELECT 1"]):
+    for command, sentence in (
+        (["status"], "There is no lake yet: `make demo`"),
+        (["query", "SELECT 1"], "prod has no release yet: `make demo`"),
+        (["query", "--head", "SELECT 1"], "There is no lake yet: `make demo`"),
+        (["releases"], "There is no lake yet: `make demo`"),
+    ):
         done = lakehouse.lakehouse(*command)
         assert done.returncode == 1
-        assert "There is no lake yet: `make demo`" in done.stderr
+        assert sentence in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from dlt.destinations.impl.ducklake.ducklake import DuckLakeCopyJob
 from dlt.destinations.job_client_impl import SqlLoadJob
 
-from dlt_sources.ecommerce import ecommerce
+from dlt_sources.datasets import ecommerce
 from lakehouse.lake import Lake
 from lakehouse.settings import load_settings
 from tests.dlt_sources.loading import Landing, Loader

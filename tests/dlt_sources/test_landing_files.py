@@ -12,10 +12,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dlt_sources.ecommerce import DATASET, ecommerce
+from dlt_sources.datasets import dataset, ecommerce, nyc_taxi, wfp_food_prices
 from dlt_sources.landed import LandedFilesError
-from dlt_sources.nyc_taxi import nyc_taxi
-from dlt_sources.wfp_food_prices import wfp_food_prices
 from tests.dlt_sources.loading import Landing, Loader
 
 Landings = Callable[[str], Landing]
@@ -76,7 +74,7 @@ def test_loading_a_file_again_changes_nothing_and_writes_nothing(loader: Loader,
     loader.load_files(ecommerce, [file])
     before = loader.lake.newest_snapshot()
     report = loader.load_files(ecommerce, [file])
-    assert report.unchanged == ["events.csv"]
+    assert report.unchanged == {"events.csv": 2}
     assert loader.lake.newest_snapshot() == before
 
 
@@ -86,7 +84,7 @@ def test_a_file_that_was_only_touched_changes_no_row(loader: Loader, landing: La
     before = loader.rows("FROM raw.ecommerce__events")
     touched = type(file)(file.key, file.uri, "another etag")
     report = loader.load_files(ecommerce, [touched])
-    assert report.unchanged == ["events.csv"]
+    assert report.unchanged == {"events.csv": 1}
     assert loader.rows("FROM raw.ecommerce__events") == before
 
 
@@ -259,4 +257,4 @@ def test_a_file_name_may_hold_anything(loader: Loader, landing: Landings) -> Non
     ],
 )
 def test_a_file_of_another_dataset_or_format_is_refused_by_name(name: str, reason: str | None) -> None:
-    assert DATASET.refusal(name) == reason
+    assert dataset("ecommerce").refusal(name) == reason

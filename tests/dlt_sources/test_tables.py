@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from dlt_sources import ecommerce, nyc_collisions, nyc_taxi, wfp_food_prices
+from dlt_sources import datasets, nyc_collisions
 from dlt_sources.tables import Column, Table, create_tables
 from tests.dlt_sources.loading import Landing, Loader
 
 SOURCES: dict[str, tuple[Callable[[], Any], Table]] = {
     "nyc_collisions": (nyc_collisions.nyc_collisions, nyc_collisions.TABLES[0]),
-    "nyc_taxi": (nyc_taxi.nyc_taxi, nyc_taxi.DATASET.table),
-    "ecommerce": (ecommerce.ecommerce, ecommerce.DATASET.table),
-    "wfp_food_prices": (wfp_food_prices.wfp_food_prices, wfp_food_prices.DATASET.table),
+    **{name: (getattr(datasets, name), datasets.dataset(name).table) for name in datasets.dataset_names()},
 }
 COLUMNS = (
     "SELECT column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') FROM information_schema.columns"
@@ -35,7 +33,7 @@ def test_a_load_into_a_declared_table_adds_no_column(loader: Loader, landing: Ca
     source, table = SOURCES["ecommerce"]
     create_tables(loader.pipeline("ecommerce"), source())
     content = "event_id,event_type,event_timestamp,revenue\n1,purchase,2024-01-01,1.00\n"
-    loader.load_files(ecommerce.ecommerce, [landing("ecommerce").write("events.csv", content)])
+    loader.load_files(datasets.ecommerce, [landing("ecommerce").write("events.csv", content)])
     assert loader.rows(COLUMNS.format(table.name)) == [(column.name, column.type) for column in table.columns]
     assert loader.value(f"SELECT count(*) FROM raw.{table.name}") == 1
 

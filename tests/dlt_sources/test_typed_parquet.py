@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -100,7 +101,7 @@ def test_a_value_that_does_not_fit_is_named_with_row_and_column(
     names = ["id"] if column == "id" else ["id", column]
     good, bad = (["1"] if column == "id" else ["1", ""]), ([value] if column == "id" else ["2", f'"{value}"'])
     content = "\n".join(",".join(fields) for fields in (names, good, bad)) + "\n"
-    assert converter.refusal(content) == f"row 2, column {column}: {value!r} is no {kind}"
+    assert converter.refusal(content) == f"row 2, column {column}: {value!r} is no {kind} (line 3)"
 
 
 FITS = [
@@ -245,3 +246,16 @@ def test_what_pythons_csv_reader_sees_is_what_is_loaded(converter: Converter, sh
     writer.writerow(["id", "name"])
     writer.writerows([number, row[2]] for number, row in enumerate(rows[1:]))
     assert [row[0] or "" for row in converter.rows(as_things.getvalue(), "name")] == [row[2] for row in rows[1:]]
+
+
+def test_the_line_of_a_misfit_counts_line_breaks_inside_values_and_empty_lines(converter: Converter) -> None:
+    content = 'id,name\r\n1,"two\r\nlines"\r\n\r\n2,b\r\nx,"c\r\nd"\r\n'
+    assert converter.refusal(content) == "row 3, column id: 'x' is no BIGINT (line 6)"
+
+
+def test_rows_of_one_file_that_share_the_datasets_key_are_refused(converter: Converter) -> None:
+    keyed = Converter(converter.folder / "keyed", converter.connection)
+    keyed.folder.mkdir()
+    keyed.parquet = replace(keyed.parquet, dataset=replace(DATASET, key=("id", "name")))
+    assert len(keyed.rows("id,name\n1,a\n1,b\n2,a\n")) == 3
+    assert keyed.refusal("id,name\n1,a\n1,b\n1,a\n") == "row 3, column id, name: id 1, name a is in row 1 too"

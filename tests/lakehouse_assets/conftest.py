@@ -43,7 +43,7 @@ class House:
 
     def land_events(self, name: str, rows: str) -> Path:
         """Land a Parquet file of shop events: `rows` is SQL for (id, user, type, timestamp, revenue)."""
-        folder = self.lake.settings.landing_dir / "ecommerce"
+        folder = Path(self.lake.settings.landing_uri) / "ecommerce"
         folder.mkdir(parents=True, exist_ok=True)
         part = folder / f"{name}.part"
         duckdb.sql(

@@ -1,5 +1,7 @@
 """A file that lands reaches the marts unaided, and only its own days are computed again."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from tests.lakehouse_assets.conftest import House
@@ -81,9 +83,28 @@ def test_a_changed_file_replaces_its_own_rows_and_the_days_that_it_left(house: H
     assert len(after) == 2
 
 
+def test_a_deleted_file_takes_its_days_out_of_the_marts_and_no_other(house: House) -> None:
+    days = DAYS.replace("24 * 60", "24 * 3").replace("SELECT i,", "SELECT 20000 + i,")
+    house.land_events("ecommerce_events_stays.parquet", days.replace("2010-01-01", "2013-01-01"))
+    path = house.land_events(
+        "ecommerce_events_goes.parquet", days.replace("20000", "21000").replace("2010-01-01", "2013-01-03")
+    )
+    house.load_events()
+    house.run("catch_up")
+    before = computed_in(house, 2013)
+    assert sorted(before) == [f"2013-01-0{day}" for day in range(1, 6)]
+    path.unlink()
+    house.load_events()
+    house.run("catch_up")
+    assert revenue(house) == raw_revenue(house)
+    after = computed_in(house, 2013)
+    assert sorted(after) == [f"2013-01-0{day}" for day in range(1, 4)]
+    assert {day for day in after if after[day] != before[day]} == {"2013-01-03"}
+
+
 def test_a_corrupt_file_is_named_and_the_good_ones_beside_it_load(house: House) -> None:
     house.land_events("ecommerce_events_good.parquet", "SELECT 77777777, 1, 'purchase', '2010-08-01', 5")
-    bad = house.lake.settings.landing_dir / "ecommerce" / "ecommerce_events_bad.parquet"
+    bad = Path(house.lake.settings.landing_uri) / "ecommerce" / "ecommerce_events_bad.parquet"
     bad.write_bytes(b"PAR1 this is no Parquet file PAR1")
     result = house.load_events(raise_on_error=False)
     assert not result.success

@@ -1,5 +1,6 @@
 """Sensors take the place of polling scripts: what landed is loaded once, what it touched is computed once."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,7 +28,7 @@ def test_a_landed_file_is_asked_for_until_it_is_loaded_and_never_again(house: Ho
 
 def test_a_refused_file_is_not_tried_again_until_it_changes(house: House, monkeypatch: Any) -> None:
     monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
-    bad = house.lake.settings.landing_dir / "ecommerce" / "ecommerce_events_refused.parquet"
+    bad = Path(house.lake.settings.landing_uri) / "ecommerce" / "ecommerce_events_refused.parquet"
     bad.write_bytes(b"not Parquet")
     assert not house.load_events(raise_on_error=False).success
     assert isinstance(tick(house, "ecommerce_landing_sensor"), dg.SkipReason)

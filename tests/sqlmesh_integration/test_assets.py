@@ -117,6 +117,26 @@ def test_a_mart_carries_rows_and_a_plot(shop: Sandbox) -> None:
     by_customer = ran.materialization("marts", "customer_revenue").metadata
     assert str(by_day["preview"].value).splitlines()[2].startswith("| 2024-01-31 | 303.0 | 3 |")
     assert "| ann |" in str(by_customer["preview"].value)
+    assert by_day["dagster/row_count"].value == 31
     for plot in (by_day["plot"].value, by_customer["plot"].value):
         assert str(plot).startswith("![revenue_usd by ")
         assert len(str(plot)) < 8_000
+
+
+def test_a_translator_names_the_measure_of_the_plot(shop: Sandbox) -> None:
+    class Translator(SqlmeshTranslator):
+        column = "orders"
+
+        def has_preview(self, model: ModelSpec) -> bool:
+            return model.name == "marts.daily_revenue"
+
+        def measure(self, model: ModelSpec) -> str:
+            return self.column
+
+    shop.translator = Translator()
+    ran = shop.run("marts.daily_revenue", partition="2024-01-10", by_hand=True)
+    plot = ran.materialization("marts", "daily_revenue").metadata["plot"].value
+    assert str(plot).startswith("![orders by ordered_on]")
+    shop.translator.column = "profit"
+    ran = shop.run("marts.daily_revenue", partition="2024-01-10", by_hand=True)
+    assert "plot" not in ran.materialization("marts", "daily_revenue").metadata

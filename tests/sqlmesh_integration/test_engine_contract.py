@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from sqlmesh import Context
 from sqlmesh.core.console import NoopConsole
+from sqlmesh.core.context_diff import ContextDiff
+from sqlmesh.core.plan import PlanBuilder
 from sqlmesh.core.plan.evaluator import BuiltInPlanEvaluator
+from sqlmesh.core.plan.stages import BackfillStage
 from sqlmesh.core.scheduler import Scheduler
 from sqlmesh.core.snapshot import SnapshotEvaluator
+from sqlmesh.core.state_sync.db.facade import EngineAdapterStateSync
+from sqlmesh.core.state_sync.db.interval import IntervalState
 from sqlmesh.utils.errors import CircuitBreakerError
 
 from lakehouse_assets.sqlmesh_integration import engine
@@ -49,6 +54,17 @@ def test_the_version_is_the_one_that_these_tests_passed_with() -> None:
             {"merged_intervals", "deployability_index", "environment_naming_info", "circuit_breaker"},
         ),
         (BuiltInPlanEvaluator.visit_virtual_layer_update_stage, {"stage", "plan"}),
+        (BuiltInPlanEvaluator.visit_backfill_stage, {"stage", "plan"}),
+        (BackfillStage, {"snapshot_to_intervals", "selected_snapshot_ids"}),
+        (
+            ContextDiff.create,
+            {"environment", "snapshots", "create_from", "state_reader", "environment_statements"}
+            | {"provided_requirements", "infer_python_dependencies", "gateway_managed_virtual_layer"},
+        ),
+        (PlanBuilder.__init__, {"context_diff", "is_dev", "skip_backfill", "include_unmodified", "environment_ttl"}),
+        (Context._cleanup_environments, {"current_ts", "name"}),
+        (EngineAdapterStateSync.get_expired_snapshots, {"batch_range", "ignore_ttl"}),
+        (IntervalState.cleanup_intervals, {"cleanup_targets", "expired_snapshot_ids"}),
         (Context.plan_builder, {"skip_tests", "skip_backfill", "include_unmodified"}),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),

@@ -6,7 +6,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lakehouse_assets.sqlmesh_integration.event_log import forget_partitions, newest_event_id, store_partitions
+from lakehouse_assets.sqlmesh_integration.event_log import (
+    forget_partitions,
+    newest_event_id,
+    store_partitions,
+    withdraw_planned_checks,
+)
 
 KEY = dg.AssetKey(["marts", "daily_revenue"])
 
@@ -74,8 +79,15 @@ def test_planned_partitions_are_written_at_once_and_read_as_planned(
     module = "lakehouse_assets.sqlmesh_integration.postgres_event_log"
     storage = {"custom": {"module": module, "class": "BatchingStorage", "config": {"postgres_url": database_url}}}
 
-    @dg.asset(partitions_def=dg.DailyPartitionsDefinition("2024-01-01"), backfill_policy=dg.BackfillPolicy.single_run())
-    def days() -> None: ...
+    @dg.asset(
+        partitions_def=dg.DailyPartitionsDefinition("2024-01-01"),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[
+            dg.AssetCheckSpec("made", asset="days", partitions_def=dg.DailyPartitionsDefinition("2024-01-01")),
+        ],
+    )
+    def days():
+        yield dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="made", passed=True)])
 
     overrides = {"storage": storage, "telemetry": {"enabled": False}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides=overrides) as instance:
@@ -89,3 +101,23 @@ def test_planned_partitions_are_written_at_once_and_read_as_planned(
         planned = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
         assert len(instance.all_logs(result.run_id, of_type=planned)) == 366
         assert instance.get_latest_materialization_event(days.key).dagster_event.partition == "2024-12-31"
+        made = dg.AssetCheckKey(days.key, "made")
+        (check,) = instance.event_log_storage.get_latest_asset_check_execution_by_key([made]).values()
+        assert check.status.value == "SUCCEEDED"
+
+
+def test_an_announced_check_that_was_not_made_is_withdrawn_and_one_that_was_stays(instance: dg.DagsterInstance) -> None:
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("a", skippable=True), dg.AssetSpec("b", skippable=True)],
+        check_specs=[dg.AssetCheckSpec("good", asset="a"), dg.AssetCheckSpec("good", asset="b")],
+        can_subset=True,
+    )
+    def both(context: dg.AssetExecutionContext):
+        yield dg.MaterializeResult(asset_key="a")
+        yield dg.AssetCheckResult(asset_key="a", check_name="good", passed=True)
+
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), "good") for name in "ab"]
+    run_id = dg.materialize([both], instance=instance).run_id
+    assert set(instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)) == set(keys)
+    withdraw_planned_checks(instance, run_id, [key.asset_key for key in keys])
+    assert set(instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)) == {keys[0]}

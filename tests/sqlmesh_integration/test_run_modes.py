@@ -27,6 +27,11 @@ def test_a_range_is_one_run_over_exactly_its_days(shop: Sandbox) -> None:
     events = ran.result.asset_materializations_for_node("models")
     assert {event.partition for event in events} == {"2024-01-10", "2024-01-11", "2024-01-12"}
     assert {event.metadata["dagster/partition_row_count"].value for event in events} == {1}
+    newest = ran.materialization("marts", "daily_revenue")  # what the asset's page shows
+    assert newest.partition == "2024-01-12"
+    assert newest.metadata["dagster/row_count"].value == 31
+    assert newest.metadata["sqlmesh/rows_written"].value == 3
+    assert [event.partition for event in events if "dagster/row_count" in event.metadata] == ["2024-01-12"]
 
 
 def test_two_incremental_models_of_one_range_run_in_order(shop: Sandbox) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlglot import ErrorLevel, exp
 from sqlmesh import Context
 
-from dlt_sources import ecommerce, nyc_taxi, wfp_food_prices
+from dlt_sources.datasets import dataset, dataset_names
 from dlt_sources.nyc_collisions_table import CRASHES
 
 SERVED = {
@@ -97,9 +97,7 @@ def test_column_lineage_reaches_the_raw_tables(context):
     assert raw == {'"lakehouse"."raw"."nyc_collisions__crashes"': {"crash_date"}}
 
 
-@pytest.mark.parametrize(
-    "table", [CRASHES, nyc_taxi.DATASET.table, ecommerce.DATASET.table, wfp_food_prices.DATASET.table]
-)
+@pytest.mark.parametrize("table", [CRASHES, *(dataset(name).table for name in dataset_names())])
 def test_the_external_models_are_what_the_sources_declare(context, table):
     external = context.get_model(f"raw.{table.name}")
     declared = {column.name: exp.DataType.build(column.type, dialect="duckdb") for column in table.columns}

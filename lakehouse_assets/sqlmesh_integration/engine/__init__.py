@@ -4,6 +4,11 @@ Nothing else in this package reaches behind SQLMesh's public API, and tests/sqlm
 test_engine_contract.py says which of these promises a newer version breaks. Importing this imports SQLMesh.
 """
 
+from lakehouse_assets.sqlmesh_integration.engine.environments import (
+    drop_environment,
+    drop_unused_tables,
+    virtual_plan,
+)
 from lakehouse_assets.sqlmesh_integration.engine.errors import sqlmesh_errors
 from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator, failed_audits, named_audits
 from lakehouse_assets.sqlmesh_integration.engine.events import (
@@ -17,7 +22,12 @@ from lakehouse_assets.sqlmesh_integration.engine.events import (
     Planned,
     nowhere,
 )
-from lakehouse_assets.sqlmesh_integration.engine.intervals import forget_intervals, missing_intervals, run_merged
+from lakehouse_assets.sqlmesh_integration.engine.intervals import (
+    forget_intervals,
+    missing_intervals,
+    restate_due,
+    run_merged,
+)
 from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan
 from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
@@ -40,6 +50,8 @@ __all__ = [
     "Session",
     "apply_plan",
     "column_sources",
+    "drop_environment",
+    "drop_unused_tables",
     "environment_naming",
     "exclusive_end",
     "failed_audits",
@@ -47,8 +59,10 @@ __all__ = [
     "missing_intervals",
     "named_audits",
     "nowhere",
+    "restate_due",
     "run_merged",
     "session",
     "sqlmesh_errors",
     "view_name",
+    "virtual_plan",
 ]

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from sqlglot import exp
 from sqlmesh import Context
 from sqlmesh.core.audit import Audit
 from sqlmesh.core.snapshot import Snapshot, SnapshotEvaluator
@@ -50,9 +51,10 @@ class RecordingEvaluator(SnapshotEvaluator):
         columns: tuple[str, ...] = ()
         sample: tuple[tuple[Any, ...], ...] = ()
         if result.count:
-            frame = adapter.fetchdf(result.query.limit(self.sample_size))
-            columns = tuple(str(column) for column in frame.columns)
-            sample = tuple(tuple(row) for row in frame.itertuples(index=False))
+            rows = adapter.fetchall(result.query.limit(self.sample_size))
+            columns, sample = _audited_first(
+                [str(column[0]) for column in adapter.cursor.description], rows, looked_at(result)
+            )
         return Audited(
             fqn=snapshot.name,
             check_name=name,
@@ -64,6 +66,20 @@ class RecordingEvaluator(SnapshotEvaluator):
             columns=columns,
             sample=sample,
         )
+
+
+def looked_at(result: Any) -> set[str]:
+    """The columns that an audit is about: its arguments', and those that its condition names."""
+    arguments = [value for value in result.audit_args.values() if isinstance(value, exp.Expression)]
+    where = [result.query.args[part] for part in ("where", "having", "qualify") if result.query.args.get(part)]
+    return {column.name.lower() for part in (*arguments, *where) for column in part.find_all(exp.Column)}
+
+
+def _audited_first(
+    columns: list[str], rows: list[tuple[Any, ...]], first: set[str]
+) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:
+    order = sorted(range(len(columns)), key=lambda position: columns[position].lower() not in first)
+    return tuple(columns[i] for i in order), tuple(tuple(row[i] for i in order) for row in rows)
 
 
 def named_audits(node: Any) -> list[tuple[str, Audit, str, bool]]:

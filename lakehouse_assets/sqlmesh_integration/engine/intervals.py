@@ -8,7 +8,7 @@ from typing import Any
 from sqlmesh import Context
 from sqlmesh.core.environment import EnvironmentNamingInfo
 from sqlmesh.core.scheduler import Scheduler, merged_missing_intervals
-from sqlmesh.core.snapshot import DeployabilityIndex, Snapshot
+from sqlmesh.core.snapshot import DeployabilityIndex, Snapshot, SnapshotId, apply_auto_restatements
 from sqlmesh.core.state_sync.db.interval import _intervals_to_df
 
 from lakehouse_assets.sqlmesh_integration.engine.events import Interval
@@ -46,6 +46,18 @@ def forget_intervals(context: Context, ranges: Mapping[Snapshot, Sequence[Interv
                 target_columns_to_types=intervals._interval_columns_to_types,
                 track_rows_processed=False,
             )
+
+
+def restate_due(context: Context, snapshots: dict[SnapshotId, Snapshot], now: int) -> None:
+    """What SQLMesh's own `run` does first in prod, for models with an `auto_restatement_cron` that has ticked.
+
+    Their newest intervals, and those of everything that reads them, are written to the state as to be computed
+    again, and the next tick as the next time. `snapshots` must hold the whole environment.
+    """
+    restated, _ = apply_auto_restatements(snapshots, now)
+    state: Any = context.state_sync
+    state.add_snapshots_intervals(restated)
+    state.update_auto_restatements({s.name_version: s.next_auto_restatement_ts for s in snapshots.values()})
 
 
 def run_merged(

@@ -13,6 +13,7 @@ from sqlmesh.core.config import Config, DuckDBConnectionConfig
 from sqlmesh.core.config.loader import load_configs
 from sqlmesh.core.console import set_console
 from sqlmesh.core.lineage import CACHE as LINEAGE_CACHE
+from sqlmesh.core.state_sync.cache import CachingStateSync
 from sqlmesh.utils import sys_path
 
 from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator
@@ -98,8 +99,10 @@ def session(project: SqlmeshProject) -> Iterator[Session]:
         evaluator = RecordingEvaluator.of(current.context)
         current.context._snapshot_evaluator = evaluator
         state: Any = current.context._state_sync
-        if state is not None:
+        if isinstance(state, CachingStateSync):
             state.clear_cache()  # its snapshots are up to 120 s old; another process may have deployed since
+        else:  # SQLMesh keeps one that it could not open, and takes it for opened the next time
+            current.context._state_sync = None
         try:
             # Only while it is used: another project's `macros` would be found in its place.
             with sys_path(project.folder):

@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.writing import marks, touched
+from lakehouse.writing import environments, marks, touched
 from lakehouse.writing.runs import Node, computing, deploying
 from lakehouse.writing.touched import Touched
 
@@ -97,6 +97,48 @@ def test_a_new_model_is_not_due_for_loads_before_its_deploy(lake: Lake) -> None:
     assert compute(lake, *GRAPH) == {}
     touch(lake)
     assert compute(lake, "marts.daily") == {"marts.daily": [DAY]}
+
+
+def test_a_new_model_over_a_shared_table_that_is_behind_is_as_old_as_that(lake: Lake) -> None:
+    """A developer's deploy does not compute prod's tables: what it makes of them is due when they are."""
+    compute(lake, *GRAPH)
+    touch(lake)
+    own = GRAPH | {"marts.summary": Node("p.summary_of_ann", frozenset({"marts.daily"}), NONE)}
+    with deploying(lake, "dev_ann", [], lambda: own, run="deploy"):
+        pass
+    compute(lake, "staging.trips", "marts.daily")
+    with computing(lake, "dev_ann", lambda: own, ["marts.summary"], PIPELINES, run="run") as run:
+        assert run.due == {"marts.summary": [DAY]}
+
+
+def test_a_refused_deploy_leaves_no_mark_and_keeps_one_that_was_there(lake: Lake) -> None:
+    class RefusedError(Exception):
+        changed_nothing = True
+
+    def left() -> int:
+        with pytest.raises(RefusedError), deploying(lake, "prod", [], lambda: GRAPH, run="deploy"):
+            raise RefusedError
+        with closing(connect(lake.settings)) as connection:
+            return len(marks.read(connection, "deploy", "prod"))
+
+    assert left() == 0
+    with pytest.raises(RuntimeError), deploying(lake, "prod", [], lambda: GRAPH, run="deploy"):
+        raise RuntimeError("killed")
+    assert left() == 1
+
+
+def test_the_first_environment_that_uses_a_table_is_known_until_it_moves_on(lake: Lake) -> None:
+    with closing(connect(lake.settings)) as connection:
+        for environment in ("dev_bob", "dev_ann"):
+            environments.claim(connection, environment, ["p.daily"])
+        assert environments.first_users(connection) == {"p.daily": ["dev_bob", "dev_ann"]}
+        environments.claim(connection, "dev_bob", ["p.other"])
+        assert environments.first_users(connection)["p.daily"] == ["dev_ann"]
+        environments.claim(connection, "dev_bob", ["p.daily"])
+        assert environments.first_users(connection) == {"p.daily": ["dev_ann", "dev_bob"]}
+        assert environments.ever_used(connection, "dev_bob") == {"p.daily", "p.other"}
+        environments.forget(connection, "dev_ann", [])
+        assert environments.first_users(connection) == {"p.daily": ["dev_bob"]}
 
 
 def test_two_runs_of_one_environment_come_one_after_the_other(lake: Lake) -> None:

@@ -87,3 +87,14 @@ def test_what_came_after_a_watermark_is_due_and_no_more(lake: Lake) -> None:
         assert touched.since(connection, ["raw.trips"], 2) is None
         assert touched.since(connection, ["raw.trips", "raw.other"], 2) == [(None, None)]
         assert touched.since(connection, [], 0) is None
+
+
+def test_a_table_that_was_made_meanwhile_is_looked_at_from_then_on(lake: Lake) -> None:
+    before = lake.newest_snapshot()
+    with closing(lake.connect()) as connection:
+        connection.execute("CREATE TABLE raw.others (id INT)")
+        assert changes_since(connection, "raw.trips", "seen_at", before).nothing, "it is not there yet"
+        connection.execute("CREATE TABLE raw.trips (id INT, seen_at TIMESTAMP)")
+        connection.execute("INSERT INTO raw.trips VALUES (1, '2024-01-02')")
+        change = changes_since(connection, "raw.trips", "seen_at", before)
+    assert (change.rows_inserted, change.ranges) == (1, [(DAY_2, DAY_2.replace(hour=1))])

@@ -1,0 +1,36 @@
+"""Whether a file would load: the load's own reading and typing, without a load."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from dlt_sources.landed import Dataset
+from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect, link_local_file
+
+
+def check(dataset: Dataset, path: Path, name: str, known_columns: Mapping[str, str], rows_before: int | None) -> int:
+    """How many rows `path` would bring as the dataset's file `name`.
+
+    `known_columns` are the raw table's and their types, `rows_before` the rows that it has from an earlier version.
+
+    Raises:
+        UnusableFile: a load would refuse the file; the message says where and why.
+        OSError: it can't be read.
+    """
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    if refusal := dataset.refusal(name):
+        raise UnusableFile(refusal)
+    with tempfile.TemporaryDirectory(prefix="upload_") as folder:
+        local = Path(folder) / f"landed{Path(name).suffix.lower()}"
+        link_local_file(str(path), local)
+        with connect(Path(folder)) as connection:
+            parquet = TypedParquet(
+                connection, dataset, dict(known_columns), NamingConvention().normalize_identifier, load_id="check"
+            )
+            count = parquet.write(local, Path(folder) / "typed.out", name)
+    if count == 0 and rows_before:
+        raise UnusableFile(dataset.refusal_of_emptied())
+    return count

@@ -1,0 +1,60 @@
+"""The datasets of files: one declaration each, `<name>.toml` in this folder, and the dlt source that is made from it.
+
+`from dlt_sources.datasets import ecommerce` gives the source that `ecommerce.toml` declares.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlt_sources.landed import Dataset
+
+if TYPE_CHECKING:
+    from dlt.extract.source import DltSource
+
+FOLDER = Path(__file__).parent
+
+
+class UnknownDatasetError(LookupError):
+    """No declaration has this name."""
+
+
+def dataset_names() -> list[str]:
+    """Every declared dataset."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+@lru_cache
+def dataset(name: str) -> Dataset:
+    """What `<name>.toml` declares.
+
+    Raises:
+        UnknownDatasetError: there is no such file.
+        DeclarationError: it is no declaration.
+    """
+    from dlt_sources.declaration import DeclarationError, parse
+
+    path = FOLDER / f"{name}.toml"
+    if name not in dataset_names():
+        raise UnknownDatasetError(name)
+    try:
+        return parse(name, tomllib.loads(path.read_text()))
+    except tomllib.TOMLDecodeError as error:
+        raise DeclarationError(f"dlt_sources/datasets/{path.name}: {error}") from error
+
+
+def __getattr__(name: str) -> Callable[..., DltSource]:
+    """The dlt source of a dataset: call it with the files of its landing folder."""
+    if name not in dataset_names():
+        raise AttributeError(f"module {__name__} has no attribute {name}: no {name}.toml declares it")
+
+    def source(*arguments: Any, **options: Any) -> DltSource:
+        from dlt_sources.landing_files import landing_source
+
+        return landing_source(dataset(name), *arguments, **options)
+
+    return source

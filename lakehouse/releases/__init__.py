@@ -1,0 +1,1 @@
+"""Releases: what an environment's readers get. All served tables, taken at one snapshot, after their checks."""

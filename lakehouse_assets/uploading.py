@@ -1,0 +1,167 @@
+"""Upload files into the landing zone: each is checked as a load would check it before a byte travels."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from dlt_sources.checking import check
+from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.landed import Dataset
+from dlt_sources.typed_parquet import UnusableFile
+from lakehouse.lake import Lake
+from lakehouse.postgres import connect
+from lakehouse.storage import Progress, StorageError
+from lakehouse.writing import landed
+from lakehouse.zones import LANDING, QUARANTINE, is_loadable
+
+
+class UploadError(Exception):
+    """Nothing can be uploaded; the message says why and what to do."""
+
+
+class Result(StrEnum):
+    """What became of a file."""
+
+    uploaded = "uploaded"
+    unchanged = "unchanged"
+    refused = "refused"
+    quarantined = "quarantined"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file to upload, and its name below the dataset's folder."""
+
+    path: Path
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file, and why."""
+
+    candidate: Candidate
+    result: Result
+    reason: str = ""
+    rows: int | None = None
+
+
+def candidates(paths: Sequence[Path]) -> list[Candidate]:
+    """The files that `paths` name. A folder stands for every file below it, hidden and half-copied ones left out.
+
+    Raises:
+        UploadError: a path leads nowhere, a folder is empty, or two files would get the same name.
+    """
+    found: dict[str, Candidate] = {}
+    for path in paths:
+        if path.is_dir():
+            below = [(file, file.relative_to(path).as_posix()) for file in sorted(path.rglob("*")) if file.is_file()]
+            named = [(file, name) for file, name in below if is_loadable(name)]
+            if not named:
+                raise UploadError(f"The folder {path} holds no file.")
+        elif path.is_file():
+            named = [(path, path.name)]
+        else:
+            raise UploadError(f"There is no file or folder {path}.")
+        for file, name in named:
+            if name in found and found[name].path.resolve() != file.resolve():
+                raise UploadError(f"{found[name].path} and {file} would both be {name}: upload them one at a time.")
+            found[name] = Candidate(file, name, file.stat().st_size)
+    return list(found.values())
+
+
+@dataclass
+class Upload:
+    """An upload into one dataset. `send` may be called from several threads."""
+
+    lake: Lake
+    dataset: Dataset
+    known_columns: Mapping[str, str]
+    loaded_rows: Mapping[str, int | None]
+    force: bool
+    by: str
+    # DuckDB takes every core and a gigabyte for one file: checks take turns, transfers don't.
+    _checking: threading.Lock = field(default_factory=threading.Lock)
+
+    def send(self, candidate: Candidate, progress: Progress = lambda _: None) -> Outcome:
+        """Check a file and put it where it belongs. Never raises for what is wrong with this one file."""
+        try:
+            key = f"{LANDING}/{self.dataset.name}/{candidate.name}"
+            if self._is_there(candidate, key):
+                return Outcome(candidate, Result.unchanged)
+            try:
+                rows = self._check(candidate)
+            except (UnusableFile, OSError) as error:
+                return self._refused(candidate, str(error), progress)
+            self.lake.storage.upload(candidate.path, key, progress)
+            return Outcome(candidate, Result.uploaded, rows=rows)
+        except (StorageError, OSError) as error:
+            return Outcome(candidate, Result.failed, str(error))
+
+    def _check(self, candidate: Candidate) -> int:
+        before = self.loaded_rows.get(f"{self.dataset.name}/{candidate.name}")
+        with self._checking:
+            return check(self.dataset, candidate.path, candidate.name, self.known_columns, before)
+
+    def _refused(self, candidate: Candidate, reason: str, progress: Progress) -> Outcome:
+        reason += _other_dataset(self.dataset, candidate.name)
+        if not self.force:
+            return Outcome(candidate, Result.refused, reason)
+        key = f"{QUARANTINE}/{self.dataset.name}/{candidate.name}"
+        if not self._is_there(candidate, key):
+            self.lake.storage.upload(candidate.path, key, progress)
+        with closing(connect(self.lake.settings)) as connection:
+            landed.quarantine(connection, f"{self.dataset.name}/{candidate.name}", reason, by=self.by)
+        return Outcome(candidate, Result.quarantined, reason)
+
+    def _is_there(self, candidate: Candidate, key: str) -> bool:
+        """Whether the storage has this very content under this key: by its SHA-256, not by its time."""
+        found = self.lake.storage.find(key)
+        if found is None or found.size_bytes != candidate.size_bytes:
+            return False
+        with candidate.path.open("rb") as file:
+            return self.lake.storage.checksum(key) == hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_upload(lake: Lake, name: str, *, force: bool, by: str) -> Upload:
+    """Get ready to upload into a dataset. Raises LakeError, PostgresError or StorageError when that can't be."""
+    declared = dataset(name)
+    for _ in lake.storage.list(f"{LANDING}/{name}/"):  # a storage that can't be reached says so once, not per file
+        break
+    return Upload(lake, declared, _known_columns(lake, declared), _loaded_rows(lake, name), force, by)
+
+
+def _known_columns(lake: Lake, declared: Dataset) -> dict[str, str]:
+    """The declared columns, and those that earlier files added to the raw table: their types are settled too."""
+    with closing(lake.connect(read_only=True)) as connection:
+        learned = connection.execute(
+            "SELECT column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') "
+            "FROM information_schema.columns "
+            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw' AND table_name = ?",
+            [declared.table.name],
+        ).fetchall()
+    declared_types = declared.table.column_types
+    return declared_types | {
+        name: kind for name, kind in learned if name not in declared_types and not name.startswith("_dlt")
+    }
+
+
+def _loaded_rows(lake: Lake, name: str) -> dict[str, int | None]:
+    with closing(connect(lake.settings)) as connection:
+        return {key: state.rows for key, state in landed.states(connection, name).items()}
+
+
+def _other_dataset(mine: Dataset, name: str) -> str:
+    """A hint for whoever named the wrong dataset."""
+    if mine.refusal(name) is None:
+        return ""
+    others = [other for other in dataset_names() if other != mine.name and dataset(other).refusal(name) is None]
+    return f"; it looks like a file of {' or '.join(others)}" if others else ""

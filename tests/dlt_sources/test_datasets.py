@@ -1,0 +1,70 @@
+"""A dataset is a declaration: whatever is wrong with it is said in a sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dlt_sources import datasets
+from dlt_sources.declaration import DeclarationError, parse
+from dlt_sources.tables import Column
+
+ORDERS = """
+entity = "orders"
+description = "Orders of the shop. One row per order."
+pattern = "orders_*.csv"
+event_time = "ordered_at"
+key = ["order_id"]
+
+[columns]
+order_id = { type = "BIGINT", required = true, description = "Number of the order." }
+ordered_at = { type = "TIMESTAMP", aliases = ["time"], description = "When, UTC." }
+"""
+
+
+def test_a_few_lines_declare_a_dataset_its_table_and_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orders.toml").write_text(ORDERS)
+    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
+    datasets.dataset.cache_clear()
+    assert datasets.dataset_names() == ["orders"]
+    orders = datasets.dataset("orders")
+    assert orders.columns[1] == Column("ordered_at", "TIMESTAMP", "When, UTC.", ("time",))
+    assert orders.table.name == "orders__orders"
+    assert orders.when_deleted == "keep_rows"
+    source = datasets.orders()
+    assert (source.name, list(source.resources)) == ("orders", ["orders__orders"])
+    with pytest.raises(datasets.UnknownDatasetError):
+        datasets.dataset("shop")
+    datasets.dataset.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("pattern =", "patern =", "patern is not a field: did you mean pattern?"),
+        ('entity = "orders"\n', "", "entity is missing"),
+        ("BIGINT", "INT", "column order_id: INT is no known type; use DECIMAL(p,s) or one of"),
+        ("required =", "requird =", "requird is not a field of column order_id: did you mean required?"),
+        ('"ordered_at"', '"moment"', "moment is named but is none of [columns]"),
+        ('"orders"', '"my orders"', "'my orders' is no name"),
+        ("key =", 'when_deleted = "drop"\nkey =', "drop is not a value of when_deleted: there are keep_rows,"),
+        ("key =", 'formats = ["json"]\nkey =', "json is not a format: there are csv, parquet."),
+        ('["order_id"]', '"order_id"', "key must be a list of texts"),
+        ('"orders_*.csv"', "7", "pattern must be a text"),
+    ],
+)
+def test_what_is_wrong_with_a_declaration_is_said(before: str, after: str, sentence: str) -> None:
+    with pytest.raises(DeclarationError) as raised:
+        parse("orders", tomllib.loads(ORDERS.replace(before, after, 1)))
+    assert str(raised.value).startswith(f"dlt_sources/datasets/orders.toml: {sentence}")
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.toml").write_text("entity = orders")
+    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
+    with pytest.raises(DeclarationError, match=r"datasets/broken.toml: Invalid value .at line 1"):
+        datasets.dataset("broken")

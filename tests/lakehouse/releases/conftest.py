@@ -1,0 +1,87 @@
+"""A lake with tables of every column type, published on a folder and on S3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import duckdb
+import pytest
+
+from lakehouse import settings as settings_module
+from lakehouse.extensions import extension_directory
+from lakehouse.lake import Lake
+from lakehouse.postgres import connect
+from lakehouse.releases import log, publishing
+from lakehouse.releases.log import Release, ServedTable
+from lakehouse.releases.tables import Written, publish_table
+from tests.object_store import READER_KEY, READER_SECRET
+
+
+class Publisher:
+    """Cuts and publishes what the lake holds, as the graph does, without models."""
+
+    def __init__(self, lake: Lake, environment: str = "prod") -> None:
+        self.lake = lake
+        self.environment = environment
+
+    def execute(self, *statements: str) -> None:
+        """Write to the lake."""
+        with closing(self.lake.connect()) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def cut(self, *tables: ServedTable) -> Release:
+        """A candidate at the newest snapshot."""
+        with closing(connect(self.lake.settings)) as connection:
+            return log.write(
+                connection, self.environment, self.lake.newest_snapshot(), tables,
+                code_version="v1", run="run 1", author="tester", changed=["test"],
+            )  # fmt: skip
+
+    def publish(self, *tables: ServedTable) -> dict[str, Written]:
+        """Cut and publish."""
+        release = self.cut(*tables)
+        with publishing.publishing(self.lake, self.environment, run="test") as connection:
+            before = publishing.last_manifest(self.lake, connection, self.environment)
+            elsewhere = publishing.same_content_elsewhere(self.lake, connection, release)
+            done = {table.name: publish_table(self.lake, release, table, before, elsewhere) for table in release.tables}
+            publishing.complete(self.lake, connection, release, tuple(written.table for written in done.values()))
+        return done
+
+    def reader(self, attach: str | None = None) -> duckdb.DuckDBPyConnection:
+        """A stock DuckDB with rights to read the published zone, and nothing of ours but the extensions' folder."""
+        settings = self.lake.settings
+        connection = duckdb.connect(
+            config={
+                "extension_directory": str(extension_directory(settings.cache_dir)),
+                "autoinstall_known_extensions": False,
+            }
+        )
+        if settings.stores_on_s3:
+            connection.execute(
+                f"CREATE SECRET (TYPE s3, KEY_ID '{READER_KEY}', SECRET '{READER_SECRET}', REGION 'us-east-1', "
+                f"ENDPOINT '{settings.s3_endpoint.removeprefix('http://')}', URL_STYLE 'path', USE_SSL false)"
+            )
+        if attach:
+            connection.execute(attach)
+        return connection
+
+
+@pytest.fixture
+def publisher(
+    storage_environment: dict[str, str], lakehouse_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Publisher]:
+    """An empty lake on each kind of storage."""
+    for name, value in {**lakehouse_environment, **storage_environment}.items():
+        monkeypatch.setenv(name, value)
+    settings_module.load_settings.cache_clear()
+    lake = Lake(settings_module.load_settings())
+    lake.bootstrap()
+    yield Publisher(lake)
+    settings_module.load_settings.cache_clear()
+
+
+def served(name: str, content: str, **options: object) -> ServedTable:
+    """A table that is served as it is stored."""
+    return ServedTable(name, name, name, content, **options)  # type: ignore[arg-type]

@@ -1,0 +1,152 @@
+"""`lakehouse files`, and what a load does about files that change, come back or go."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+
+from tests.landing.conftest import EVENTS, LandingHouse, event
+
+
+def test_a_file_is_asked_for_once_loaded_and_never_asked_for_again(house: LandingHouse) -> None:
+    house.upload(house.file("events.csv", EVENTS + event(1)))
+    first, second = house.tick(), house.tick()
+    assert [request.run_key for request in first.run_requests] == [request.run_key for request in second.run_requests]
+    house.load()
+    assert isinstance(house.tick(), dg.SkipReason)
+
+
+def test_an_earlier_version_comes_back_and_replaces_exactly_its_rows(house: LandingHouse) -> None:
+    asked = []
+    for rows in (1, 3):
+        house.upload(house.file("events.csv", EVENTS + "".join(event(number) for number in range(rows))))
+        house.upload(house.file("other_events.csv", EVENTS + event(100)))
+        asked += [request.run_key for request in house.tick().run_requests]
+        house.load()
+    assert house.per_file() == {"events.csv": 3, "other_events.csv": 1}
+    done = house.command("files", "ecommerce", "--versions", "--json")
+    kept = [entry for entry in json.loads(done.stdout) if entry["key"] == "ecommerce/events.csv"]
+    assert [(entry["state"], entry["detail"], entry["rows"]) for entry in kept] == [
+        ("loaded", "", 3),
+        ("replaced", "was loaded", 1),
+    ]
+    restored = house.command("files", "restore", "ecommerce/events.csv", "--version", kept[1]["version"])
+    assert restored.exit_code == 0, restored.output
+    assert "is again as it was at" in restored.stdout
+    assert house.landed()["ecommerce/events.csv"] == "waiting"
+    asked += [request.run_key for request in house.tick().run_requests]
+    assert len(asked) == len(set(asked)) == 3, "a run key that was used before starts no run"
+    house.load()
+    assert house.per_file() == {"events.csv": 1, "other_events.csv": 1}
+    assert isinstance(house.tick(), dg.SkipReason)
+
+
+def test_a_deleted_file_takes_its_rows_along_and_brings_them_back(house: LandingHouse) -> None:
+    path = house.file("events.csv", EVENTS + event(1, day="2024-03-05"))
+    house.upload(path, house.file("other_events.csv", EVENTS + event(2)))
+    loaded = house.tick().run_requests[0].run_key
+    house.load()
+    done = house.command("files", "delete", "ecommerce/events.csv", typed="y\n")
+    assert done.exit_code == 0, done.output
+    assert "Its rows go with the next load." in done.stdout
+    assert house.landed()["ecommerce/events.csv"] == "gone"
+    asked = house.tick()
+    assert len(asked.run_requests) == 1
+    (load,) = house.load().asset_materializations_for_node("ecommerce")
+    assert load.metadata["rows_deleted"].value == 1
+    assert load.metadata["files_deleted"].value == 1
+    assert load.metadata["touched"].value == "2024-03-05 10:00 – 2024-03-05 11:00"
+    assert house.per_file() == {"other_events.csv": 1}
+    assert house.landed()["ecommerce/events.csv"] == "gone"
+    assert isinstance(house.tick(), dg.SkipReason)
+
+    house.upload(path)
+    again = house.tick().run_requests[0].run_key
+    assert again not in (loaded, asked.run_requests[0].run_key)
+    house.load()
+    assert house.per_file() == {"events.csv": 1, "other_events.csv": 1}
+
+
+def test_a_dataset_that_keeps_rows_keeps_them(house: LandingHouse, monkeypatch) -> None:
+    import dataclasses
+
+    from dlt_sources import datasets
+
+    keeping = dataclasses.replace(datasets.dataset("ecommerce"), when_deleted="keep_rows")
+    for user in ("dlt_sources.datasets", "lakehouse_assets.files_load", "lakehouse_assets.defs.jobs"):
+        monkeypatch.setattr(f"{user}.dataset", lambda name: keeping)
+    path = house.file("events.csv", EVENTS + event(1))
+    house.upload(path)
+    house.load()
+    house.command("files", "delete", "ecommerce/events.csv", "--yes")
+    assert isinstance(house.tick(), dg.SkipReason)
+    house.load()
+    assert house.per_file() == {"events.csv": 1}
+    listed = house.command("files", "ecommerce").stdout
+    assert "gone, its rows are in the lake" in listed
+    house.upload(path)
+    house.load()
+    assert house.per_file() == {"events.csv": 1}
+    assert house.landed() == {"ecommerce/events.csv": "loaded"}
+
+
+def test_a_file_that_goes_while_it_loads_is_named_and_the_others_load(house: LandingHouse, monkeypatch) -> None:
+    from lakehouse_assets.files_load import FilesLoad
+
+    house.upload(house.file("events.csv", EVENTS + event(1)), house.file("other_events.csv", EVENTS + event(2)))
+    fetch = FilesLoad._fetch
+
+    def vanish(self, key, target):
+        if key.endswith("/events.csv"):
+            self.lake.storage.delete([key])
+        fetch(self, key, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesLoad, "_fetch", vanish)
+        result = house.load(raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "ecommerce/events.csv: it was deleted while it was being loaded" in str(failure.step_failure_data)
+    assert house.per_file() == {"other_events.csv": 1}
+    assert house.marks() == []
+    house.upload(house.desk / "events.csv")
+    assert house.tick().run_requests, "the same content under the same name is not taken for refused"
+    house.load()
+    assert house.per_file() == {"events.csv": 1, "other_events.csv": 1}
+
+
+def test_a_refused_file_in_the_landing_zone_is_listed_with_its_reason(house: LandingHouse) -> None:
+    house.lake.storage.upload(house.file("events.csv", EVENTS + event(1, "many")), "landing/ecommerce/events.csv")
+    assert not house.load(raise_on_error=False).success
+    listed = house.command("files").stdout
+    assert "refused, row 1, column revenue: 'many' is no DECIMAL(12,2)" in listed
+    assert isinstance(house.tick(), dg.SkipReason)
+
+
+def test_unknown_files_and_versions_are_sentences(house: LandingHouse) -> None:
+    assert "No file in the dataset ecommerce yet" in house.command("files", "ecommerce").stdout
+    house.upload(house.file("events.csv", EVENTS + event(1)))
+    for arguments, sentence in {
+        ("delete", "ecommerce/event.csv", "--yes"): "no file ecommerce/event.csv. Did you mean ecommerce/events.csv?",
+        ("restore", "ecommerce/event.csv", "--version", "1"): "Did you mean ecommerce/events.csv?",
+        ("restore", "ecommerce/events.csv", "--version", "nope"): "nope is no version of ecommerce/events.csv: ",
+        ("delete", "../../etc/passwd", "--yes"): "leads out of",
+        ("delete", "nowhere", "--yes"): "There is no file nowhere.",
+    }.items():
+        done = house.command("files", *arguments)
+        assert done.exit_code == 1, arguments
+        assert sentence in done.stderr, done.output
+    assert "There is no dataset shop." in house.command("files", "shop").stderr
+
+
+def test_a_dataset_that_was_declared_after_the_bootstrap_needs_no_other(house: LandingHouse) -> None:
+    house.define("nyc_taxi")
+    assert house.load().success, "with no file and no table yet"
+    path = house.file(
+        "trips.csv",
+        "pickup_at,dropoff_at,pickup_location_id,total_amount\n2024-01-01 10:00:00,2024-01-01 10:10:00,1,9\n",
+    )
+    assert house.command("upload", path, "--dataset", "nyc_taxi").exit_code == 0
+    (load,) = house.load().asset_materializations_for_node("nyc_taxi")
+    assert load.metadata["touched"].value == "2024-01-01 10:00 – 2024-01-01 11:00"
+    assert house.rows("SELECT source_file, total_amount FROM raw.nyc_taxi__trips") == [("trips.csv", 9.0)]

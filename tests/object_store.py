@@ -1,0 +1,158 @@
+"""A real S3 server (SeaweedFS from its wheel), started and stopped by whoever needs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ACCESS_KEY, SECRET_KEY = "lake-key", "lake-secret-2hT9"
+READER_KEY, READER_SECRET = "reader-key", "reader-secret-7Qx1"
+READY_SECONDS = 60.0
+
+
+@dataclass
+class ObjectStore:
+    """A server, with an identity that may do everything and one that may read `<any bucket>/…/published/` only."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    arguments: list[str] = field(default_factory=list)
+
+    @property
+    def endpoint(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, key: str = ACCESS_KEY, secret: str = SECRET_KEY) -> Any:
+        """A boto3 client."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
+
+    def new_bucket(self) -> str:
+        """A bucket of its own for a test, whose reader may read what lies below `lake/published/`."""
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def environment(self, bucket: str) -> dict[str, str]:
+        """Settings that put a lakehouse into the bucket."""
+        return {
+            "LAKEHOUSE_STORAGE": f"s3://{bucket}/lake",
+            "LAKEHOUSE_S3_ENDPOINT": self.endpoint,
+            "LAKEHOUSE_S3_ACCESS_KEY_ID": ACCESS_KEY,
+            "LAKEHOUSE_S3_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
+
+    def start(self) -> None:
+        """Start, or start again over the same data."""
+        with open(self.folder / "log", "ab") as log:
+            self.process = subprocess.Popen(
+                self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
+            )
+        deadline = time.monotonic() + READY_SECONDS
+        while not self._ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"SeaweedFS did not start: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL: what it holds on disk stays."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _ready(self) -> bool:
+        """It answers, and has volumes to write to."""
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):
+                pass
+            probe = self.client()
+            probe.create_bucket(Bucket="ready")
+            probe.put_object(Bucket="ready", Key="probe", Body=b"1")
+        except Exception:
+            return False
+        return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports whose twin (plus 10000, where SeaweedFS puts gRPC) is free as well."""
+    found: list[int] = []
+    while len(found) < count:
+        with closing(socket.socket()) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1] % 20000 + 20000
+        twins = [port, port + 10000]
+        if not any(abs(port - other) < 1 for other in found) and all(_is_free(twin) for twin in twins):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def serve() -> Iterator[ObjectStore]:
+    """A server with an empty folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="object-store-"))
+    master, volume, filer, s3 = free_ports(4)
+    (folder / "identities.json").write_text(
+        json.dumps(
+            {
+                "identities": [
+                    {
+                        "name": "lake",
+                        "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+                        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                    },
+                    {
+                        "name": "reader",
+                        "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+                        "actions": ["Read:*/lake/published/*", "List:*/lake/published/*"],
+                    },
+                ]
+            }
+        )
+    )
+    (folder / "data").mkdir()
+    local = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    arguments = [
+        str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server", f"-dir={folder / 'data'}", *local,
+        f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}", "-s3", f"-s3.port={s3}",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder / 'identities.json'}",
+        "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0",
+        "-master.electionTimeout=1s", "-master.heartbeatInterval=100ms",
+    ]  # fmt: skip
+    store = ObjectStore(folder, s3, arguments=arguments)
+    store.start()
+    try:
+        yield store
+    finally:
+        store.kill()  # SIGTERM takes it up to 25 seconds, and its data go anyway
+        shutil.rmtree(folder, ignore_errors=True)

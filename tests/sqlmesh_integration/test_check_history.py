@@ -1,0 +1,73 @@
+"""A check's result stays in sight until its model's content changes: runs that leave a model alone don't hide it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import dagster as dg
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus as Shown
+
+from tests.sqlmesh_integration.sandbox import Sandbox, moment
+
+DAY = "marts.daily_revenue"
+POSITIVE = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_revenue"]), "positive_revenue")
+NOT_NULL = dg.AssetCheckKey(dg.AssetKey(["marts", "customer_revenue"]), "not_null_columns_customer")
+TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))]}
+
+
+def shown(shop: Sandbox, key: dg.AssetCheckKey = POSITIVE) -> Shown | None:
+    """What the web UI shows of a check."""
+    record = shop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    return asyncio.run(record.resolve_status(LoadingContextForTest(shop.instance))) if record else None
+
+
+def test_a_catch_up_that_leaves_a_model_as_it_is_leaves_its_result(shop: Sandbox) -> None:
+    assert shop.run(touched=TOUCHED).success
+    assert shown(shop) is Shown.SUCCEEDED
+    assert shop.run().outcomes[DAY].state == "up_to_date"
+    assert shown(shop) is Shown.SUCCEEDED
+    assert shown(shop, NOT_NULL) is None  # never evaluated, and not skipped either
+
+
+def test_a_failed_result_stays_until_its_model_is_healed(shop: Sandbox) -> None:
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-10'")
+    assert not shop.run(touched=TOUCHED).success
+    assert shop.run("marts.customer_revenue", by_hand=True).success
+    assert shown(shop) is Shown.FAILED
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = 5 WHERE ordered_at::DATE = '2024-01-10'")
+    assert shop.run().success
+    assert shown(shop) is Shown.SUCCEEDED
+
+
+def test_a_model_that_is_skipped_keeps_its_result(shop: Sandbox) -> None:
+    file = shop.folder / "models" / "daily_growth.sql"
+    file.write_text(file.read_text().replace("kind INC", "audits (not_null(columns := (revenue_usd))),\n  kind INC"))
+    growth = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_growth"]), "not_null")
+    shop.deploy()
+    both = {**TOUCHED, "marts.daily_growth": TOUCHED[DAY]}
+    assert shop.run(touched=both).success
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-10'")
+    assert shop.run(touched=both).outcomes["marts.daily_growth"].state == "skipped"
+    assert shown(shop, growth) is Shown.SUCCEEDED
+
+
+def test_a_run_that_breaks_a_model_before_its_audits_says_that_they_were_not_made(shop: Sandbox) -> None:
+    assert shop.run(touched=TOUCHED).success
+    shop.execute("ALTER TABLE raw.shop__orders RENAME COLUMN amount_usd TO amount")
+    assert not shop.run(touched=TOUCHED).success
+    assert shown(shop) is Shown.EXECUTION_FAILED
+
+
+def test_a_run_that_came_to_no_model_leaves_every_result(shop: Sandbox) -> None:
+    assert shop.run(touched=TOUCHED).success
+    (shop.folder / "state.db").rename(shop.folder / "elsewhere.db")
+    assert not shop.run().success
+    assert shown(shop) is Shown.SUCCEEDED
+
+
+def test_a_backfill_leaves_its_result_and_no_announcement_for_each_partition(shop: Sandbox) -> None:
+    assert shop.run(DAY, partitions=("2024-01-05", "2024-01-07"), by_hand=True).success
+    assert shown(shop) is Shown.SUCCEEDED
+    history = shop.instance.event_log_storage.get_asset_check_execution_history(POSITIVE, limit=10)
+    assert [record.status.value for record in history] == ["SUCCEEDED"]
