@@ -18,6 +18,7 @@ from lakehouse.zones import LANDING as LANDING_ZONE
 from lakehouse_assets import deploying
 from lakehouse_assets.defs.deployment import report_tests
 from lakehouse_assets.job_progress import JobFailedError, run_job
+from lakehouse_assets.releasing import PUBLISH_JOB
 
 LANDING = {
     "nyc_taxi": "taxi/yellow_tripdata_sample_*.csv",
@@ -62,7 +63,7 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
         for job, title in (
             ("ingest", "Sources loaded into raw"),
             ("catch_up", "Models computed and audited"),
-            ("publish_release", "Release published"),
+            (PUBLISH_JOB, "Release published"),
         ):
             started = time.perf_counter()
             try:

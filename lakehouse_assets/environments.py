@@ -204,7 +204,10 @@ def drop(lake: Lake, name: str, *, even_if_it_stays: bool = False, run: str, rep
         RefusedError: there is none, or it is prod or qa.
     """
     check_drop(lake, name, even_if_it_stays=even_if_it_stays)
-    with ledger.dropping(lake, name, run=run, report=report) as connection:
+    with (
+        publishing.publishing(lake, name, run=run, report=report),
+        ledger.dropping(lake, name, run=run, report=report) as connection,
+    ):
         dropped = sqlmesh.drop(project(), name, ledger.ever_used(connection, name))
         ledger.forget(connection, name, dropped)
         publishing.drop(lake, connection, name)

@@ -11,7 +11,7 @@ from lakehouse.writing.runs import Graph, Node
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 
 if TYPE_CHECKING:
-    from lakehouse_assets.sqlmesh_integration.deployment import DeployedModel
+    from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
 
 PUBLISHED = "published"
 """The tag of a model that readers get."""

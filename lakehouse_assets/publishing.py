@@ -12,8 +12,7 @@ from lakehouse.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.settings import load_settings
 from lakehouse_assets.job_progress import JobFailedError, run_job
-
-JOB = "publish_release"
+from lakehouse_assets.releasing import PUBLISH_JOB
 
 
 def publish_waiting(lake: Lake, environment: str, console: Console) -> None:
@@ -23,11 +22,11 @@ def publish_waiting(lake: Lake, environment: str, console: Console) -> None:
     """
     while waiting := _waiting(lake, environment):
         try:
-            run_job(lake.settings, JOB, console, {"LAKEHOUSE_ENVIRONMENT": environment})
+            run_job(lake.settings, PUBLISH_JOB, console, {"LAKEHOUSE_ENVIRONMENT": environment})
         except JobFailedError as error:
             console.print(
                 f"{str(waiting[0]).capitalize()} is cut but not published: the daemon's release_sensor tries again, "
-                f"or `dagster job execute -j {JOB}`.\n{error}",
+                f"or `dagster job execute -j {PUBLISH_JOB}`.\n{error}",
                 highlight=False, soft_wrap=True, markup=False,
             )  # fmt: skip
             break

@@ -27,6 +27,7 @@ from lakehouse_assets.sources import pipeline_of
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 
+PUBLISH_JOB = "publish_release"
 AUTHOR_TAGS = {
     "user": "",
     "dagster/schedule_name": "schedule ",

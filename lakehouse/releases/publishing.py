@@ -23,8 +23,8 @@ FAILURES_BEFORE_GIVING_UP = 5
 
 
 def publishing_lock(environment: str) -> Lock:
-    """One publisher an environment. Taken alone, after the locks of the act that cut the release are gone."""
-    return Lock("4 publishing", environment)
+    """One publisher an environment. Taken before every other lock: a publisher may cut a release that was put off."""
+    return Lock("0 publishing", environment)
 
 
 @contextmanager
@@ -179,11 +179,14 @@ def prune(lake: Lake, connection: psycopg.Connection, environment: str, keep: in
     Call as the environment's publisher. A file goes when no kept release needs it. Gives the numbers that went, and the
     bytes that went with them.
     """
-    releases = [release for release in log.history(connection, environment) if release.state == "published"]
-    pointer = log.pointer(connection, environment)
-    old = [release for release in releases[max(keep, 1) :] if not pointer or release.number != pointer.number]
     # Said first: a kill between leaves files that the next time takes, never a release without its files.
-    log.forget(connection, old)
+    with connection.transaction():
+        # A rollback holds this row while it chooses a release: what it has chosen is kept.
+        connection.execute("SELECT FROM ledger.pointers WHERE environment = %s FOR UPDATE", [environment])
+        releases = [release for release in log.history(connection, environment) if release.state == "published"]
+        pointer = log.pointer(connection, environment)
+        old = [release for release in releases[max(keep, 1) :] if not pointer or release.number != pointer.number]
+        log.forget(connection, old)
     gone = tuple(f"{one.folder}/" for one in log.history(connection, environment) if one.state == "gone")
     kept = lake.storage.list(f"{environment_folder(environment)}/releases/")
     doomed = [found for found in kept if found.key.startswith(gone or "?")]

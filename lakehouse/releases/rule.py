@@ -157,18 +157,12 @@ def _unchecked(
     """What failed its checks. Tables that changed since they were last checked are checked now: a deploy filled them,
     or SQLMesh's own command line did."""
     known = evidence.read(connection)
-    stale = {
-        name
-        for name, node in graph.items()
-        if changes.get(node.stored_as, 0) > known.get(node.stored_as, -1) or node.is_view
-    }
     # A view holds nothing: it is checked when something below it changed.
     unsettled = {
         name
-        for name in stale
-        if not graph[name].is_view
-        or max((changes.get(table, 0) for table in _stored_below(graph, name)), default=0)
-        > known.get(graph[name].stored_as, -1)
+        for name, node in graph.items()
+        if max((changes.get(table, 0) for table in _stored_below(graph, name)), default=0)
+        > known.get(node.stored_as, -1)
     }
     failures = audit(unsettled) if unsettled else {}
     evidence.record(

@@ -20,7 +20,7 @@ class LockTimeoutError(Exception):
 class Lock:
     """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
 
-    kind: str  # "1 pipeline" before "2 environment" before "3 tables"; "4 publishing" is taken alone
+    kind: str  # "0 publishing" before "1 pipeline" before "2 environment" before "3 tables"
     name: str
     shared: bool = False
 

@@ -20,7 +20,7 @@ from lakehouse.writing.locks import environment_lock, holding
 from lakehouse_assets.defs.transformation import Translator, resource
 from lakehouse_assets.graph_of_models import PUBLISHED, deployed_graph
 from lakehouse_assets.io_managers import ToPublish, handed
-from lakehouse_assets.releasing import author_of, cut_release, explaining
+from lakehouse_assets.releasing import PUBLISH_JOB, author_of, cut_release, explaining
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sources import pipeline_of
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest, ModelSpec
@@ -29,7 +29,6 @@ PUBLISHED_IO = "published_io"
 RELEASE = "release"
 RELEASE_DESCRIPTION = """What readers of this environment get: a frozen catalog over the published files, all served
 tables at once, taken at one snapshot of the lake after their checks. The pointer `current.json` is swapped last."""
-JOB = "publish_release"
 RETRY_SECONDS = 60
 POSTPONED = "postponed"
 POSTPONED_SECONDS = 15
@@ -92,7 +91,7 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
         pool=f"publish_{environment}",
         retry_policy=RETRIES,
         description=publish_job.__doc__,
-    )
+    )  # fmt: skip
     def publish(context: dg.AssetExecutionContext, lake: LakeResource, storage: StorageResource) -> Iterator[dg.Output]:
         run = f"run {context.run.run_id[:8]}"
         with (
@@ -198,12 +197,15 @@ def _tables_markdown(tables: tuple[PublishedTable, ...]) -> str:
 def publish_job(assets: dg.AssetsDefinition) -> "dg.UnresolvedAssetJobDefinition":
     """Publish the oldest release that waits; cut one first when none does and the rule lets us."""
     return dg.define_asset_job(
-        JOB, dg.AssetSelection.assets(assets), executor_def=dg.in_process_executor, description=publish_job.__doc__
-    )
+        PUBLISH_JOB,
+        dg.AssetSelection.assets(assets),
+        executor_def=dg.in_process_executor,
+        description=publish_job.__doc__,
+    )  # fmt: skip
 
 
 @dg.sensor(
-    job_name=JOB,
+    job_name=PUBLISH_JOB,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     name="release_sensor",
@@ -217,7 +219,7 @@ def release_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
         if not waiting and not postponed:
             number = swap_pointer(StorageResource().open(), connection, settings.environment)
             return dg.SkipReason(f"readers get release {number}" if number else "nothing was released yet")
-    latest = context.instance.get_run_records(dg.RunsFilter(job_name=JOB), limit=1)
+    latest = context.instance.get_run_records(dg.RunsFilter(job_name=PUBLISH_JOB), limit=1)
     if latest:
         run = latest[0].dagster_run
         if not run.is_finished:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sqlglot import exp
 from sqlmesh.core.snapshot import DeployabilityIndex
 from sqlmesh.core.snapshot.definition import merge_intervals, snapshots_to_dag, start_date
 from sqlmesh.utils.date import now_timestamp, to_timestamp
 
 from lakehouse_assets.sqlmesh_integration import engine
+from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel, grain_columns, storage_columns
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
@@ -21,46 +20,11 @@ from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, com
 
 if TYPE_CHECKING:
     from sqlmesh.core.engine_adapter.base import EngineAdapter
-    from sqlmesh.core.model import Model
     from sqlmesh.core.snapshot import Snapshot, SnapshotId, SnapshotTableInfo
 
 
 class NotDeployedError(LookupError):
     """The environment does not exist yet: nothing was ever deployed to it."""
-
-
-@dataclass(frozen=True)
-class DeployedModel:
-    """One model as an environment has it now."""
-
-    name: str
-    fqn: str
-    kind: str
-    version: str
-    physical_table: str
-    owner: str
-    """The environment that computes this table; another one only reads it."""
-    data_hash: str
-    computed: tuple[Range, ...]
-    missing: tuple[Range, ...]
-    """What its cron says should be computed by now, and is not."""
-    altered_at: datetime | None = None
-    """When SQLMesh last computed any of it."""
-    upstream: tuple[str, ...] = ()
-    """The deployed models it reads, embedded ones seen through; `schema.table`."""
-    external: tuple[str, ...] = ()
-    """The tables it reads that are no models; `schema.table`."""
-    is_view: bool = False
-    view: str = ""
-    """Where this environment reads it; `schema.table`."""
-    tags: tuple[str, ...] = ()
-    description: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """Descriptions, of the columns that have one."""
-    partitioned_by: tuple[str, ...] = ()
-    """The columns that it is stored by; what is no plain column is left as SQL."""
-    grain: tuple[str, ...] = ()
-    """The columns that tell its rows apart: its grain, else its unique key."""
 
 
 class Deployment:
@@ -145,11 +109,8 @@ class Deployment:
                 tags=tuple(snapshot.model.tags),
                 description=snapshot.model.description or "",
                 columns=dict(snapshot.model.column_descriptions),
-                partitioned_by=tuple(
-                    column.name if isinstance(column, exp.Column) else column.sql(dialect=snapshot.model.dialect)
-                    for column in snapshot.model.partitioned_by
-                ),
-                grain=_grain(snapshot.model),
+                partitioned_by=storage_columns(snapshot.model),
+                grain=grain_columns(snapshot.model),
             )
             for name, snapshot in real.items()
         }
@@ -344,11 +305,6 @@ def _with_ancestors(infos: Mapping[str, SnapshotTableInfo], names: Collection[st
             found[info.name] = info
             waiting += [by_id[parent] for parent in info.parents if parent in by_id]
     return list(found.values())
-
-
-def _grain(model: Model) -> tuple[str, ...]:
-    keys = model.grains[:1] or model.unique_key
-    return tuple(column.name for key in keys for column in key.find_all(exp.Column))
 
 
 def _keeps_history(snapshot: Snapshot) -> bool:

@@ -12,7 +12,7 @@ from lakehouse_assets.sqlmesh_integration.owners import Ownership
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 if TYPE_CHECKING:
-    from lakehouse_assets.sqlmesh_integration.deployment import DeployedModel
+    from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
     from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
     from lakehouse_assets.sqlmesh_integration.work import Touched
 

@@ -14,7 +14,7 @@ from lakehouse_assets.sqlmesh_integration.partitions import keys_within
 from lakehouse_assets.sqlmesh_integration.translator import MODEL
 
 if TYPE_CHECKING:
-    from lakehouse_assets.sqlmesh_integration.deployment import DeployedModel
+    from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
     from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
 
 

@@ -117,7 +117,8 @@ def test_a_run_that_ends_with_the_services_does_not_count_as_started(
     with holding(settings, [environment_lock("prod")], holder="test") as postgres:
         done = demo_lakehouse.activated("dagster job launch -j catch_up")
         assert done.returncode == 0, done.stdout + done.stderr
-        at_work = "SELECT run_id FROM dagster.runs WHERE status = 'STARTED'"
+        # The sensors' own runs may be at work beside it.
+        at_work = "SELECT run_id FROM dagster.runs WHERE status = 'STARTED' AND pipeline_name = 'catch_up'"
         ((run_id,),) = until(
             lambda: postgres.execute(at_work).fetchall(), 120, lambda: f"{demo_services.unfinished_runs()}"
         )
