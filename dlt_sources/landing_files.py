@@ -23,13 +23,8 @@ from dlt_sources.typed_parquet import TypedParquet, UnusableFile, concatenate, c
 Fetch = Callable[[str, Path], None]
 """Put the content of an address at a local path."""
 
-# The rows of a file that is loaded again go, whatever their number. The key makes rows that were staged twice
-# (killed between DuckLake's commit and dlt's mark) count once, and keeps exact duplicates inside a file.
-REPLACE_WHOLE_FILES: Any = {
-    "disposition": "merge",
-    "strategy": "delete-insert",
-    "destination_scope": "source_file IN (SELECT source_file FROM {staging_table})",
-}
+STAGING = "raw_staging"
+"""dlt's merge area beside the dataset `raw`, which every pipeline loads into."""
 # A load job costs 0.2 s whatever its size: small files share one.
 BATCH_BYTES = 64 * 1024 * 1024
 
@@ -91,9 +86,26 @@ def landing_resource(
         table_name=table.name,
         columns=table.dlt_columns(),
         primary_key=table.key,
-        write_disposition=REPLACE_WHOLE_FILES,
+        write_disposition=_replace_whole_files(table.name),
     )
     return resource
+
+
+def _replace_whole_files(table: str) -> Any:
+    """The rows of a file that is loaded again go, whatever their number.
+
+    A file is staged by one commit: of one that was staged twice (killed between DuckLake's commit and dlt's mark) only
+    the later commit's rows count. dlt's own way, to number all rows by their key, holds them in memory: 15,000,000 rows
+    were too many for 1 GB.
+    """
+    return {
+        "disposition": "merge",
+        "strategy": "delete-insert",
+        "deduplicated": True,
+        "source_filter": "(source_file, snapshot_id) IN "
+        f'(SELECT source_file, max(snapshot_id) FROM {STAGING}."{table}" GROUP BY source_file)',
+        "destination_scope": "source_file IN (SELECT source_file FROM {staging_table})",
+    }
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,33 @@ class Settings(BaseSettings):
     releases_kept: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="How many releases of each environment stay readable."
     )
+    query_host: str = Field("127.0.0.1", description="Address on which the query service listens.")
+    query_port: Annotated[int, Field(ge=1, le=65535)] = Field(8010, description="Its port.")
+    query_token_required: bool | None = Field(
+        None, description="Whether the query service asks for a token. Empty: only when QUERY_HOST is not loopback."
+    )
+    query_workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        os.cpu_count() or 2, description="Worker processes: how many statements run at once. Default: the cores."
+    )
+    query_queue: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        64, description="How many calls may wait for a worker; more are told to come again (429)."
+    )
+    query_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        30.0, description="How long one statement may run, and how long a call may wait for a worker."
+    )
+    query_rows: Annotated[int, Field(ge=1)] = Field(1_000_000, description="The most rows that one answer may have.")
+    query_mb: Annotated[int, Field(ge=1)] = Field(256, description="The most megabytes that one answer may have.")
+    query_memory_mb: Annotated[int, Field(ge=64)] = Field(
+        1024, description="Megabytes of memory that one statement may take; the operating system holds it."
+    )
+    query_cache_mb: Annotated[int, Field(ge=0)] = Field(
+        64, description="Megabytes of answers that the query service keeps; 0 keeps none."
+    )
+    query_s3_access_key_id: str = Field(
+        "", description="Access key that can only read the published zone, for the query service. Empty: STORAGE's."
+    )
+    query_s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
+    dashboard_port: Annotated[int, Field(ge=1, le=65535)] = Field(8501, description="Port of the dashboard.")
     nyc_collisions_url: str = Field(
         "https://data.cityofnewyork.us", description="The open-data portal that serves the collisions."
     )

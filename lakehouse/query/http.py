@@ -1,0 +1,391 @@
+"""The query service over HTTP: `POST /query` and a few pages about it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from lakehouse.query import openapi
+from lakehouse.query.formats import FORMATS
+from lakehouse.query.gate import Gate
+from lakehouse.query.metrics import Metrics
+from lakehouse.query.problems import QueryError
+from lakehouse.query.releases import Source
+from lakehouse.query.requests import MAX_BODY_BYTES, media_type, parse_request
+from lakehouse.query.service import Cancellation, Question, QueryService, Reply
+from lakehouse.query.tokens import Grant, Limits, TokenBook
+from lakehouse.settings import Settings
+from lakehouse.storage import StorageError
+
+BODY_SECONDS = 10.0
+LOG = logging.getLogger("lakehouse.query")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SAFE_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host.lower() == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The application, for any ASGI server. It starts its workers when it starts."""
+    service = QueryService(settings)
+    needs_token = settings.query_token_required
+    if needs_token is None:
+        needs_token = not is_loopback(settings.query_host)
+    return Endpoints(service, needs_token=needs_token).app
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and what they may."""
+
+    name: str
+    limits: Limits
+    environments: tuple[str, ...] | None  # None: all
+
+    def check(self, environment: str) -> None:
+        """Raises QueryError when this environment is not theirs."""
+        if self.environments is not None and environment not in self.environments:
+            raise QueryError("forbidden", f"This token is not for {environment}.")
+
+
+class Endpoints:
+    """What each address answers."""
+
+    def __init__(self, service: QueryService, *, needs_token: bool):
+        settings = service.settings
+        self._service = service
+        self._environment = settings.environment
+        self._needs_token = needs_token
+        self._tokens = TokenBook(service.storage)
+        self._gate = Gate(settings.query_workers, settings.query_queue, settings.query_seconds)
+        self._metrics = Metrics(service, self._gate)
+        self._ready_at = float("-inf")
+        page = openapi.page_folder()
+        self.app = Starlette(
+            routes=[
+                Route("/query", self._explained(self._query), methods=["POST"]),
+                Route("/tables", self._explained(self._tables), methods=["GET"]),
+                Route("/releases", self._explained(self._releases), methods=["GET"]),
+                Route("/healthz", self._healthz, methods=["GET"]),
+                Route("/readyz", self._readyz, methods=["GET"]),
+                Route("/metrics", self._show_metrics, methods=["GET"]),
+                Route("/openapi.json", self._openapi, methods=["GET"]),
+                Route("/", self._docs, methods=["GET"]),
+                *([Mount("/swagger", StaticFiles(directory=page))] if page else []),
+            ],
+            exception_handlers={HTTPException: _http_problem, Exception: _unexpected},
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        self._service.start()
+        yield
+        self._service.close()
+
+    # ---------------------------------------------------------------------------------------- who asks
+
+    async def _caller(self, request: Request) -> Caller:
+        service = self._service
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            try:
+                grant: Grant | None = await run_in_threadpool(self._tokens.find, token.strip())
+            except StorageError:
+                raise QueryError("unavailable", "Tokens can't be checked now.") from None
+            if grant is None:
+                raise QueryError("unauthorized", "This token is unknown, revoked or expired.")
+            return Caller(grant.name, grant.limits(service.limits), grant.environments)
+        if self._needs_token:
+            raise QueryError("unauthorized", "Send a token: Authorization: Bearer …")
+        # A page on the internet may point a name of its own at this machine: only our own names are answered.
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        if name.strip("[]").lower() not in LOOPBACK:
+            raise QueryError("forbidden", "Without a token only this machine is answered, under its own names.")
+        return Caller("", service.limits, None)
+
+    def _asked_environment(self, request: Request, caller: Caller) -> str:
+        environment = request.query_params.get("environment", self._environment)
+        caller.check(environment)
+        return environment
+
+    # ------------------------------------------------------------------------------------------- query
+
+    async def _query(self, request: Request) -> Response:
+        started = time.perf_counter()
+        caller = await self._caller(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise QueryError("unsupported-type", "Send JSON, as Content-Type: application/json.")
+        body = await _body(request)
+        chosen = media_type(request.headers.get("accept", ""))
+        question = parse_request(body).question(self._environment, chosen)
+        caller.check(question.environment)
+        use_cache = "no-store" not in request.headers.get("cache-control", "")
+
+        releases = self._service.releases
+        source = releases.fresh(question.environment, question.release)
+        if source is None:
+            source = await run_in_threadpool(releases.find, question.environment, question.release)
+        if use_cache:
+            etag = self._service.etag(question, caller.limits, source)
+            if etag in _etags(request.headers.get("if-none-match", "")):
+                return self._not_modified(etag, source)
+            known = self._service.known(question, caller.limits, source)
+            if known:
+                return self._whole(known, chosen, started)
+        stack = AsyncExitStack()
+        try:
+            await stack.enter_async_context(self._gate.passing(caller.name, caller.limits.at_once))
+            reply = await self._asked(request, question, caller.limits, use_cache=use_cache)
+        except BaseException:
+            await stack.aclose()
+            raise
+        if reply.is_whole:
+            await stack.aclose()
+            return self._whole(reply, chosen, started)
+        return self._streamed(reply, chosen, stack, started)
+
+    async def _asked(self, request: Request, question: Question, limits: Limits, *, use_cache: bool) -> Reply:
+        """Ask in a thread; a caller who goes away takes the statement along."""
+        cancellation = Cancellation()
+        work = partial(self._service.ask, question, limits, cancellation, use_cache=use_cache)
+        asking = asyncio.ensure_future(run_in_threadpool(work))
+        leaving = asyncio.ensure_future(_left(request))
+        try:
+            await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                cancellation.cancel()
+                with suppress(QueryError):
+                    reply = await asking
+                    await run_in_threadpool(reply.close)
+                raise ClientDisconnect
+            return await asking
+        finally:
+            leaving.cancel()
+
+    def _headers(self, reply: Reply) -> dict[str, str]:
+        source = reply.source
+        headers = {
+            **SAFE_HEADERS,
+            "lakehouse-environment": source.manifest.environment,
+            "lakehouse-release": str(source.manifest.number),
+            "lakehouse-cut-at": source.manifest.cut_at,
+            "lakehouse-start": "warm" if reply.is_warm else "cold",
+            "lakehouse-cached": "yes" if reply.is_cached else "no",
+            "lakehouse-query-id": uuid.uuid4().hex,
+            "vary": "Accept, Authorization",
+            "cache-control": "private, no-cache" if reply.etag else "private, no-store",
+        }
+        if source.held:
+            headers["lakehouse-held"] = source.held
+        if reply.etag:
+            headers["etag"] = f'"{reply.etag}"'
+        if reply.is_whole:
+            headers |= {
+                "lakehouse-rows": str(reply.rows),
+                "lakehouse-cut": reply.cut or "no",
+                "lakehouse-execution-ms": f"{reply.execution_ms:.3f}",
+            }
+        return headers
+
+    def _not_modified(self, etag: str, source: Source) -> Response:
+        self._metrics.calls.labels("not_modified").inc()
+        headers = {**SAFE_HEADERS, "etag": f'"{etag}"', "lakehouse-release": str(source.manifest.number)}
+        return Response(status_code=304, headers=headers | {"cache-control": "private, no-cache"})
+
+    def _whole(self, reply: Reply, chosen: str, started: float) -> Response:
+        body = b"".join(reply.body)
+        self._note(reply, started, len(body))
+        return Response(body, media_type=_content_type(chosen), headers=self._headers(reply))
+
+    def _streamed(self, reply: Reply, chosen: str, stack: AsyncExitStack, started: float) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            size = 0
+            try:
+                while (piece := await run_in_threadpool(next, reply.body, None)) is not None:
+                    size += len(piece)
+                    yield piece
+                if reply.cut and not FORMATS[chosen].tells_cut:
+                    # Broken off, so that nobody takes a part for the whole.
+                    raise ConnectionAbortedError(f"the answer was cut by its {reply.cut} limit")
+            finally:
+                self._note(reply, started, size)
+                with suppress(QueryError):
+                    await asyncio.shield(run_in_threadpool(reply.close))
+                await stack.aclose()
+
+        return _ClosedStream(pieces(), media_type=_content_type(chosen), headers=self._headers(reply))
+
+    def _note(self, reply: Reply, started: float, size: int) -> None:
+        self._metrics.calls.labels("cached" if reply.is_cached else "answered").inc()
+        self._metrics.seconds.labels("yes" if reply.is_cached else "no").observe(time.perf_counter() - started)
+        self._metrics.rows.inc(reply.rows)
+        self._metrics.bytes.inc(size)
+
+    # ------------------------------------------------------------------------------------------- pages
+
+    async def _tables(self, request: Request) -> Response:
+        caller = await self._caller(request)
+        environment = self._asked_environment(request, caller)
+        number = _number(request.query_params.get("release"))
+        source = await run_in_threadpool(self._service.releases.find, environment, number)
+        return JSONResponse(source.listing(), headers=SAFE_HEADERS)
+
+    async def _releases(self, request: Request) -> Response:
+        caller = await self._caller(request)
+        environment = self._asked_environment(request, caller)
+        current = await run_in_threadpool(self._service.releases.find, environment)
+        history = await run_in_threadpool(self._service.releases.history, environment)
+        return JSONResponse(
+            {
+                "environment": environment,
+                "release": current.manifest.number,
+                "held": current.held or None,
+                "releases": [
+                    {
+                        "release": manifest.number, "cut_at": manifest.cut_at, "author": manifest.author,
+                        "run": manifest.run, "code_version": manifest.code_version, "changed": list(manifest.changed),
+                        "tables": len(manifest.tables), "rows": sum(table.rows for table in manifest.tables),
+                    }
+                    for manifest in history
+                ],
+            },
+            headers=SAFE_HEADERS,
+        )  # fmt: skip
+
+    async def _healthz(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, request: Request) -> Response:
+        """Whether a question to the newest release would be answered; asked of the storage once a second at most."""
+        if time.monotonic() - self._ready_at > 1:
+            try:
+                await run_in_threadpool(self._service.releases.find, self._environment)
+            except QueryError as error:
+                return JSONResponse({"status": "not ready", "detail": error.detail}, status_code=503)
+            self._ready_at = time.monotonic()
+        return JSONResponse({"status": "ready"})
+
+    async def _show_metrics(self, request: Request) -> Response:
+        return Response(self._metrics.rendered(), media_type="text/plain; version=0.0.4")
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(openapi.document(self._environment, needs_token=self._needs_token))
+
+    async def _docs(self, request: Request) -> Response:
+        headers = {"content-security-policy": openapi.PAGE_POLICY, **SAFE_HEADERS}
+        return Response(openapi.PAGE, media_type="text/html", headers=headers)
+
+    def _explained(
+        self, endpoint: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """What goes wrong as problem details."""
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except QueryError as error:
+                self._metrics.calls.labels(error.kind.replace("-", "_")).inc()
+                LOG.info("%s %s", error.kind, error.status)
+                return _problem(error)
+            except ClientDisconnect:
+                self._metrics.calls.labels("left").inc()
+                return Response(status_code=499)
+
+        return answered
+
+
+class _ClosedStream(StreamingResponse):
+    """A stream whose generator is closed whatever happens: it gives a worker back."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[union-attr]
+
+
+async def _body(request: Request) -> bytes:
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > MAX_BODY_BYTES:
+                    raise QueryError("too-large", f"A request may have {MAX_BODY_BYTES:,} bytes.")
+    except TimeoutError:
+        raise QueryError("invalid-request", f"The request did not arrive within {BODY_SECONDS:g} seconds.") from None
+    return bytes(content)
+
+
+async def _left(request: Request) -> None:
+    """Return when the caller has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _etags(header: str) -> set[str]:
+    return {part.strip().removeprefix("W/").strip('"') for part in header.split(",")}
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise QueryError("invalid-request", "release: must be a number.")
+    return int(text)
+
+
+def _content_type(chosen: str) -> str:
+    return "text/csv; charset=utf-8; header=present" if chosen == "text/csv" else chosen
+
+
+def _problem(error: QueryError) -> Response:
+    headers = dict(SAFE_HEADERS)
+    if error.retry_after:
+        headers["retry-after"] = str(error.retry_after)
+    if error.kind == "unauthorized":
+        headers["www-authenticate"] = 'Bearer realm="lakehouse"'
+    return Response(
+        json.dumps(error.problem()), error.status, media_type="application/problem+json", headers=headers
+    )
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    body: Mapping[str, Any] = {"type": "about:blank", "title": error.detail, "status": error.status_code}
+    return Response(
+        json.dumps(body), error.status_code, media_type="application/problem+json", headers=dict(error.headers or {})
+    )
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    LOG.error("unexpected %s", type(error).__name__)
+    body = {"type": "about:blank", "title": "The service failed on this request", "status": 500}
+    return Response(json.dumps(body), 500, media_type="application/problem+json")

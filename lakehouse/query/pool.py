@@ -1,0 +1,209 @@
+"""Worker processes, each doing one call at a time: started, watched, stopped and replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from lakehouse.query import frames
+from lakehouse.query.problems import QueryError
+from lakehouse.query.worker import Call, Config
+
+START_SECONDS = 20.0
+GRACE_SECONDS = 0.5
+"""Between asking a statement to stop and killing its process."""
+KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
+
+
+class WorkerProcess:
+    """One worker, seen from its owner. Not for two calls at once."""
+
+    def __init__(self, config: Config) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "lakehouse.query.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=_clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+            )
+        self._socket = ours
+        frames.send_json(ours, b"Q", asdict(config))
+        self.releases: set[str] = set()
+        """The ATTACH statements of the releases that it has opened."""
+        self._is_ready = False
+        self._call = ""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can take a call."""
+        return self._process.poll() is None
+
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
+        """Raises QueryError when it does not come up."""
+        if self._is_ready:
+            return
+        self._socket.settimeout(seconds)
+        try:
+            kind, _ = frames.receive(self._socket)
+        except (EOFError, OSError, frames.StalledError):
+            self.kill()
+            raise QueryError("unavailable", "A worker process did not start.") from None
+        assert kind == b"R"
+        self._is_ready = True
+
+    def ask(self, call: Call, seconds: float) -> Iterator[tuple[frames.Kind, bytes]]:
+        """The frames of the answer: a header, data, a footer.
+
+        Closing the iterator before its end stops the statement.
+
+        Raises:
+            QueryError: the statement failed, took longer than `seconds`, or ended the process.
+        """
+        self.wait_until_ready()
+        deadline = time.monotonic() + seconds
+        is_done = False
+        self._call = call.id
+        try:
+            frames.send_json(self._socket, b"Q", asdict(call))
+            while True:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+                kind, payload = frames.receive(self._socket)
+                if kind == b"E":
+                    is_done = True
+                    raise QueryError(**json.loads(payload))
+                is_done = kind == b"F"
+                if is_done:
+                    self.releases.add(call.attach)
+                yield kind, bytes(payload)
+                if is_done:
+                    return
+        except (TimeoutError, frames.StalledError) as error:
+            is_done = True
+            if isinstance(error, TimeoutError):
+                self._stop(call)
+            else:
+                self.kill()
+            raise QueryError("time-limit", f"The statement was stopped after {seconds:g} seconds.") from None
+        except (EOFError, OSError):
+            self.kill()
+            is_done = True
+            raise QueryError(
+                "crashed",
+                "The statement ended the process that ran it: it needed more memory than a call may have, or DuckDB "
+                "failed on it.",
+            ) from None
+        finally:
+            if not is_done:
+                self._stop(call)
+            self._call = ""
+
+    def cancel(self) -> None:
+        """Stop the call at work, from another thread than the one that reads its answer."""
+        call = self._call
+        if not call:
+            return
+
+        def kill() -> None:
+            if self._call == call:
+                with suppress(ProcessLookupError):
+                    self._process.send_signal(signal.SIGKILL)
+
+        with suppress(OSError):
+            frames.send(self._socket, b"C", call.encode())
+        threading.Timer(GRACE_SECONDS, kill).start()
+
+    def _stop(self, call: Call) -> None:
+        """Interrupt the statement; kill the process when that does not help at once."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        try:
+            self._socket.settimeout(GRACE_SECONDS)
+            frames.send(self._socket, b"C", call.id.encode())
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left)
+                if frames.receive(self._socket)[0] in (b"E", b"F"):
+                    return
+        except (EOFError, OSError, frames.StalledError):
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End it now."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        self._socket.close()
+
+
+def _clean_environment() -> dict[str, str]:
+    """What a worker sees of ours: where programs and libraries lie, nothing else."""
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "HOME": "/nonexistent"}
+
+
+@dataclass
+class Pool:
+    """A fixed number of workers. `take` never gives one that is at work; a dead one is replaced."""
+
+    config: Config
+    size: int
+    restarts: int = 0
+    _idle: list[WorkerProcess] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_closed: bool = False
+
+    def start(self) -> None:
+        """Start all of them, without waiting for any."""
+        with self._lock:
+            self._idle += [WorkerProcess(self.config) for _ in range(self.size - len(self._idle))]
+
+    def take(self, attach: str) -> WorkerProcess:
+        """An idle worker, by preference one that has this release open. Never more than `size` may be taken."""
+        with self._lock:
+            self._idle.sort(key=lambda worker: attach in worker.releases)
+            worker = self._idle.pop() if self._idle else None
+        if worker is not None and worker.is_alive:
+            return worker
+        if worker is not None:
+            self.restarts += 1
+        return WorkerProcess(self.config)
+
+    def give_back(self, worker: WorkerProcess) -> None:
+        """It has done its call. In the place of one that was killed another is started at once."""
+        if worker.is_alive:
+            fresh = worker
+        else:
+            self.restarts += 1
+            fresh = WorkerProcess(self.config)
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(fresh)
+                return
+        fresh.kill()
+
+    def close(self) -> None:
+        """End all of them."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+

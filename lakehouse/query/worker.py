@@ -1,0 +1,274 @@
+"""A worker: a process of its own that holds releases open and answers one statement at a time.
+
+It has no credentials but a key that reads, no environment, and limits that the operating system holds: DuckDB's own don't
+hold everywhere. Its owner kills it when a statement does not end. Started by `pool`, spoken to by `frames`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from json import loads
+from typing import Any
+
+import duckdb
+
+from lakehouse.query import frames
+from lakehouse.query.formats import FORMATS, Answer
+from lakehouse.query.guard import CATALOG, check, first_line
+from lakehouse.query.problems import QueryError
+from lakehouse.query.values import columns_of, selecting
+
+RELEASES_OPEN = 2
+BASE_BYTES = 256 << 20
+"""What Python and the libraries take before a statement takes anything."""
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a worker is told once, by its owner."""
+
+    extension_directory: str
+    threads: int
+    memory_bytes: int
+    secret: str = ""
+    """DuckDB's CREATE SECRET with a key that reads the published zone; empty for a folder."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One statement and its limits."""
+
+    id: str
+    sql: str
+    attach: str  # the ATTACH statement of the release
+    allowed: str  # the only place that may be read, a folder's address that ends in a slash
+    served: list[str]
+    format: str
+    max_rows: int
+    max_bytes: int
+    parameters: dict[str, Any]
+    about: dict[str, Any]
+
+
+def limit_process(memory_bytes: int) -> None:
+    """Take from this process what it never needs: more memory, files to write, children's dumps, its parent's death."""
+    resource.setrlimit(resource.RLIMIT_DATA, (BASE_BYTES + memory_bytes,) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None, use_errno=True)
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+class Releases:
+    """The releases that are open, each in a DuckDB of its own that can read nothing else."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
+
+    def session(self, call: Call) -> tuple[duckdb.DuckDBPyConnection, bool]:
+        """A session for one call, and whether its release was open already."""
+        warm = call.attach in self._open
+        if not warm:
+            while len(self._open) >= RELEASES_OPEN:
+                self._open.popitem(last=False)[1].close()
+            self._open[call.attach] = self._connect(call)
+        self._open.move_to_end(call.attach)
+        session = self._open[call.attach].cursor()
+        session.execute(f"USE {CATALOG}")
+        return session, warm
+
+    def close(self, call: Call) -> None:
+        """Forget a release: its DuckDB may be broken, or its files gone."""
+        connection = self._open.pop(call.attach, None)
+        if connection is not None:
+            with suppress(duckdb.Error):
+                connection.close()
+
+    def _connect(self, call: Call) -> duckdb.DuckDBPyConnection:
+        config = self._config
+        connection = duckdb.connect(
+            config={
+                "extension_directory": config.extension_directory,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_community_extensions": False,
+                "allow_unsigned_extensions": False,
+                "python_enable_replacements": False,
+                "threads": config.threads,
+                "memory_limit": f"{config.memory_bytes // (1 << 20)}MiB",
+                "temp_directory": "",
+            }
+        )
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("LOAD ducklake")
+            if config.secret:
+                connection.execute("LOAD httpfs")
+                connection.execute(config.secret)
+            connection.execute(call.attach)
+            connection.execute(f"SET allowed_directories = ['{call.allowed.replace(chr(39), chr(39) * 2)}']")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class Worker:
+    """Answers calls from its owner until the owner is gone."""
+
+    def __init__(self, owner: socket.socket, config: Config):
+        self._owner = owner
+        self._config = config
+        self._releases = Releases(config)
+        self._parser = duckdb.connect(
+            config={"enable_external_access": False, "threads": 1, "python_enable_replacements": False}
+        )
+        self._parser.execute("LOAD json")
+        self._calls: list[Call] = []
+        self._given = threading.Condition()
+        self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
+
+    def run(self) -> None:
+        """Answer one call after the other. The reader thread sees a cancellation while a statement runs."""
+        threading.Thread(target=self._read, daemon=True).start()
+        frames.send(self._owner, b"R")
+        while True:
+            with self._given:
+                while not self._calls:
+                    self._given.wait()
+                call = self._calls.pop(0)
+            try:
+                self._answer(call)
+            except QueryError as error:
+                frames.send_json(self._owner, b"E", error.as_dict())
+
+    def _read(self) -> None:
+        try:
+            while True:
+                kind, payload = frames.receive(self._owner)
+                if kind == b"Q":
+                    with self._given:
+                        self._calls.append(Call(**loads(payload)))
+                        self._given.notify()
+                elif kind == b"C" and (running := self._running) and running[0] == payload.decode():
+                    running[1].interrupt()
+        except (EOFError, OSError):
+            os._exit(0)
+
+    def _answer(self, call: Call) -> None:
+        started = time.perf_counter()
+        repeatable = check(self._parser, call.sql, call.served)
+        try:
+            session, warm = self._releases.session(call)
+        except duckdb.Error as error:
+            raise QueryError("unavailable", f"The release can't be opened: {self._cleaned(error, call)}") from None
+        with closing(session):
+            self._running = (call.id, session)
+            try:
+                self._send(call, session, started, warm=warm, repeatable=repeatable)
+            except duckdb.Error as error:
+                raise self._explained(error, call) from None
+            except (MemoryError, OverflowError) as error:
+                raise QueryError("memory-limit", str(error) or "The statement needs more memory than it may.") from None
+            finally:
+                self._running = None
+
+    def _send(
+        self, call: Call, session: duckdb.DuckDBPyConnection, started: float, *, warm: bool, repeatable: bool
+    ) -> None:
+        chosen = FORMATS[call.format]
+        # Bound, not run: what its columns are says how they travel.
+        found = columns_of(session.sql(call.sql, params=call.parameters or None))
+        session.execute(selecting(call.sql, found, chosen.casts), call.parameters or None)
+        columns = [(name, _type_name(kind)) for name, kind in found]
+        frames.send_json(
+            self._owner, b"H", {"columns": columns, "warm": warm, "repeatable": repeatable, "pid": os.getpid()}
+        )
+
+        def execution_ms() -> float:
+            return (time.perf_counter() - started) * 1000
+
+        answer = Answer(session, columns, call.max_rows, call.max_bytes, call.about | {"warm": warm})
+        written = chosen.write(answer, lambda parts: frames.send(self._owner, b"D", *parts), execution_ms)
+        frames.send_json(
+            self._owner,
+            b"F",
+            {"rows": written.rows, "cut": written.cut, "execution_ms": execution_ms()},
+        )
+
+    def _explained(self, error: duckdb.Error, call: Call) -> QueryError:
+        text = self._cleaned(error, call)
+        if isinstance(error, duckdb.InterruptException):
+            return QueryError("time-limit", "The statement was stopped.")
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return QueryError("memory-limit", "The statement needs more memory than a call may have.")
+        if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+            self._releases.close(call)
+            return QueryError("failed", "DuckDB gave up on this statement.")
+        if isinstance(error, (duckdb.IOException, duckdb.HTTPException, duckdb.PermissionException)):
+            self._releases.close(call)
+            return QueryError("unavailable", f"The release can't be read: {text}")
+        return QueryError("failed", text, *_place_of(error, call.sql))
+
+    def _cleaned(self, error: Exception, call: Call) -> str:
+        """The message without addresses."""
+        text = first_line(error)
+        root = call.allowed.rsplit("/published/", 1)[0]
+        for word in {call.allowed, root, self._config.extension_directory}:
+            text = text.replace(word, "…")
+        return text
+
+
+def _type_name(kind: Any) -> str:
+    return "NULL" if str(kind) == '"NULL"' else str(kind)
+
+
+def _place_of(error: Exception, sql: str) -> tuple[int | None, int | None]:
+    """Line and column from DuckDB's picture of the place: the line, and a caret below it."""
+    lines = str(error).split("\n")
+    for number, line in enumerate(lines[:-1]):
+        if line.startswith("LINE ") and ":" in line and "^" in lines[number + 1]:
+            head, shown = line.split(": ", 1)
+            column = lines[number + 1].index("^") - len(head) - 2
+            which = int(head.removeprefix("LINE "))
+            if shown.startswith("..."):
+                # DuckDB shows a part of a long line: find that part.
+                part = shown[3:].removesuffix("...")
+                source = sql.split("\n")[which - 1] if which <= sql.count("\n") + 1 else ""
+                at = source.find(part)
+                if at < 0:
+                    return which, None
+                column += at - 3
+            return which, max(column, 0) + 1
+    return None, None
+
+
+def main() -> None:
+    """The process: `python -m lakehouse.query.worker FD`, where FD is its end of a socket pair."""
+    owner = socket.socket(fileno=int(sys.argv[1]))
+    _, payload = frames.receive(owner)
+    config = Config(**loads(payload))
+    limit_process(config.memory_bytes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
+    Worker(owner, config).run()
+
+
+if __name__ == "__main__":
+    main()
