@@ -15,7 +15,9 @@ min min_by mode product quantile quantile_cont quantile_disc regr_avgx regr_avgy
 regr_slope regr_sxx regr_sxy regr_syy reservoir_quantile sem skewness stddev stddev_pop stddev_samp string_agg sum
 sum_no_overflow sumkahan var_pop var_samp variance wavg weighted_avg
 """
-_WINDOWS = "cume_dist dense_rank fill first_value lag last_value lead nth_value ntile percent_rank rank rank_dense row_number"
+_WINDOWS = (
+    "cume_dist dense_rank fill first_value lag last_value lead nth_value ntile percent_rank rank rank_dense row_number"
+)
 _NUMBERS = """
 abs acos acosh add asin asinh atan atan2 atanh bit_count cbrt ceil ceiling cos cosh cot degrees divide even exp
 factorial fdiv floor fmod gamma gcd greatest greatest_common_divisor isfinite isinf isnan lcm least
@@ -77,32 +79,30 @@ gen_random_uuid grouping grouping_id ifnull nullif switch try typeof uuid uuid_e
 uuidv4 uuidv7
 """
 
-FUNCTIONS = frozenset(" ".join((_AGGREGATES, _WINDOWS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _REST)).split())
+
+def _words(*texts: str) -> frozenset[str]:
+    return frozenset(" ".join(texts).split())
+
+
+FUNCTIONS = _words(_AGGREGATES, _WINDOWS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _REST)
 TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest", "json_each", "json_tree"})
 
-VOLATILE = frozenset(
-    """
-    random gen_random_uuid uuid uuidv4 uuidv7 now today current_date current_localtime current_localtimestamp
-    get_current_time get_current_timestamp transaction_timestamp current_time current_timestamp localtime
-    localtimestamp age ago reservoir_quantile
-    """.split()  # fmt: skip
-)
+VOLATILE = _words("""
+random gen_random_uuid uuid uuidv4 uuidv7 now today current_date current_localtime current_localtimestamp
+get_current_time get_current_timestamp transaction_timestamp current_time current_timestamp localtime localtimestamp
+age ago reservoir_quantile
+""")
 """Their answer differs from call to call: such an answer is neither cached nor called unchanged."""
 
-EXPRESSIONS = frozenset(
-    """
-    BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR PARAMETER
-    POSITIONAL_REFERENCE STAR SUBQUERY WINDOW TYPE
-    """.split()  # fmt: skip
-)
+EXPRESSIONS = _words("""
+BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR PARAMETER
+POSITIONAL_REFERENCE STAR SUBQUERY WINDOW TYPE
+""")
 """Classes of expressions."""
 
-NODES = frozenset(
-    """
-    SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE
-    BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EXPRESSION_LIST EMPTY_FROM EMPTY SHOW_REF PIVOT
-    ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER
-    ORDER_DEFAULT ASCENDING DESCENDING
-    """.split()  # fmt: skip
-)
+NODES = _words("""
+SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EXPRESSION_LIST
+EMPTY_FROM EMPTY SHOW_REF PIVOT ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT
+ASCENDING DESCENDING
+""")
 """Types of what is no expression: selects, tables, modifiers and orders."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,9 +51,11 @@ class Answer:
 
 
 class Format(Protocol):
-    """Writes an answer; `finish` gives what its end may say, told how it went."""
+    """Writes an answer."""
 
-    casts: Any
+    casts: Mapping[str, str]
+    tells_cut: bool
+    """Whether a cut answer says so in itself."""
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
@@ -64,6 +66,7 @@ class JsonFormat:
     """`{"columns": […], "rows": [[…], …], "row_count": …, "cut": …}`: rows are arrays, for names may repeat."""
 
     casts = TEXT_CASTS
+    tells_cut = True
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
@@ -93,6 +96,7 @@ class CsvFormat:
     """A line of names, then the rows, as RFC 4180 has it. NULL is an empty field, an empty text is quoted."""
 
     casts = TEXT_CASTS
+    tells_cut = False
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
@@ -188,6 +192,7 @@ class ArrowFormat:
     """An Arrow IPC stream. A cut one says so in the metadata of an empty last batch (`lakehouse.cut`)."""
 
     casts = BINARY_CASTS
+    tells_cut = True
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
@@ -215,6 +220,7 @@ class ParquetFormat:
     """One Parquet file, Zstandard inside. A cut one says so in its key-value metadata (`lakehouse.cut`)."""
 
     casts = BINARY_CASTS
+    tells_cut = True
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ from lakehouse.query.metrics import Metrics
 from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Source
 from lakehouse.query.requests import MAX_BODY_BYTES, media_type, parse_request
-from lakehouse.query.service import Cancellation, Question, QueryService, Reply
+from lakehouse.query.service import Cancellation, QueryService, Question, Reply
 from lakehouse.query.tokens import Grant, Limits, TokenBook
 from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
@@ -96,6 +96,7 @@ class Endpoints:
                 Route("/metrics", self._show_metrics, methods=["GET"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
                 Route("/", self._docs, methods=["GET"]),
+                Route("/swagger/start.js", self._start_script, methods=["GET"]),
                 *([Mount("/swagger", StaticFiles(directory=page))] if page else []),
             ],
             exception_handlers={HTTPException: _http_problem, Exception: _unexpected},
@@ -225,7 +226,7 @@ class Endpoints:
         return Response(body, media_type=_content_type(chosen), headers=self._headers(reply))
 
     def _streamed(self, reply: Reply, chosen: str, stack: AsyncExitStack, started: float) -> Response:
-        async def pieces() -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncGenerator[bytes, None]:
             size = 0
             try:
                 while (piece := await run_in_threadpool(next, reply.body, None)) is not None:
@@ -302,6 +303,9 @@ class Endpoints:
         headers = {"content-security-policy": openapi.PAGE_POLICY, **SAFE_HEADERS}
         return Response(openapi.PAGE, media_type="text/html", headers=headers)
 
+    async def _start_script(self, request: Request) -> Response:
+        return Response(openapi.START, media_type="text/javascript", headers=SAFE_HEADERS)
+
     def _explained(
         self, endpoint: Callable[[Request], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
@@ -324,11 +328,13 @@ class Endpoints:
 class _ClosedStream(StreamingResponse):
     """A stream whose generator is closed whatever happens: it gives a worker back."""
 
+    body_iterator: AsyncGenerator[bytes, None]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            await self.body_iterator.aclose()  # type: ignore[union-attr]
+            await self.body_iterator.aclose()
 
 
 async def _body(request: Request) -> bytes:
@@ -372,9 +378,7 @@ def _problem(error: QueryError) -> Response:
         headers["retry-after"] = str(error.retry_after)
     if error.kind == "unauthorized":
         headers["www-authenticate"] = 'Bearer realm="lakehouse"'
-    return Response(
-        json.dumps(error.problem()), error.status, media_type="application/problem+json", headers=headers
-    )
+    return Response(json.dumps(error.problem()), error.status, media_type="application/problem+json", headers=headers)
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

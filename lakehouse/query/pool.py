@@ -10,10 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from lakehouse.query import frames
 from lakehouse.query.problems import QueryError
@@ -69,10 +68,10 @@ class WorkerProcess:
         assert kind == b"R"
         self._is_ready = True
 
-    def ask(self, call: Call, seconds: float) -> Iterator[tuple[frames.Kind, bytes]]:
+    def ask(self, call: Call, seconds: float) -> Generator[tuple[frames.Kind, bytes], None, None]:
         """The frames of the answer: a header, data, a footer.
 
-        Closing the iterator before its end stops the statement.
+        Closing the generator before its end stops the statement.
 
         Raises:
             QueryError: the statement failed, took longer than `seconds`, or ended the process.
@@ -205,5 +204,3 @@ class Pool:
             idle, self._idle = self._idle, []
         for worker in idle:
             worker.kill()
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from lakehouse.query.worker import Call, Config
 from lakehouse.settings import Settings
 from lakehouse.storage import Storage, open_storage
 
+Frames = Generator[tuple[Kind, bytes], None, None]
 DEFAULT_ROWS = 1_000
 HELD_BACK_BYTES = 4 << 20
 """Up to here an answer waits for its end, so that its headers can say whether it is whole."""
@@ -55,6 +56,11 @@ class Reply:
     rows: int = 0
     cut: str = ""
     execution_ms: float = 0.0
+
+    def close(self) -> None:
+        """Stop the answer where it is and give its worker back."""
+        if isinstance(self.body, Generator):
+            self.body.close()
 
 
 class Cancellation:
@@ -135,14 +141,16 @@ class QueryService:
             is_whole=True, rows=found.rows, cut=found.cut, execution_ms=found.execution_ms,
         )  # fmt: skip
 
-    def ask(self, question: Question, limits: Limits, cancellation: Cancellation | None = None) -> Reply:
+    def ask(
+        self, question: Question, limits: Limits, cancellation: Cancellation | None = None, *, use_cache: bool = True
+    ) -> Reply:
         """Answer a question. Blocks until the answer has ended or has more than HELD_BACK_BYTES.
 
         Raises:
             QueryError: there is no answer; it says why.
         """
         source = self.releases.find(question.environment, question.release)
-        reply = self.known(question, limits, source)
+        reply = self.known(question, limits, source) if use_cache else None
         if reply:
             return reply
         try:
@@ -155,9 +163,7 @@ class QueryService:
             source = self.releases.find(question.environment, question.release)
             return self._computed(question, limits, source, cancellation)
 
-    def _computed(
-        self, question: Question, limits: Limits, source: Source, cancellation: Cancellation | None
-    ) -> Reply:
+    def _computed(self, question: Question, limits: Limits, source: Source, cancellation: Cancellation | None) -> Reply:
         call = Call(
             id=uuid.uuid4().hex,
             sql=question.sql,
@@ -193,9 +199,7 @@ class QueryService:
             reply.body = self._streamed(worker, reply, pieces, rest)
         return reply
 
-    def _begun(
-        self, frames: Iterator[tuple[Kind, bytes]], source: Source
-    ) -> tuple[Reply, list[bytes], Iterator[tuple[Kind, bytes]]]:
+    def _begun(self, frames: Frames, source: Source) -> tuple[Reply, list[bytes], Frames]:
         """Read until the end, or until more is held back than may be."""
         kind, payload = next(frames)
         assert kind == b"H"
@@ -217,8 +221,8 @@ class QueryService:
         return reply, pieces, frames
 
     def _streamed(
-        self, worker: WorkerProcess, reply: Reply, pieces: list[bytes], rest: Iterator[tuple[Kind, bytes]]
-    ) -> Iterator[bytes]:
+        self, worker: WorkerProcess, reply: Reply, pieces: list[bytes], rest: Frames
+    ) -> Generator[bytes, None, None]:
         try:
             while pieces:
                 yield pieces.pop(0)
@@ -228,7 +232,7 @@ class QueryService:
                 else:
                     yield payload
         finally:
-            rest.close()  # type: ignore[attr-defined]
+            rest.close()
             self.pool.give_back(worker)
 
 

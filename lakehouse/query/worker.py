@@ -1,7 +1,7 @@
 """A worker: a process of its own that holds releases open and answers one statement at a time.
 
-It has no credentials but a key that reads, no environment, and limits that the operating system holds: DuckDB's own don't
-hold everywhere. Its owner kills it when a statement does not end. Started by `pool`, spoken to by `frames`.
+It has no credentials but a key that reads, no environment, and limits that the operating system holds: DuckDB's own
+don't hold everywhere. Its owner kills it when a statement does not end. Started by `pool`, spoken to by `frames`.
 """
 
 from __future__ import annotations
