@@ -26,7 +26,7 @@ reset: ## Empty the lake and Dagster's history, for another feed (asks)
 demo: .venv/installed .env ## From source to answer (DATA=folder: real files, LIVE=1: portal)
 	@$(BIN)/lakehouse demo $(if $(DATA),--data "$(DATA)") $(if $(LIVE),--live)
 
-up: .venv/installed .env ## PostgreSQL, the Dagster web UI and daemon; Ctrl-C ends them
+up: .venv/installed .env ## PostgreSQL, Dagster, query service, dashboard; Ctrl-C ends them
 	@$(BIN)/lakehouse up
 
 test: .venv/installed-dev .env ## Every test

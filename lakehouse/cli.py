@@ -109,7 +109,7 @@ def status() -> None:
 
 @app.command()
 def up() -> None:
-    """Start PostgreSQL (where it is embedded), the Dagster webserver and daemon. Ctrl-C ends them all."""
+    """Start PostgreSQL (where it is embedded), Dagster, query service and dashboard. Ctrl-C ends them all."""
     from lakehouse.services import run_services
     from lakehouse.supervisor import ServiceError
 

@@ -1,8 +1,9 @@
-"""What `lakehouse up` runs: PostgreSQL where it is embedded, the Dagster webserver and daemon."""
+"""What `lakehouse up` runs: embedded PostgreSQL, Dagster's webserver and daemon, the query service, the dashboard."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -13,8 +14,11 @@ from rich.table import Table
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.settings import PROJECT_ROOT, Settings, child_environment
+from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, child_environment, reachable
 from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
+
+HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
+"""What the dashboard gets of our environment: no credential of the storage or of PostgreSQL can be among it."""
 
 
 def run_services(lake: Lake, console: Console) -> None:
@@ -26,14 +30,17 @@ def run_services(lake: Lake, console: Console) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ServiceError(f"It is already up: another process runs the services of {settings.data_dir}.") from None
-        webserver, daemon = _services(settings)
+        services = _services(settings)
+        webserver, _, query, dashboard = services
         webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
+        query.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT")
+        dashboard.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_DASHBOARD_PORT")
         console.print(f"Starting … (logs in {webserver.log.parent})", highlight=False, soft_wrap=True)
         lake.bootstrap()
         _fail_abandoned_runs(settings, console)
         if not stopping():
             supervise(
-                [webserver, daemon],
+                services,
                 stopping,
                 ready=lambda: _show_addresses(settings, console),
                 ended=lambda: _fail_abandoned_runs(settings, console),
@@ -42,7 +49,7 @@ def run_services(lake: Lake, console: Console) -> None:
     console.print("Ended; nothing is left running.")
 
 
-def _services(settings: Settings) -> tuple[Service, Service]:
+def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
     logs, tools = settings.data_dir / "logs", Path(sys.executable).parent
     workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     address = ["-h", settings.webserver_host, "-p", str(settings.webserver_port)]
@@ -57,7 +64,28 @@ def _services(settings: Settings) -> tuple[Service, Service]:
             folder, settings.webserver_host, settings.webserver_port,
         ),
         Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables, folder),
+        Service(
+            "query service", [sys.executable, "-m", "lakehouse.query.server"], logs / "query.log", variables,
+            folder, settings.query_host, settings.query_port,
+        ),
+        Service(
+            "dashboard", [
+                sys.executable, "-m", "lakehouse.dashboard.server",
+                "--host", settings.query_host, "--port", str(settings.dashboard_port),
+            ],
+            logs / "dashboard.log", dashboard_environment(settings),
+            folder, settings.query_host, settings.dashboard_port,
+        ),
     )  # fmt: skip
+
+
+def dashboard_environment(settings: Settings) -> dict[str, str]:
+    """It reads through the query service alone, so it gets that one's address and a token for it."""
+    return {
+        **{name: os.environ[name] for name in HARMLESS if name in os.environ},
+        f"{PREFIX}QUERY_URL": settings.query_service_url,
+        f"{PREFIX}QUERY_TOKEN": settings.query_token.get_secret_value(),
+    }
 
 
 def _show_addresses(settings: Settings, console: Console) -> None:
@@ -68,6 +96,8 @@ def _show_addresses(settings: Settings, console: Console) -> None:
     table.add_row("PostgreSQL", "embedded, on a socket" if embedded else "yours")
     table.add_row("Dagster web UI", f"http://{settings.webserver_host}:{settings.webserver_port}")
     table.add_row("Dagster daemon", "schedules, sensors and queued runs")
+    table.add_row("Query service", f"http://{reachable(settings.query_host)}:{settings.query_port}")
+    table.add_row("Dashboard", f"http://{reachable(settings.query_host)}:{settings.dashboard_port}")
     table.add_row("Lake", settings.lake_uri)
     table.add_row("Landing zone", settings.landing_uri)
     console.print(table)

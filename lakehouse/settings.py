@@ -96,7 +96,13 @@ class Settings(BaseSettings):
         "", description="Access key that can only read the published zone, for the query service. Empty: STORAGE's."
     )
     query_s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
-    dashboard_port: Annotated[int, Field(ge=1, le=65535)] = Field(8501, description="Port of the dashboard.")
+    query_url: str = Field(
+        "", description="Where the dashboard finds the query service. Empty: the one on QUERY_HOST and QUERY_PORT."
+    )
+    query_token: SecretStr = Field(SecretStr(""), description="Its token, where the service asks for one.")
+    dashboard_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        8501, description="Port of the dashboard, on QUERY_HOST."
+    )
     nyc_collisions_url: str = Field(
         "https://data.cityofnewyork.us", description="The open-data portal that serves the collisions."
     )
@@ -125,7 +131,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an absolute folder, since processes have different working directories")
         return str(Path(value).expanduser()) if value else value
 
-    @field_validator("s3_endpoint")
+    @field_validator("s3_endpoint", "query_url")
     @classmethod
     def _endpoint(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in ("http", "https"):
@@ -168,6 +174,11 @@ class Settings(BaseSettings):
         return f"{self.storage_uri}/landing"
 
     @property
+    def query_service_url(self) -> str:
+        """Where the query service is reached: QUERY_URL, or the one that this machine serves."""
+        return self.query_url or f"http://{reachable(self.query_host)}:{self.query_port}"
+
+    @property
     def pipelines_dir(self) -> Path:
         """dlt's working files. Durable: pending load packages live here."""
         return self.data_dir / "dlt"
@@ -207,6 +218,12 @@ def load_settings() -> Settings:
             for item in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines) + "\n.env.example lists every setting.") from None
+
+
+def reachable(host: str) -> str:
+    """The host part of an address that reaches what listens on `host`: this machine's own for "everywhere"."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]" if ":" in host else host
 
 
 def child_environment(settings: Settings, extra: dict[str, str] | None = None) -> dict[str, str]:

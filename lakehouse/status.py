@@ -12,6 +12,7 @@ from rich.table import Table
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
+from lakehouse.settings import reachable
 from lakehouse.writing import marks
 
 
@@ -45,11 +46,16 @@ def _services(lake: Lake, postgres: psycopg.Connection) -> Table:
     table.add_row(
         "PostgreSQL", f"{'embedded' if embedded else 'external'}, version {postgres.info.server_version // 10000}"
     )
-    with closing(socket.socket()) as probe:
-        probe.settimeout(0.5)
-        answers = probe.connect_ex((settings.webserver_host, settings.webserver_port)) == 0
-    address = f"http://{settings.webserver_host}:{settings.webserver_port}"
-    table.add_row("Dagster web UI", address if answers else "not running; `make up` starts it")
+    for name, host, port in (
+        ("Dagster web UI", settings.webserver_host, settings.webserver_port),
+        ("Query service", settings.query_host, settings.query_port),
+        ("Dashboard", settings.query_host, settings.dashboard_port),
+    ):
+        with closing(socket.socket()) as probe:
+            probe.settimeout(0.5)
+            answers = probe.connect_ex((host, port)) == 0
+        address = f"http://{reachable(host)}:{port}"
+        table.add_row(name, address if answers else "not running; `make up` starts it")
     snapshot = postgres.execute(
         f"SELECT max(snapshot_id), max(snapshot_time) FROM {METADATA_SCHEMA}.ducklake_snapshot"
     ).fetchone()

@@ -1,11 +1,10 @@
-"""A lakehouse of its own for tests that run commands: a data folder, a Dagster home, a project folder, a port."""
+"""A lakehouse of its own for tests that run commands: a data folder, a Dagster home, a project folder, ports."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -19,6 +18,7 @@ from dotenv import dotenv_values
 from lakehouse.lake import Lake
 from lakehouse.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings
+from tests.object_store import free_ports
 
 TOOLS = Path(sys.executable).parent
 LINKED = ("pyproject.toml", "workspace.yaml", "lakehouse", "lakehouse_assets", "dlt_sources", "sqlmesh_project")
@@ -31,6 +31,8 @@ class LakehouseInstance:
 
     root: Path
     port: int
+    query_port: int
+    dashboard_port: int
     extra: dict[str, str] = field(default_factory=dict)
     """Settings beyond its own, such as another storage."""
 
@@ -52,6 +54,8 @@ class LakehouseInstance:
             "LAKEHOUSE_DATA_DIR": str(self.data_dir),
             "LAKEHOUSE_STORAGE": str(self.data_dir / "storage"),
             "LAKEHOUSE_WEBSERVER_PORT": str(self.port),
+            "LAKEHOUSE_QUERY_PORT": str(self.query_port),
+            "LAKEHOUSE_DASHBOARD_PORT": str(self.dashboard_port),
             "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "120",
             **self.extra,
         }
@@ -110,14 +114,15 @@ class LakehouseInstance:
         return {**bare_environment(), **ours}
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of this lakehouse but the tests themselves: by its environment, PostgreSQL by its folder."""
+        """Every process of this lakehouse but the tests themselves: by its environment or its folder."""
         return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._owns(process)]
 
     def _owns(self, process: psutil.Process) -> bool:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            named = any(str(self.data_dir) in word for word in process.cmdline())
+            # The dashboard's environment names nothing of ours: it is known by its working directory.
+            named = any(str(self.data_dir) in word for word in (*process.cmdline(), process.cwd()))
             return named or process.environ().get("LAKEHOUSE_DATA_DIR") == str(self.data_dir)
         except psutil.Error:  # it has just ended
             return False
@@ -140,7 +145,7 @@ def create_instance(root: Path) -> LakehouseInstance:
         "These tests start a PostgreSQL of their own, and .env names yours in LAKEHOUSE_POSTGRES_URL, where they would "
         "write. Take it out of .env while they run."
     )
-    instance = LakehouseInstance(root, free_port())
+    instance = LakehouseInstance(root, *free_ports(3))
     home = Path(instance.variables["DAGSTER_HOME"])
     home.mkdir()
     shutil.copy(PROJECT_ROOT / "dagster_home" / "dagster.yaml", home)
@@ -150,10 +155,3 @@ def create_instance(root: Path) -> LakehouseInstance:
     dotenv = "".join(f"{name}={value}\n" for name, value in instance.variables.items())
     (instance.project / ".env").write_text(dotenv)
     return instance
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

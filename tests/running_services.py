@@ -34,6 +34,16 @@ class RunningServices:
         return f"http://127.0.0.1:{self.instance.port}"
 
     @property
+    def query_url(self) -> str:
+        """The query service."""
+        return f"http://127.0.0.1:{self.instance.query_port}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The dashboard."""
+        return f"http://127.0.0.1:{self.instance.dashboard_port}"
+
+    @property
     def printed(self) -> str:
         """What it has printed so far."""
         return self.log.read_text()

@@ -107,6 +107,7 @@ CHECKS = (
             "marts.collisions_summary",
             "marts.collisions_summary_polars",
             "marts.collisions_summary_ibis",
+            "marts.collisions_by_cause",
         )
     ),
     Check(

@@ -10,7 +10,11 @@ from contextlib import closing
 
 import psutil
 import pytest
+import requests
+from pydantic import SecretStr
 
+from lakehouse.services import dashboard_environment
+from lakehouse.settings import Settings
 from tests.lakehouse_instance import TOOLS, LakehouseInstance
 from tests.running_services import RunningServices, running_services, until
 
@@ -36,12 +40,20 @@ def healthy(services: RunningServices) -> set[str]:
 
 def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: LakehouseInstance) -> None:
     with running_services(bare_lakehouse) as services:
-        for wanted in (services.url, str(bare_lakehouse.data_dir / "logs"), "embedded, on a socket"):
+        for wanted in (
+            services.url,
+            services.query_url,
+            services.dashboard_url,
+            str(bare_lakehouse.data_dir / "logs"),
+            "embedded, on a socket",
+        ):
             assert wanted in services.printed.replace("\n", "")
         until(
             lambda: {"SENSOR", "SCHEDULER", "BACKFILL", "QUEUED_RUN_COORDINATOR"} <= healthy(services),
             120, lambda: f"The daemons' hearts don't beat: {healthy(services)}",
         )  # fmt: skip
+        assert requests.get(f"{services.query_url}/healthz", timeout=10).json() == {"status": "ok"}
+        assert requests.get(f"{services.dashboard_url}/_stcore/health", timeout=10).text == "ok"
         names = {process.name() for process in bare_lakehouse.processes()}
         assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
         again = bare_lakehouse.lakehouse("up")
@@ -50,6 +62,23 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: Lakeh
         assert services.end(signal.SIGINT, timeout_seconds=30) == 0
     assert "nothing is left running" in services.printed
     assert bare_lakehouse.processes() == []
+
+
+def test_the_dashboard_is_given_no_credential() -> None:
+    secrets = {
+        "LAKEHOUSE_POSTGRES_URL": "postgresql://lake:hunter2@db/lake",
+        "LAKEHOUSE_S3_SECRET_ACCESS_KEY": "hunter2",
+        "LAKEHOUSE_QUERY_S3_SECRET_ACCESS_KEY": "hunter2",
+        "AWS_SECRET_ACCESS_KEY": "hunter2",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in secrets.items():
+            patch.setenv(name, value)
+        settings = Settings(query_port=8011, query_token=SecretStr("token"))
+        given = dashboard_environment(settings)
+    assert "hunter2" not in str(given)
+    ours = {name: value for name, value in given.items() if name.startswith("LAKEHOUSE_")}
+    assert ours == {"LAKEHOUSE_QUERY_URL": "http://127.0.0.1:8011", "LAKEHOUSE_QUERY_TOKEN": "token"}
 
 
 def test_a_daemon_that_dies_is_started_again_and_sigterm_ends_all(bare_lakehouse: LakehouseInstance) -> None:
@@ -65,12 +94,14 @@ def test_a_daemon_that_dies_is_started_again_and_sigterm_ends_all(bare_lakehouse
     assert bare_lakehouse.processes() == []
 
 
-def test_a_port_in_use_is_named_with_its_setting(bare_lakehouse: LakehouseInstance) -> None:
-    with closing(socket.create_server(("127.0.0.1", bare_lakehouse.port))):
+@pytest.mark.parametrize("setting", ["LAKEHOUSE_WEBSERVER_PORT", "LAKEHOUSE_QUERY_PORT", "LAKEHOUSE_DASHBOARD_PORT"])
+def test_a_port_in_use_is_named_with_its_setting(bare_lakehouse: LakehouseInstance, setting: str) -> None:
+    port = int(bare_lakehouse.variables[setting])
+    with closing(socket.create_server(("127.0.0.1", port))):
         done = bare_lakehouse.lakehouse("up")
     assert done.returncode == 1
-    assert f"127.0.0.1:{bare_lakehouse.port}" in done.stderr
-    assert "LAKEHOUSE_WEBSERVER_PORT" in done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert setting in done.stderr
     assert "Traceback" not in done.stderr
     assert bare_lakehouse.processes() == []
 

@@ -128,7 +128,8 @@ class Stack:
         return word
 
     def _environment(self, service: Service) -> dict[str, str]:
-        given = {name: self._word(service, value) for name, value in service.environment.items()}
+        names, values = service.environment.keys(), self.here(service, list(service.environment.values()))
+        given = dict(zip(names, values, strict=True))
         # Our image has Python and a shell, not even git.
         folders = [self.folder / "bin", TOOLS, *([] if service.is_ours else [POSTGRES_BIN, os.environ["PATH"]])]
         path = os.pathsep.join(map(str, folders))

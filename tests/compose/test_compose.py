@@ -50,9 +50,27 @@ def test_a_file_that_lands_is_released_by_the_services_of_the_file(events: Path)
         answer = until(lambda: _answer(stack), 240, lambda: f"{_answer(stack)}: {stack.log('daemon')}")
         assert answer == [{"purchases": 12, "revenue": 18.0}]
 
+        asked = {"sql": SQL}
+        assert requests.post(f"{stack.url('8010')}/query", json=asked, timeout=60).status_code == 401
+        token = {"Authorization": f"Bearer {_new_token(stack)}"}
+        reply = requests.post(f"{stack.url('8010')}/query", json=asked, headers=token, timeout=60).json()
+        assert reply["rows"] == [[12, 18.0]]
+        assert requests.get(f"{stack.url('8501')}/_stcore/health", timeout=10).text == "ok"
+
         without_key = requests.get(f"{stack.url('8333')}/lakehouse/{POINTER}", timeout=10)
         assert without_key.status_code == 403
     assert stack.left_running() == []
+
+
+def _new_token(stack: Stack) -> str:
+    code = (
+        "from lakehouse.query.tokens import create; from lakehouse.settings import load_settings; "
+        "from lakehouse.storage import open_storage; "
+        "print(create(open_storage(load_settings()), 'dashboard', ['prod'], by='tests'))"
+    )
+    done = stack.run("setup", ["python", "-c", code])
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
 
 
 def _assets(stack: Stack) -> list[str]:

@@ -18,8 +18,16 @@ from tests.lakehouse_instance import LINKED, TOOLS
 COPIED = [source for sources, _ in COPIES for source in sources]
 SERVICES = {service.name: service for service in services(VARIABLES)}
 OURS = [service for service in SERVICES.values() if service.is_ours]
-NOT_OURS_TO_CHOOSE = {"webserver_host", "webserver_port"}
-"""Settings of `lakehouse up`: Compose publishes the port."""
+DASHBOARD = SERVICES["dashboard"]
+WITH_SETTINGS = [service for service in OURS if service is not DASHBOARD]
+"""The dashboard reads none: it gets what it needs and nothing of the lake's."""
+NOT_OURS_TO_CHOOSE = {
+    "webserver_host", "webserver_port", "query_host", "query_port", "query_token_required", "dashboard_port",
+    "query_url", "query_token",
+}  # fmt: skip
+"""Settings of `lakehouse up` and of the dashboard: Compose publishes the ports."""
+OWN = {"query": {"LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT", "LAKEHOUSE_QUERY_TOKEN_REQUIRED"}}
+"""What one service has beside the others' settings."""
 
 
 @pytest.fixture
@@ -32,7 +40,7 @@ def declared() -> dict[str, Any]:
 def test_no_secret_stands_in_a_file() -> None:
     for text in (compose_file.text(), DOCKERFILE):
         named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*\s*[:=]\s*(.+)$", text, re.M)
-        assert [value for value in named if not re.fullmatch(r"\$\{\w+:(?:\?[^}]+|-)\}", value)] == []
+        assert [value for value in named if not re.fullmatch(r'"true"|\$\{\w+:(?:\?[^}]+|-)\}', value)] == []
         assert re.findall(r"://[^\s:/]+:(?!\$\{\w+:\?)[^\s@]*@", text) == []
     assert not re.search(r"(?im)^(?:ENV|ARG).*(?:password|secret|token|_key)", DOCKERFILE)
 
@@ -59,13 +67,14 @@ def test_every_service_that_stays_has_a_health_check_and_comes_back(declared: di
         "postgres": "service_healthy",
         "object-store": "service_healthy",
         "setup": "service_completed_successfully",
+        "query": "service_healthy",
     }
 
 
 def test_what_must_stay_lies_in_named_volumes(declared: dict[str, Any]) -> None:
     used = {volume for service in SERVICES.values() for volume in service.volumes.values()}
     assert used == set(declared["volumes"])
-    assert [service.name for service in SERVICES.values() if not service.volumes] == []
+    assert [service.name for service in SERVICES.values() if not service.volumes] == ["dashboard"]
 
 
 def test_ports_are_published_on_this_machine_only() -> None:
@@ -99,14 +108,23 @@ def test_the_image_gets_what_it_needs_and_the_builder_sees_nothing_else() -> Non
 
 def test_every_setting_exists_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - NOT_OURS_TO_CHOOSE}
-    for service in OURS:
-        assert {name for name in service.environment if name.startswith(PREFIX)} == names
+    for service in WITH_SETTINGS:
+        ours = {name for name in service.environment if name.startswith(PREFIX)}
+        assert ours == names | OWN.get(service.name, set())
         with monkeypatch.context() as patch:
             for name, value in service.environment.items():
                 patch.setenv(name, value)
             load_settings.cache_clear()
             assert load_settings().stores_on_s3
     load_settings.cache_clear()
+
+
+def test_the_dashboard_gets_nothing_of_the_lakes_and_the_query_service_no_postgresql() -> None:
+    assert set(DASHBOARD.environment) == {"LAKEHOUSE_QUERY_URL", "LAKEHOUSE_QUERY_TOKEN"}
+    assert DASHBOARD.environment["LAKEHOUSE_QUERY_TOKEN"] == ""
+    query = SERVICES["query"].environment
+    assert query["LAKEHOUSE_POSTGRES_URL"] == ""
+    assert query["LAKEHOUSE_QUERY_TOKEN_REQUIRED"] == "true"
 
 
 def test_every_command_is_installed() -> None:

@@ -58,7 +58,7 @@ def logged(result: dg.ExecuteInProcessResult) -> str:
 
 def test_a_release_holds_every_served_table_as_the_lake_has_it(published: House) -> None:
     current = newest(published, "published")
-    assert len(current.tables) == 8
+    assert len(current.tables) == 9
     for table in current.tables:
         columns = "SELECT COLUMNS(*)::VARCHAR FROM"
         assert sorted(read(published, f"{columns} {table.name}"), key=repr) == sorted(

@@ -16,6 +16,7 @@ SERVED = {
     "marts.daily_revenue_example",
     "marts.collisions_daily",
     "marts.collisions_summary",
+    "marts.collisions_by_cause",
     "marts.trips_by_pickup_location",
     "marts.top_pickup_locations",
     "marts.food_prices_monthly",

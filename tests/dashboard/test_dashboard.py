@@ -1,0 +1,187 @@
+"""What somebody sees who opens the dashboard: the service's numbers, asked for once, from the release that is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from lakehouse.releases import publishing
+from tests.dashboard import marts
+from tests.dashboard.conftest import Dashboard
+
+QUERY = "POST /query"
+CAPTION = re.compile(r"release \d+ of prod · data .+ old · round trip .+ ms · executed in .+ ms · (warm|cold)")
+
+
+def value(dashboard: Dashboard, sql: str) -> Any:
+    """The one value that the service answers."""
+    ((found,),) = [row.values() for row in dashboard.client.query(sql).arrow().to_pylist()]
+    return found
+
+
+def metric(page: Page, label: str) -> Locator:
+    """The number under a label."""
+    shown = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
+    return shown.get_by_test_id("stMetricValue")
+
+
+def settled(page: Page) -> None:
+    """Wait until the page has run to its end."""
+    expect(page.get_by_text(CAPTION).last).to_be_visible()
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+    page.wait_for_timeout(300)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
+
+
+def open_page(page: Page, dashboard: Dashboard, name: str = "") -> None:
+    """A page, as a new visitor."""
+    page.goto(f"{dashboard.url}/{name}")
+    settled(page)
+
+
+def choose(page: Page, locations: int) -> None:
+    """Type a number into the box."""
+    box = page.get_by_role("spinbutton", name="Locations")
+    box.fill(str(locations))
+    box.press("Enter")
+
+
+def test_pick_ups_equal_sql(page: Page, dashboard: Dashboard, images: Path) -> None:
+    page.set_viewport_size({"width": 1400, "height": 840})
+    open_page(page, dashboard)
+    trips = value(dashboard, f"SELECT sum(trips)::BIGINT FROM {marts.PICK_UPS}")
+    first = f"SELECT trips FROM {marts.PICK_UPS} ORDER BY trips DESC, pickup_location_id LIMIT 20"
+    shown = value(dashboard, f"SELECT sum(trips)::BIGINT FROM ({first})")
+    locations = value(dashboard, f"SELECT count(*) FROM {marts.PICK_UPS}")
+    expect(metric(page, "Pick-ups")).to_have_text(f"{trips:,}")
+    expect(metric(page, f"Pick-ups at the first 20 of {locations} locations")).to_have_text(f"{shown:,}")
+    choose(page, 15)
+    expect(page.get_by_text("Pick-ups at the first 15 of")).to_be_visible()
+    settled(page)
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    page.screenshot(path=images / "dashboard.png", animations="disabled")
+
+
+def test_collisions_equal_sql(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard, "collisions")
+    for label, column in {"Collisions": "crashes", "Persons injured": "persons_injured"}.items():
+        total = value(dashboard, f"SELECT sum({column})::BIGINT FROM {marts.COLLISIONS}")
+        expect(metric(page, label)).to_have_text(f"{total:,}")
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
+
+
+def test_revenue_equals_sql(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard, "revenue")
+    net = value(dashboard, f"SELECT sum(net_revenue)::DOUBLE FROM {marts.REVENUE}")
+    sold = value(dashboard, f"SELECT sum(total_revenue)::DOUBLE FROM {marts.REVENUE}")
+    expect(metric(page, "Net revenue")).to_have_text(f"£{net:,.0f}")
+    expect(metric(page, "Sold")).to_have_text(f"£{sold:,.0f}")
+
+
+def test_food_prices_equal_sql(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard, "food-prices")
+    first = (
+        f"SELECT commodity, unit, price_type FROM {marts.FOOD} GROUP BY ALL ORDER BY sum(prices) DESC, 1, 2, 3 LIMIT 1"
+    )
+    prices = value(
+        dashboard, f"SELECT sum(prices)::BIGINT FROM {marts.FOOD} WHERE (commodity, unit, price_type) IN ({first})"
+    )
+    expect(metric(page, "Prices collected")).to_have_text(f"{prices:,}")
+
+
+def test_a_change_in_the_box_asks_the_service_once(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard)
+    dashboard.proxy.calls.clear()
+    choose(page, 7)
+    expect(page.get_by_text("Pick-ups at the first 7 of", exact=False)).to_be_visible()
+    settled(page)
+    page.wait_for_timeout(1_500)  # nothing comes later either
+    assert dashboard.proxy.calls == [QUERY]
+    first = f"SELECT trips FROM {marts.PICK_UPS} ORDER BY trips DESC, pickup_location_id LIMIT 7"
+    shown = value(dashboard, f"SELECT sum(trips)::BIGINT FROM ({first})")
+    expect(page.get_by_test_id("stMetricValue").nth(1)).to_have_text(f"{shown:,}")
+
+
+@pytest.mark.parametrize(("name", "choice"), [("revenue", "month"), ("collisions", "Persons killed")])
+def test_another_choice_asks_the_service_once(page: Page, dashboard: Dashboard, name: str, choice: str) -> None:
+    open_page(page, dashboard, name)
+    dashboard.proxy.calls.clear()
+    page.get_by_role("radio", name=choice).click()
+    page.wait_for_timeout(2_000)
+    assert dashboard.proxy.calls == [QUERY]
+
+
+@pytest.mark.parametrize(("name", "questions"), [("", 1), ("collisions", 2), ("revenue", 1), ("food-prices", 2)])
+def test_a_page_asks_for_what_it_shows_and_nothing_else(
+    page: Page, dashboard: Dashboard, name: str, questions: int
+) -> None:
+    dashboard.proxy.calls.clear()
+    open_page(page, dashboard, name)
+    page.wait_for_timeout(1_000)
+    assert dashboard.proxy.calls == ["GET /releases", *[QUERY] * questions]
+
+
+def test_a_new_release_shows_up_and_an_earlier_one_can_be_chosen(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard)
+    old = value(dashboard, f"SELECT sum(trips)::BIGINT FROM {marts.PICK_UPS}")
+    before = dashboard.client.releases()["release"]
+    dashboard.publisher.execute(f"UPDATE {marts.PICK_UPS} SET trips = trips + 1000 WHERE pickup_location_id = 1")
+    release = dashboard.publish(*marts.ALL)
+    assert release > before
+    page.wait_for_timeout(600)  # the service looks for a new release twice a second
+    choose(page, 8)
+    expect(metric(page, "Pick-ups")).to_have_text(f"{old + 1000:,}")
+    expect(page.get_by_text(f"release {release} of prod · ")).to_be_visible()
+    page.get_by_role("button", name="Ask again").click()
+    page.get_by_role("combobox", name="Release").click()
+    page.get_by_role("option", name=re.compile(f"^{before}, cut ")).click()
+    expect(metric(page, "Pick-ups")).to_have_text(f"{old:,}")
+    expect(page.get_by_text(f"release {before} of prod · ")).to_be_visible()
+
+
+def test_a_release_without_a_table_says_so(page: Page, dashboard: Dashboard) -> None:
+    dashboard.publish(marts.PICK_UPS)
+    try:
+        page.goto(f"{dashboard.url}/revenue")
+        expect(page.get_by_text("This release does not hold what is shown here.")).to_be_visible()
+        expect(page.get_by_text("marts.daily_revenue")).to_be_visible()
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+    finally:
+        dashboard.publish(*marts.ALL)
+
+
+@pytest.fixture
+def held(dashboard: Dashboard) -> Iterator[int]:
+    """A release that readers are held at by a rollback."""
+    dashboard.publish(*marts.ALL)
+    yield publishing.rollback(dashboard.publisher.lake, "prod", 1, by="ann").number
+    publishing.resume(dashboard.publisher.lake, "prod")
+
+
+def test_readers_who_are_held_are_told(page: Page, dashboard: Dashboard, held: int) -> None:
+    page.wait_for_timeout(600)
+    open_page(page, dashboard)
+    expect(page.get_by_test_id("stAlert")).to_contain_text(f"held at {held} by ann")
+    expect(page.get_by_text(CAPTION)).to_contain_text(f"held at {held} by ann")
+    expect(page.get_by_text(f"release {held} of prod · ")).to_be_visible()
+
+
+def test_a_service_that_is_away_is_a_sentence(page: Page, dashboard: Dashboard) -> None:
+    open_page(page, dashboard)
+    dashboard.proxy.is_away = True
+    try:
+        choose(page, 9)
+        expect(page.get_by_text("The query service does not answer")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("The query service does not answer")).to_be_visible()
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+    finally:
+        dashboard.proxy.is_away = False
+    page.get_by_role("button", name="Ask again").click()
+    settled(page)
