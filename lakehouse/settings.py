@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     query_cache_mb: Annotated[int, Field(ge=0)] = Field(
         64, description="Megabytes of answers that the query service keeps; 0 keeps none."
     )
+    query_url: str = Field(
+        "", description="Where `lakehouse query --url` and the dashboard ask. Empty: http://QUERY_HOST:QUERY_PORT."
+    )
+    query_token: SecretStr = Field(SecretStr(""), description="The token that they send.")
     query_s3_access_key_id: str = Field(
         "", description="Access key that can only read the published zone, for the query service. Empty: STORAGE's."
     )
