@@ -238,10 +238,10 @@ class LakehouseClient(Client):
         retry_after = int(wait) if wait.isascii() and wait.isdigit() else None
         kind = str(body.get("type", "")) if isinstance(body, dict) else ""
         if isinstance(body, dict) and kind.startswith(URN):
-            place = [body.get(name) if isinstance(body.get(name), int) else None for name in ("line", "column")]
+            line, column = (body.get(name) if isinstance(body.get(name), int) else None for name in ("line", "column"))
             known = kind.removeprefix(URN)
             detail = str(body.get("detail") or body.get("title") or f"HTTP {response.status_code}")
-            return QueryError(known if known in STATUS else "failed", detail, *place, retry_after=retry_after)
+            return QueryError(known if known in STATUS else "failed", detail, line, column, retry_after)
         if response.status_code == 429:
             # A gateway before the service speaks for itself.
             return QueryError("too-many-calls", f"{self.url} has too many calls.", retry_after=retry_after)

@@ -130,7 +130,11 @@ def rendered(parts: Sequence[pa.Table], media_type: str, sql: str = ALL_ROWS) ->
         raise QueryError("failed", "The days' answers have different columns: cast them in the SQL.") from None
     columns = columns_of(table)
     names = unique_names([column.name for column in columns])
-    config = {"python_enable_replacements": False, "enable_external_access": False, "autoload_known_extensions": False}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "python_enable_replacements": False,
+        "enable_external_access": False,
+        "autoload_known_extensions": False,
+    }
     with closing(duckdb.connect(config=config)) as connection:
         try:
             connection.execute("SET TimeZone = 'UTC'")
@@ -143,7 +147,8 @@ def rendered(parts: Sequence[pa.Table], media_type: str, sql: str = ALL_ROWS) ->
             )
             connection.execute(f"CREATE VIEW parts AS SELECT {chosen} FROM arrived")
             connection.execute("SET lock_configuration = true")
-            form, pieces = FORMATS[media_type], []
+            form = FORMATS[media_type]
+            pieces: list[bytes | memoryview] = []
             relation = connection.sql(sql)
             if relation is None:
                 raise QueryError("refused", "What combines the days is one SELECT over the table parts.")
