@@ -195,7 +195,12 @@ class Worker:
     ) -> None:
         chosen = FORMATS[call.format]
         # Bound, not run: what its columns are says how they travel.
-        found = columns_of(session.sql(call.sql, params=call.parameters or None))
+        try:
+            found = columns_of(session.sql(call.sql, params=call.parameters or None))
+        except (duckdb.BinderException, duckdb.CatalogException):
+            # A relation's error lacks the place in the SQL: bound once more, this way it is said.
+            session.execute(call.sql, call.parameters or None)
+            raise
         session.execute(selecting(call.sql, found, chosen.casts), call.parameters or None)
         columns = [(name, _type_name(kind)) for name, kind in found]
         frames.send_json(
