@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 Kind = Literal[b"Q", b"H", b"D", b"F", b"E", b"C", b"R"]
-"""Query, Header, Data, Footer, Error, Cancel, Ready."""
+"""Query, Header, Data, Footer, Error, Cancel; Ready: the process for calls, then for each call its release."""
 HEAD = struct.Struct(">cQ")
 LARGEST = 1 << 31
 

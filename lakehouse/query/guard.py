@@ -185,5 +185,7 @@ def _listing(names: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """DuckDB's message without its kind, its picture of the statement and its advice."""
-    return re.sub(r"^[A-Za-z ]+ Error: ", "", str(error)).split("\n")[0].strip()
+    """DuckDB's message without its kind and its picture of the statement; of its advice the columns that are near."""
+    first, *rest = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error)).split("\n")
+    near = next((line for line in rest if line.startswith("Candidate bindings: ")), "")
+    return f"{first.strip()} {near}".strip()

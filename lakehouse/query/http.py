@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -29,13 +30,13 @@ from lakehouse.query.gate import Gate
 from lakehouse.query.metrics import Metrics
 from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Source
-from lakehouse.query.requests import MAX_BODY_BYTES, media_type, parse_request
+from lakehouse.query.requests import ENVIRONMENT, MAX_BODY_BYTES, media_type, parse_request
 from lakehouse.query.service import Cancellation, QueryService, Question, Reply
 from lakehouse.query.tokens import Grant, Limits, TokenBook
 from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
 
-BODY_SECONDS = 10.0
+BODY_SECONDS = 5.0
 LOG = logging.getLogger("lakehouse.query")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SAFE_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
@@ -133,6 +134,8 @@ class Endpoints:
 
     def _asked_environment(self, request: Request, caller: Caller) -> str:
         environment = request.query_params.get("environment", self._environment)
+        if not re.fullmatch(ENVIRONMENT, environment):
+            raise QueryError("invalid-request", "environment: must be a name such as prod or dev_ann.")
         caller.check(environment)
         return environment
 

@@ -21,6 +21,8 @@ from lakehouse.query.worker import Call, Config
 START_SECONDS = 20.0
 GRACE_SECONDS = 0.5
 """Between asking a statement to stop and killing its process."""
+SPOILING = frozenset({"memory-limit", "unavailable"})
+"""After these a worker is replaced: what it holds may be in the next caller's way."""
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
 
 
@@ -71,13 +73,13 @@ class WorkerProcess:
     def ask(self, call: Call, seconds: float) -> Generator[tuple[frames.Kind, bytes], None, None]:
         """The frames of the answer: a header, data, a footer.
 
-        Closing the generator before its end stops the statement.
+        The time counts from when the release is open. Closing the generator before its end stops the statement.
 
         Raises:
             QueryError: the statement failed, took longer than `seconds`, or ended the process.
         """
         self.wait_until_ready()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + START_SECONDS + seconds
         is_done = False
         self._call = call.id
         try:
@@ -87,10 +89,18 @@ class WorkerProcess:
                 kind, payload = frames.receive(self._socket)
                 if kind == b"E":
                     is_done = True
-                    raise QueryError(**json.loads(payload))
+                    error = QueryError(**json.loads(payload))
+                    if error.kind in SPOILING:
+                        self.kill()
+                    raise error
+                if kind == b"R":
+                    deadline = time.monotonic() + seconds
+                    continue
                 is_done = kind == b"F"
                 if is_done:
                     self.releases.add(call.attach)
+                    if json.loads(payload)["retire"]:
+                        self.kill()
                 yield kind, bytes(payload)
                 if is_done:
                     return

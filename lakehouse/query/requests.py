@@ -11,6 +11,7 @@ from lakehouse.query.problems import QueryError
 from lakehouse.query.service import DEFAULT_ROWS, Question
 
 MAX_BODY_BYTES = 200_000
+ENVIRONMENT = "[a-z][a-z0-9_]{0,39}"
 Parameter = str | int | float | bool | None
 
 
@@ -20,9 +21,9 @@ class QueryRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     sql: Annotated[str, Field(min_length=1, description="One SELECT. Parameters are written $name.")]
-    environment: Annotated[
-        str | None, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Default: the service's own.")
-    ] = None
+    environment: Annotated[str | None, Field(pattern=f"^{ENVIRONMENT}$", description="Default: the service's own.")] = (
+        None
+    )
     release: Annotated[int | None, Field(ge=1, description="Default: the release that readers get.")] = None
     limit: Annotated[int, Field(ge=1, description="The most rows that are wanted.")] = DEFAULT_ROWS
     parameters: Annotated[

@@ -31,6 +31,10 @@ from lakehouse.query.values import columns_of, selecting
 RELEASES_OPEN = 2
 BASE_BYTES = 256 << 20
 """What Python and the libraries take before a statement takes anything."""
+BUFFERS_SHARE = 0.6
+"""The part of a call's memory that DuckDB manages; its scalar functions take theirs beside it."""
+RETIRED_SHARE = 0.85
+"""A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
 
@@ -110,7 +114,7 @@ class Releases:
                 "allow_unsigned_extensions": False,
                 "python_enable_replacements": False,
                 "threads": config.threads,
-                "memory_limit": f"{config.memory_bytes // (1 << 20)}MiB",
+                "memory_limit": f"{int(config.memory_bytes * BUFFERS_SHARE) >> 20}MiB",
                 "temp_directory": "",
             }
         )
@@ -179,6 +183,7 @@ class Worker:
             session, warm = self._releases.session(call)
         except duckdb.Error as error:
             raise QueryError("unavailable", f"The release can't be opened: {self._cleaned(error, call)}") from None
+        frames.send(self._owner, b"R")
         with closing(session):
             self._running = (call.id, session)
             try:
@@ -197,11 +202,14 @@ class Worker:
         # Bound, not run: what its columns are says how they travel.
         try:
             found = columns_of(session.sql(call.sql, params=call.parameters or None))
-        except (duckdb.BinderException, duckdb.CatalogException):
-            # A relation's error lacks the place in the SQL: bound once more, this way it is said.
-            session.execute(call.sql, call.parameters or None)
+        except duckdb.Error:
+            session.execute(call.sql, call.parameters or None)  # fails alike, and names the place
             raise
-        session.execute(selecting(call.sql, found, chosen.casts), call.parameters or None)
+        sending = selecting(call.sql, found, chosen.casts)
+        try:
+            session.execute(sending, call.parameters or None)
+        except duckdb.Error as error:
+            raise self._explained(error, call, lines_before=int(sending != call.sql)) from None
         columns = [(name, _type_name(kind)) for name, kind in found]
         frames.send_json(
             self._owner, b"H", {"columns": columns, "warm": warm, "repeatable": repeatable, "pid": os.getpid()}
@@ -215,14 +223,19 @@ class Worker:
         frames.send_json(
             self._owner,
             b"F",
-            {"rows": written.rows, "cut": written.cut, "execution_ms": execution_ms()},
+            {
+                "rows": written.rows,
+                "cut": written.cut,
+                "execution_ms": execution_ms(),
+                "retire": _data_bytes() > BASE_BYTES + RETIRED_SHARE * self._config.memory_bytes,
+            },
         )
 
-    def _explained(self, error: duckdb.Error, call: Call) -> QueryError:
+    def _explained(self, error: duckdb.Error, call: Call, lines_before: int = 0) -> QueryError:
         text = self._cleaned(error, call)
         if isinstance(error, duckdb.InterruptException):
             return QueryError("time-limit", "The statement was stopped.")
-        if isinstance(error, duckdb.OutOfMemoryException):
+        if isinstance(error, duckdb.OutOfMemoryException) or "allocat" in text:
             return QueryError("memory-limit", "The statement needs more memory than a call may have.")
         if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
             self._releases.close(call)
@@ -230,7 +243,7 @@ class Worker:
         if isinstance(error, (duckdb.IOException, duckdb.HTTPException, duckdb.PermissionException)):
             self._releases.close(call)
             return QueryError("unavailable", f"The release can't be read: {text}")
-        return QueryError("failed", text, *_place_of(error, call.sql))
+        return QueryError("failed", text, *_place_of(error, call.sql, lines_before))
 
     def _cleaned(self, error: Exception, call: Call) -> str:
         """The message without addresses."""
@@ -241,23 +254,36 @@ class Worker:
         return text
 
 
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts, as far as it is told (Linux)."""
+    try:
+        with open("/proc/self/statm") as sizes:
+            return int(sizes.read().split()[5]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
 def _type_name(kind: Any) -> str:
     return "NULL" if str(kind) == '"NULL"' else str(kind)
 
 
-def _place_of(error: Exception, sql: str) -> tuple[int | None, int | None]:
-    """Line and column from DuckDB's picture of the place: the line, and a caret below it."""
+def _place_of(error: Exception, sql: str, lines_before: int) -> tuple[int | None, int | None]:
+    """Line and column from DuckDB's picture of the place: the line, and a caret below it.
+
+    `lines_before` stood before the statement when it ran.
+    """
     lines = str(error).split("\n")
     for number, line in enumerate(lines[:-1]):
         if line.startswith("LINE ") and ":" in line and "^" in lines[number + 1]:
             head, shown = line.split(": ", 1)
             column = lines[number + 1].index("^") - len(head) - 2
-            which = int(head.removeprefix("LINE "))
+            which = int(head.removeprefix("LINE ")) - lines_before
+            if not 1 <= which <= sql.count("\n") + 1:
+                return None, None  # what was put around the statement failed: a cast
             if shown.startswith("..."):
                 # DuckDB shows a part of a long line: find that part.
                 part = shown[3:].removesuffix("...")
-                source = sql.split("\n")[which - 1] if which <= sql.count("\n") + 1 else ""
-                at = source.find(part)
+                at = sql.split("\n")[which - 1].find(part)
                 if at < 0:
                     return which, None
                 column += at - 3

@@ -1,0 +1,119 @@
+"""A published release and the query service over it, as strangers reach it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from tests.lakehouse.releases.conftest import Publisher, served
+
+DAYS = 100
+ROWS = 100_000
+
+
+@dataclass
+class Service:
+    """A running query service."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(self, sql: str, accept: str = "application/json", token: str = "", **asked: Any) -> httpx.Response:
+        """One call."""
+        headers = {"accept": accept} | ({"authorization": f"Bearer {token}"} if token else {})
+        return httpx.post(f"{self.url}/query", json={"sql": sql, **asked}, headers=headers, timeout=60)
+
+    def rows(self, sql: str, **asked: Any) -> list[list[Any]]:
+        """The rows of an answer that must come."""
+        reply = self.ask(sql, **asked)
+        assert reply.status_code == 200, reply.text
+        return list(reply.json()["rows"])
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Service]:
+    """The service as a process, on a port of its own."""
+    port = free_port()
+    own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = {
+        **own,
+        "LAKEHOUSE_DATA_DIR": str(settings.data_dir),
+        "LAKEHOUSE_QUERY_PORT": str(port),
+        "LAKEHOUSE_QUERY_WORKERS": "2",
+        **variables,
+    }
+    log = folder / f"query-{port}.log"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lakehouse.query.server"], env=environment, stdout=output, stderr=output
+        )
+    service = Service(f"http://127.0.0.1:{port}", process, log)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(f"{service.url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield service
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def publisher(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
+    """A lake with two served tables and one that is not served, released."""
+    folder = tmp_path_factory.mktemp("query")
+    name = f"query_{os.getpid()}_{folder.name}"
+    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    lake = Lake(Settings(data_dir=folder / "data", postgres_url=server_url.replace("/lakehouse?", f"/{name}?")))
+    lake.bootstrap()
+    publisher = Publisher(lake)
+    publisher.execute(
+        f"CREATE TABLE marts.days AS SELECT DATE '2024-01-01' + (i % {DAYS})::INT AS day, i, i / 7.0 AS part "
+        f"FROM range({ROWS}) t(i)",
+        "CREATE TABLE marts.names AS SELECT * FROM (VALUES (1, 'one'), (2, NULL)) t(id, name)",
+        "CREATE TABLE staging.secret AS SELECT 42 AS answer",
+    )
+    publisher.publish(
+        served("marts.days", "1", partitioned_by=("day",), description="Numbers by day.", columns={"i": "A number."}),
+        served("marts.names", "1"),
+    )
+    return publisher
+
+
+@pytest.fixture(scope="module")
+def service(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service with tight limits, so that what must be stopped is stopped soon."""
+    with serving(
+        publisher.lake.settings, tmp_path_factory.mktemp("service"),
+        LAKEHOUSE_QUERY_SECONDS="3", LAKEHOUSE_QUERY_MEMORY_MB="400", LAKEHOUSE_QUERY_MB="20",
+        LAKEHOUSE_QUERY_ROWS="200000",
+    ) as running:  # fmt: skip
+        yield running
