@@ -22,6 +22,8 @@ from lakehouse.query.problems import QueryError
 from lakehouse.query.result import CUT, About, read_arrow
 from lakehouse.tables import plain, rich_table
 
+UNBOUND = 1_000_000
+
 
 class Format(StrEnum):
     """How `lakehouse query` answers."""
@@ -119,7 +121,8 @@ def write_records(answer: Rows, to: BinaryIO) -> None:
 def show(answer: Rows, about: About, round_trip_ms: float, console: Console) -> None:
     """Rows, and under them where they came from and what they took."""
     table = rich_table(answer.names, answer.types, answer.rows)
-    if console.measure(table).minimum > console.width:
+    # Measured without the terminal's own width, within which everything fits in the end, a letter a line.
+    if console.measure(table, options=console.options.update_width(UNBOUND)).minimum > console.width:
         _show_blocks(answer, console)
     else:
         console.print(table)
