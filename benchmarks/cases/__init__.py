@@ -12,6 +12,7 @@ from benchmarks.cases import (
     one_partition,
     overhead,
     promotion,
+    query,
     real_models,
     release,
     zones,
@@ -31,5 +32,6 @@ CASES: dict[str, Case] = {
         promotion.CASE,
         release.CASE,
         zones.CASE,
+        query.CASE,
     )
 }
