@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import closing
-from enum import StrEnum
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated
 
 import duckdb
@@ -19,9 +19,11 @@ from lakehouse.console import fail, out, settings_or_exit
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
+from lakehouse.query.cli import app as query_app
+from lakehouse.query.printing import Format, plural
 from lakehouse.releases.cli import app as releases_app
 from lakehouse.releases.log import ReleaseError
-from lakehouse.releases.reading import connect_release
+from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
 
 TABLE_ROWS = 50
@@ -30,70 +32,101 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 
 app.add_typer(releases_app)
-
-
-class Format(StrEnum):
-    """How `lakehouse query` prints."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
+app.add_typer(query_app)
 
 
 @app.command()
 def query(
-    sql: Annotated[str, typer.Argument(help="One statement that reads, such as a SELECT.")],
-    output: Annotated[
-        Format, typer.Option("--format", "-f", help="table, json (an array of records) or csv.")
+    sql: Annotated[str, typer.Argument(help="One SELECT; - reads it from standard input.")] = "",
+    output_format: Annotated[
+        Format, typer.Option("--format", "-f", help="json is an array of records; arrow and parquet want a file.")
     ] = Format.table,
-    limit: Annotated[int, typer.Option(help="Rows that a table shows; json and csv give all.", min=1)] = TABLE_ROWS,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Into this file.", dir_okay=False)] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The SQL is in this file.", exists=True, dir_okay=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help=f"Rows. Default: {TABLE_ROWS} in a table, else all.", min=1)] = None,
     environment: Annotated[str, typer.Option("--environment", "-e", help="Default: LAKEHOUSE_ENVIRONMENT.")] = "",
     release: Annotated[int | None, typer.Option(help="This release; default: the one that readers get.", min=1)] = None,
     head: Annotated[bool, typer.Option("--head", help="The lake as it is now, released or not.")] = False,
+    url: Annotated[str, typer.Option(help="Ask this query service. Default: LAKEHOUSE_QUERY_URL, else none.")] = "",
+    token: Annotated[str, typer.Option(help="Its token; better in LAKEHOUSE_QUERY_TOKEN, which nobody sees.")] = "",
+    days: Annotated[
+        str, typer.Option(help="Ask once for each day, named $day in the SQL: 2024-01-01..2024-01-31.")
+    ] = "",
+    combine: Annotated[str, typer.Option(help="With --days: SQL over parts, the rows of all days.")] = "",
+    at_once: Annotated[int, typer.Option(help="With --days: how many calls in parallel.", min=1, max=64)] = 4,
 ) -> None:
     """Ask a release, by default the one that readers of the environment get."""
     settings = settings_or_exit()
-    environment = environment or settings.environment
-    if head and release is not None:
-        fail("--head and --release exclude each other.", 2)
+    sql = _statement(sql, file)
+    if head and (release is not None or url or days):
+        fail("--head and --release, --url or --days exclude each other.", 2)
+    if combine and not days:
+        fail("--combine goes with --days.", 2)
+    if output_format.is_binary and output is None and sys.stdout.isatty():
+        fail(f"A terminal can't show {output_format}: name a file with --output, or pipe it.", 2)
+    if head:
+        _ask_head(settings, sql, output_format, limit, environment or settings.environment, output)
+        return
+    from lakehouse.query.ask import Asked, ask
+
+    asked = Asked(
+        sql, output_format, output, limit or (TABLE_ROWS if output_format is Format.table else None),
+        environment or settings.environment, release, url or settings.query_url,
+        token or settings.query_token.get_secret_value(), days, combine, at_once,
+    )  # fmt: skip
+    ask(settings, asked)
+
+
+def _statement(sql: str, file: Path | None) -> str:
+    """The one statement, wherever it was given."""
+    if bool(sql) == bool(file):
+        fail("Give the SQL as an argument, with --file, or as - on standard input.", 2)
     try:
-        if head:
-            connection, source = connect_head(Lake(settings), environment), f"head of {environment}"
-            sql = rewritten(sql, environment)
-        else:
-            connection, reading = connect_release(settings, environment, release)
-            source = f"release {reading.number} of {environment}" + (f", {reading.held}" if reading.held else "")
-        with closing(connection):
-            _answer(connection, sql, output, limit, source)
+        text = file.read_text() if file else sys.stdin.read() if sql == "-" else sql
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"The SQL can't be read: {error}", 2)
+    try:
+        count = len(duckdb.extract_statements(text))
+    except duckdb.Error:
+        return text  # whoever answers it says what is wrong, and where
+    if count != 1:
+        fail(f"One statement is wanted, {count} were given.", 2)
+    return text
+
+
+def _ask_head(
+    settings: Settings, sql: str, output_format: Format, limit: int | None, environment: str, output: Path | None
+) -> None:
+    if output or output_format.is_binary:
+        fail("--head answers as a table, json or csv, on standard output.", 2)
+    try:
+        with closing(connect_head(Lake(settings), environment)) as connection:
+            _answer(connection, rewritten(sql, environment), output_format, limit, f"head of {environment}")
     except HeadError as error:
         fail(error, 2)
     except (LakeError, PostgresError, ReleaseError, StorageError, duckdb.Error) as error:
         fail(error)
 
 
-def _answer(connection: duckdb.DuckDBPyConnection, sql: str, output: Format, limit: int, source: str) -> None:
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str, output: Format, limit: int | None, source: str) -> None:
     from lakehouse import tables
 
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        fail(f"One statement is wanted, {len(statements)} were given.", 2)
     started = time.perf_counter()
-    result = connection.execute(statements[0])
+    result = connection.execute(sql)
     if output is Format.json:
         tables.write_json(result, sys.stdout)
     elif output is Format.csv:
         tables.write_csv(result, sys.stdout)
     else:
+        limit = limit or TABLE_ROWS
         description = result.description or []
         rows = result.fetchmany(limit + 1)
         milliseconds = (time.perf_counter() - started) * 1000
         out.print(tables.rich_table([c[0] for c in description], [str(c[1]) for c in description], rows[:limit]))
-        cut = f"the first {limit} rows; --limit shows more" if len(rows) > limit else _plural(len(rows), "row")
+        cut = f"the first {limit} rows; --limit shows more" if len(rows) > limit else plural(len(rows), "row")
         out.print(f"[dim]{cut} · {milliseconds:.0f} ms · {source}[/dim]", highlight=False)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @app.command()

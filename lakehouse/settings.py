@@ -97,9 +97,13 @@ class Settings(BaseSettings):
     )
     query_s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
     query_url: str = Field(
-        "", description="Where the dashboard finds the query service. Empty: the one on QUERY_HOST and QUERY_PORT."
+        "",
+        description="Where `lakehouse query` and the dashboard ask. Empty: the command asks in its own process, the "
+        "dashboard the service on QUERY_HOST and QUERY_PORT.",
     )
-    query_token: SecretStr = Field(SecretStr(""), description="Its token, where the service asks for one.")
+    query_token: SecretStr = Field(
+        SecretStr(""), description="The token that they send, where the service asks for one."
+    )
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = Field(
         8501, description="Port of the dashboard, on QUERY_HOST."
     )

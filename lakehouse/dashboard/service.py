@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from lakehouse.query.client import LakehouseClient, Result
+from lakehouse.query.client import LakehouseClient
 from lakehouse.query.problems import QueryError
+from lakehouse.query.result import Result
 
 
 @st.cache_resource

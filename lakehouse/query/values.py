@@ -12,9 +12,10 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from duckdb import DuckDBPyRelation
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
 
 SAFE_INTEGER = 2**53
 _ALWAYS_TEXT = dict.fromkeys(

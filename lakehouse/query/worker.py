@@ -35,7 +35,7 @@ BUFFERS_SHARE = 0.6
 """The part of a call's memory that DuckDB manages; its scalar functions take theirs beside it."""
 RETIRED_SHARE = 0.85
 """A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,13 @@ class Call:
 
 
 def limit_process(memory_bytes: int) -> None:
-    """Take from this process what it never needs: more memory, files to write, children's dumps, its parent's death."""
+    """Take from this process what it never needs: more memory, files to write, children's dumps."""
     resource.setrlimit(resource.RLIMIT_DATA, (BASE_BYTES + memory_bytes,) * 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
     if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
-        library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
@@ -174,6 +173,8 @@ class Worker:
                 elif kind == b"C" and (running := self._running) and running[0] == payload.decode():
                     running[1].interrupt()
         except (EOFError, OSError):
+            # The owner is gone. Linux's own signal for that (PR_SET_PDEATHSIG) comes when the thread ends that started
+            # this process, whether or not its process lives on.
             os._exit(0)
 
     def _answer(self, call: Call) -> None:

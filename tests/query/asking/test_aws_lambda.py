@@ -1,0 +1,196 @@
+"""The Lambda function: every shape of event, one envelope, and an image that holds what it needs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lakehouse.query import aws_lambda
+from lakehouse.query.aws_lambda import handler
+from lakehouse.settings import PROJECT_ROOT, Settings
+
+DOCKERFILE = (PROJECT_ROOT / "lambda.Dockerfile").read_text()
+LOCK = (PROJECT_ROOT / "requirements-lambda.lock").read_text()
+COUNT = "SELECT count(*) AS n FROM marts.trips"
+V2 = {"version": "2.0", "rawPath": "/", "requestContext": {"http": {"method": "POST"}}, "isBase64Encoded": False}
+
+
+@pytest.fixture(autouse=True)
+def container(command_environment: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A container that has not been called."""
+    aws_lambda._service.cache_clear()
+    aws_lambda._tokens.cache_clear()
+    monkeypatch.setattr(aws_lambda, "_calls", 0)
+    yield
+    if aws_lambda._service.cache_info().currsize:
+        aws_lambda._service().close()
+    aws_lambda._service.cache_clear()
+    aws_lambda._tokens.cache_clear()
+
+
+def test_the_envelope_is_the_references_and_says_the_release() -> None:
+    first = handler({"q": COUNT})
+    assert first["data"] == {"records": [{"n": 1001}]}
+    metadata = first["metadata"]
+    assert set(metadata) == {
+        "timeMs", "epochMs", "eventId", "query", "warm", "release", "environment", "cut"
+    }  # fmt: skip
+    assert (metadata["query"], metadata["warm"], metadata["release"], metadata["cut"]) == (COUNT, False, 2, None)
+    assert metadata["timeMs"] > 0
+    assert handler({"q": COUNT})["metadata"]["warm"] is True
+    assert handler({"q": COUNT, "release": 1})["data"] == {"records": [{"n": 1000}]}
+
+
+def test_twenty_rows_unless_more_are_asked_for() -> None:
+    sql = "SELECT id FROM marts.trips ORDER BY id"
+    short = handler({"q": sql})
+    assert ([row["id"] for row in short["data"]["records"]], short["metadata"]["cut"]) == (list(range(20)), "rows")
+    assert len(handler({"q": sql, "limit": 50})["data"]["records"]) == 50
+
+
+def test_dates_decimals_zero_rows_and_repeated_names_are_json() -> None:
+    sql = "SELECT d, fare, fare, lasted FROM marts.trips WHERE id = 1000"
+    answer = json.loads(json.dumps(handler({"q": sql})))
+    assert answer["data"]["records"] == [{"d": "2024-01-10", "fare": "0.50", "fare_1": "0.50", "lasted": "1 month"}]
+    assert handler({"q": "SELECT d FROM marts.trips WHERE false"})["data"] == {"records": []}
+
+
+def _post(body: str, **more: Any) -> dict[str, Any]:
+    return {**V2, "body": body, **more}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        _post(json.dumps({"q": COUNT, "limit": 5})),
+        _post(base64.b64encode(json.dumps({"q": COUNT}).encode()).decode(), isBase64Encoded=True),
+        {**V2, "requestContext": {"http": {"method": "GET"}}, "queryStringParameters": {"q": COUNT, "limit": "5"}},
+        {"httpMethod": "POST", "requestContext": {}, "body": json.dumps({"q": COUNT}), "isBase64Encoded": False},
+        {
+            "httpMethod": "GET",
+            "requestContext": {},
+            "queryStringParameters": {"q": COUNT, "release": "2"},
+            "body": None,
+        },
+    ],
+    ids=["v2", "v2 base64", "v2 GET", "v1", "v1 GET"],
+)
+def test_every_kind_of_http_event_is_answered(event: dict[str, Any]) -> None:
+    reply = handler(event)
+    assert (reply["statusCode"], reply["headers"]["content-type"]) == (200, "application/json")
+    assert json.loads(reply["body"])["data"] == {"records": [{"n": 1001}]}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None, [], "SELECT 1", {}, {"q": None}, {"q": ""}, {"q": 7},
+        {"q": COUNT, "limit": 0}, {"q": COUNT, "limit": "x"}, {"q": COUNT, "sql": COUNT}, {"q": COUNT, "nothing": 1},
+        _post("{"), _post(""), _post("[]"), _post("not base64!", isBase64Encoded=True), {**V2},
+        {**V2, "requestContext": None},
+        {"httpMethod": "GET", "requestContext": {}, "queryStringParameters": None},
+        {"httpMethod": "GET", "requestContext": {}, "queryStringParameters": {"q": COUNT, "limit": "-1"}},
+    ],
+)  # fmt: skip
+def test_a_bad_event_is_the_callers_mistake(event: Any) -> None:
+    reply = handler(event)
+    if "statusCode" in reply:
+        assert reply["statusCode"] == 400
+        reply = json.loads(reply["body"])
+    assert reply["error"]["type"] == "urn:lakehouse:invalid-request"
+    assert reply["error"]["detail"]
+    assert "data" not in reply
+
+
+def test_a_refused_statement_says_why_and_where() -> None:
+    error = handler({"q": "SELECT\n  read_text('/etc/passwd')"})["error"]
+    assert set(error) == {"type", "title", "detail", "line", "column"}
+    assert (error["type"], error["line"], error["column"]) == ("urn:lakehouse:refused", 2, 3)
+    reply = handler(_post(json.dumps({"q": "DROP TABLE marts.trips"})))
+    assert reply["statusCode"] == 400
+    reply = handler(_post(json.dumps({"q": "SELECT 1", "release": 99})))
+    assert reply["statusCode"] == 404
+
+
+def test_an_answer_stays_within_what_lambda_can_give() -> None:
+    sql = "SELECT repeat('\"', 1000) AS quotes FROM range(20000)"
+    reply = handler(_post(json.dumps({"q": sql, "limit": 20_000})))
+    assert reply["statusCode"] == 200
+    assert len(json.dumps(reply)) < 6_000_000
+    assert json.loads(reply["body"])["metadata"]["cut"] == "bytes"
+
+
+def test_a_failure_of_ours_is_a_500_that_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("password hunter2")
+
+    monkeypatch.setattr(aws_lambda, "_records", fails)
+    reply = handler(_post(json.dumps({"q": COUNT})))
+    assert reply["statusCode"] == 500
+    assert "hunter2" not in json.dumps(reply)
+    assert "error" in handler({"q": COUNT})
+
+
+def test_wrong_settings_are_an_envelope_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORAGE", "somewhere")
+    aws_lambda.load_settings.cache_clear()
+    assert handler({"q": COUNT})["error"]["type"] == "urn:lakehouse:unavailable"
+
+
+def test_a_token_is_asked_for_over_http_when_the_settings_say_so(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_QUERY_TOKEN_REQUIRED", "true")
+    aws_lambda.load_settings.cache_clear()
+    body = json.dumps({"q": "SELECT id FROM marts.trips", "limit": 200})
+    refused = handler(_post(body))
+    assert (refused["statusCode"], "www-authenticate" in refused["headers"]) == (401, True)
+    given = {"headers": {"Authorization": f"Bearer {token}"}}
+    reply = handler(_post(body, **given))
+    assert reply["statusCode"] == 200
+    assert len(json.loads(reply["body"])["data"]["records"]) == 100  # the token's limit
+    elsewhere = json.dumps({"q": "SELECT 1", "environment": "qa"})
+    assert handler(_post(elsewhere, **given))["statusCode"] == 403
+    assert "data" in handler({"q": COUNT})  # a direct call is AWS's business
+
+
+def test_the_image_gets_what_the_handler_needs_and_nothing_else() -> None:
+    copied = [source for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.M) for source in line.split()[:-1]]
+    assert copied
+    assert [source for source in copied if not (PROJECT_ROOT / source).exists()] == []
+    allowed = re.findall(r"^!(.+)$", (PROJECT_ROOT / "lambda.Dockerfile.dockerignore").read_text(), re.M)
+    assert sorted(allowed) == sorted(copied)
+    assert "--require-hashes -r requirements-lambda.lock" in DOCKERFILE
+    assert 'CMD ["lakehouse.query.aws_lambda.handler"]' in DOCKERFILE
+    assert not re.search(r"(?im)^(?:ENV|ARG).*(?:password|secret|token|_key)", DOCKERFILE)
+
+
+def test_the_lock_is_a_part_of_the_projects_with_hashes_and_no_addresses() -> None:
+    pins = re.compile(r"^([a-z0-9-]+)(?:\[\w+\])?==(\S+)", re.M)
+    ours = dict(pins.findall((PROJECT_ROOT / "requirements.lock").read_text()))
+    found = dict(pins.findall(LOCK))
+    assert {name: ours.get(name) for name in found} == found
+    assert LOCK.count("--hash=sha256:") >= len(found)
+    assert "http" not in LOCK.replace("duckdb-extension-httpfs", "")
+    assert not {"dagster", "dlt", "sqlmesh", "streamlit"} & set(found)
+
+
+def test_the_handler_imports_only_what_the_image_holds() -> None:
+    script = """
+import sys, json
+from importlib.metadata import packages_distributions
+import lakehouse.query.aws_lambda, lakehouse.query.worker, lakehouse.storage.s3, boto3
+tops = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(sorted({d.lower() for top in tops for d in packages_distributions().get(top, ())})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    used = set(json.loads(done.stdout))
+    assert {"duckdb", "orjson", "boto3"} <= used
+    # botocore does without certifi, and setuptools is there for the editable installation.
+    held = set(re.findall(r"^([a-z0-9-]+)", LOCK, re.M)) | {"lakehouse", "certifi", "setuptools"}
+    assert {name.replace("_", "-") for name in used} - held == set()

@@ -1,0 +1,176 @@
+"""`lakehouse query` and `lakehouse token`: the same answers here and from a service, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from lakehouse.cli import app
+from lakehouse.query.client import LakehouseClient
+from lakehouse.settings import Settings
+from tests.lakehouse_instance import TOOLS
+
+BY_ID = "SELECT id, d, fare, zone FROM marts.trips WHERE id < 8 ORDER BY id"
+BY_DAY = "SELECT count(*) AS n FROM marts.trips WHERE d = $day"
+
+
+@pytest.fixture(autouse=True)
+def _settings(command_environment: Settings) -> None: ...
+
+
+@pytest.fixture(params=["here", "service"])
+def where(request: pytest.FixtureRequest) -> list[str]:
+    """Options that ask in this process, and a service."""
+    return ["--url", request.getfixturevalue("service_url")] if request.param == "service" else []
+
+
+def lakehouse(*arguments: str, stdin: str | None = None) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=False)
+
+
+def test_a_table_has_its_metadata_under_it(where: list[str]) -> None:
+    done = lakehouse("query", *where, BY_ID)
+    assert done.exit_code == 0, done.stderr
+    assert "NULL" in done.stdout and "1.75" in done.stdout
+    assert re.search(
+        r"8 rows · execution [\d,]+ ms, round trip [\d,]+ ms · (cold|warm|cached) · release 2 of prod", done.stdout
+    )
+    cut = lakehouse("query", *where, "FROM marts.trips", "--limit", "3", "--release", "1")
+    assert "the first 3 rows; --limit shows more" in cut.stdout
+    assert "release 1 of prod" in cut.stdout
+
+
+def test_json_and_csv_have_all_rows(where: list[str]) -> None:
+    records = json.loads(lakehouse("query", *where, BY_ID, "-f", "json").stdout)
+    assert records[7] == {"id": 7, "d": "2024-01-08", "fare": 1.75, "zone": None}
+    lines = list(csv.reader(io.StringIO(lakehouse("query", *where, "FROM marts.trips", "-f", "csv").stdout)))
+    assert len(lines) == 1002
+    assert json.loads(lakehouse("query", *where, "FROM marts.trips WHERE false", "-f", "json").stdout) == []
+
+
+def test_arrow_and_parquet_go_into_a_file_or_a_pipe(where: list[str], tmp_path: Path) -> None:
+    done = lakehouse("query", *where, "FROM marts.trips", "-f", "parquet", "-o", str(tmp_path / "trips.parquet"))
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert pq.read_table(tmp_path / "trips.parquet").num_rows == 1001
+    piped = lakehouse("query", *where, "FROM marts.trips", "-f", "arrow")
+    assert pa.ipc.open_stream(piped.stdout_bytes).read_all().num_rows == 1001
+    assert [path.name for path in tmp_path.iterdir()] == ["trips.parquet"]
+
+
+def test_a_binary_format_refuses_a_terminal() -> None:
+    screen, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [str(TOOLS / "lakehouse"), "query", "SELECT 1", "-f", "arrow"],
+            stdout=terminal, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert "A terminal can't show arrow" in done.stderr
+        assert select.select([screen], [], [], 0)[0] == []  # nothing was written to it
+    finally:
+        os.close(screen)
+        os.close(terminal)
+
+
+def test_wide_rows_become_blocks_and_no_rows_are_fine(where: list[str]) -> None:
+    wide = "SELECT " + ", ".join(f"{number} AS column_{number}" for number in range(60))
+    done = lakehouse("query", *where, wide)
+    assert done.exit_code == 0
+    assert "row 1" in done.stdout
+    assert [f"column_{number}" for number in range(60) if f"column_{number} " not in done.stdout] == []
+    empty = lakehouse("query", *where, f"{wide} WHERE false")
+    assert (empty.exit_code, "column_59" in empty.stdout, "0 rows" in empty.stdout) == (0, True, True)
+    narrow = lakehouse("query", *where, f"{BY_ID} LIMIT 0")
+    assert "zone" in narrow.stdout and "0 rows" in narrow.stdout
+
+
+def test_sql_comes_from_an_argument_a_file_or_standard_input(tmp_path: Path) -> None:
+    file = tmp_path / "query.sql"
+    file.write_text("-- how many?\nSELECT count(*) AS n FROM marts.trips;\n")
+    wanted = [{"n": 1001}]
+    assert json.loads(lakehouse("query", "--file", str(file), "-f", "json").stdout) == wanted
+    assert json.loads(lakehouse("query", "-", "-f", "json", stdin=file.read_text()).stdout) == wanted
+    for wrong in ([], ["SELECT 1", "--file", str(file)]):
+        done = lakehouse("query", *wrong)
+        assert done.exit_code == 2
+        assert "Give the SQL" in done.stderr
+    assert lakehouse("query", "SELECT 1; SELECT 2").exit_code == 2
+
+
+def test_an_error_has_its_place_and_leaves_no_file(where: list[str], tmp_path: Path) -> None:
+    target = tmp_path / "answer.csv"
+    target.write_text("as it was")
+    done = lakehouse("query", *where, "SELECT nothing_such\nFROM marts.trips", "-f", "csv", "-o", str(target))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "line 1, column 8" in done.stderr and "nothing_such" in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("answer.csv", "as it was")]
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "arrow", "parquet", "table"])
+def test_an_answer_that_a_limit_cut_is_never_taken_for_the_whole(
+    form: str, service_url: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_QUERY_URL", service_url)
+    monkeypatch.setenv("LAKEHOUSE_QUERY_TOKEN", token)
+    from lakehouse.settings import load_settings
+
+    load_settings.cache_clear()
+    done = lakehouse("query", "FROM marts.trips", "-f", form, "--limit", "500")
+    assert done.exit_code == 1
+    assert "limit of rows cut the answer after 100 rows" in done.stderr
+    assert lakehouse("query", "FROM marts.trips", "-f", form, "--limit", "70").exit_code == 0
+
+
+def test_a_service_that_is_away_is_said_in_a_sentence() -> None:
+    done = lakehouse("query", "SELECT 1", "--url", "http://127.0.0.1:9", "--token", "lh_a_hidden")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "does not answer" in done.stderr and "hidden" not in done.stderr
+
+
+def test_days_are_split_and_combined(where: list[str]) -> None:
+    days = ["--days", "2024-01-01..2024-01-10"]
+    combined = ["--combine", "SELECT sum(n) AS n FROM parts"]
+    done = lakehouse("query", *where, BY_DAY, *days, *combined, "-f", "json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [{"n": 1001}]), done.stderr
+    table = lakehouse("query", *where, BY_DAY, *days)
+    assert "10 rows" in table.stdout and "release 2 of prod" in table.stdout
+    for wrong in (["--days", "soon"], combined):
+        assert lakehouse("query", *where, BY_DAY, *wrong).exit_code in (1, 2)
+
+
+def test_a_token_is_alone_on_standard_output_works_and_is_never_shown_again(service_url: str) -> None:
+    made = lakehouse("token", "create", "night-report", "-e", "prod", "--rows", "10", "--mb", "5", "--days", "2")
+    assert made.exit_code == 0
+    token = made.stdout.removesuffix("\n")
+    assert re.fullmatch(r"lh_[0-9a-f]{12}_[\w-]{43}", token)
+    assert "night-report" in made.stderr and token not in made.stderr
+    with LakehouseClient(service_url, token) as client:
+        assert client.query("FROM marts.trips").rows == 10
+    listed = lakehouse("token", "list")
+    assert "night-report" in listed.stdout
+    assert token.split("_", 2)[2] not in listed.stdout
+    assert not re.search(r"[0-9a-f]{32}", listed.stdout)
+    again = lakehouse("token", "create", "night-report")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert lakehouse("token", "revoke", "night-report").exit_code == 0
+    assert lakehouse("token", "revoke", "night-report").exit_code == 1
+
+
+def test_a_token_with_wrong_words_is_not_made() -> None:
+    for wrong in (["a b"], ["x", "-e", "../prod"], ["x", "--days", "0"], ["x", "--days", "nan"], ["x", "--rows", "0"]):
+        done = lakehouse("token", "create", *wrong)
+        assert (done.exit_code, done.stdout) == (2, ""), wrong
