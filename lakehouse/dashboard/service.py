@@ -38,6 +38,11 @@ def explain(error: QueryError) -> None:
         st.info(f"This release does not hold what is shown here. {error}")
     elif error.kind == "unauthorized":
         st.error(f"{error} The dashboard's own token is its setting LAKEHOUSE_QUERY_TOKEN.")
+    elif error.kind == "unavailable":
+        # Where the service lies is nobody's business on a page that strangers may see.
+        st.error(
+            "The query service does not answer. Ask again in a moment; whoever runs it finds the reason in its log."
+        )
     else:
         st.error(str(error))
 

@@ -285,4 +285,4 @@ def _about(headers: Mapping[str, str]) -> About:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return str(error).rstrip(".") or type(error).__name__

@@ -68,7 +68,7 @@ class Desk:
             releases.PUBLISHED_IO: io_managers.ZoneIOManagerFactory(storage=storage, environment="prod"),
         }
         definitions = dg.Definitions(assets=[assets], jobs=[releases.publish_job(assets)], resources=resources)
-        return definitions.resolve_job_def(releases.JOB).execute_in_process(
+        return definitions.resolve_job_def(releases.PUBLISH_JOB).execute_in_process(
             instance=dg.DagsterInstance.ephemeral(), raise_on_error=False
         )
 

@@ -82,7 +82,7 @@ def work_forever(project: Path, *, with_rule: bool) -> None:
     jobs, parent = definitions(), os.getppid()
     with dg.DagsterInstance.ephemeral() as instance:
         while os.getppid() == parent:  # the tests may be killed themselves
-            for name in ("catch_up", releases.JOB):
+            for name in ("catch_up", releases.PUBLISH_JOB):
                 try:
                     done = jobs.resolve_job_def(name).execute_in_process(instance=instance, raise_on_error=False)
                     failures = [event for event in done.all_events if event.is_step_failure]

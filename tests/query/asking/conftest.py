@@ -18,7 +18,7 @@ from lakehouse.query.http import create_app
 from lakehouse.settings import Settings
 from lakehouse.storage import open_storage
 from tests.lakehouse.releases.conftest import Publisher, served
-from tests.lakehouse_instance import free_port
+from tests.query.conftest import free_port
 
 DATABASE = "asking"
 TRIPS = """

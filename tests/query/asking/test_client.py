@@ -16,7 +16,7 @@ import pytest
 from lakehouse.query.client import LakehouseClient
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import Column
-from tests.lakehouse_instance import free_port
+from tests.query.conftest import free_port
 
 SECRET = "lh_0123456789ab_a-secret-that-nobody-sees"
 
