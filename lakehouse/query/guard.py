@@ -100,8 +100,8 @@ class _Walk:
             scope |= {str(item["cte_name"]).lower()}
         for name, value in item.items():
             if name == "function" and item.get("type") == "TABLE_FUNCTION":
-                # Its name was looked at among the table functions.
-                self._node(value.get("children"), scope, depth + 1)
+                # Its own name was looked at among the table functions.
+                self._node(list(value.values()), scope, depth + 1)
             elif name == "cast_type":
                 self._type(value, item)
             elif name not in ("cte_map", "sample"):

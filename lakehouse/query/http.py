@@ -173,7 +173,8 @@ class Endpoints:
         if reply.is_whole:
             await stack.aclose()
             return self._whole(reply, chosen, started)
-        return self._streamed(reply, chosen, stack, started)
+        own_limit = question.limit <= caller.limits.rows
+        return self._streamed(reply, chosen, stack, started, own_limit=own_limit)
 
     async def _asked(self, request: Request, question: Question, limits: Limits, *, use_cache: bool) -> Reply:
         """Ask in a thread; a caller who goes away takes the statement along."""
@@ -228,14 +229,17 @@ class Endpoints:
         self._note(reply, started, len(body))
         return Response(body, media_type=_content_type(chosen), headers=self._headers(reply))
 
-    def _streamed(self, reply: Reply, chosen: str, stack: AsyncExitStack, started: float) -> Response:
+    def _streamed(
+        self, reply: Reply, chosen: str, stack: AsyncExitStack, started: float, *, own_limit: bool
+    ) -> Response:
         async def pieces() -> AsyncGenerator[bytes, None]:
             size = 0
             try:
                 while (piece := await run_in_threadpool(next, reply.body, None)) is not None:
                     size += len(piece)
                     yield piece
-                if reply.cut and not FORMATS[chosen].tells_cut:
+                is_asked_for = own_limit and reply.cut == "rows"
+                if reply.cut and not is_asked_for and not FORMATS[chosen].tells_cut:
                     # Broken off, so that nobody takes a part for the whole.
                     raise ConnectionAbortedError(f"the answer was cut by its {reply.cut} limit")
             finally:

@@ -104,6 +104,8 @@ def test_a_long_answer_streams_and_a_cut_one_is_never_taken_for_whole(service: S
     assert service.ask(huge, limit=ROWS).json()["cut"] == "bytes"
     with pytest.raises(httpx.RemoteProtocolError):
         service.ask(huge, CSV, limit=ROWS)
+    # As many rows as were asked for are what was asked for.
+    assert len(service.ask(wide, CSV, limit=ROWS - 1).text.splitlines()) == ROWS
     assert service.rows("SELECT 1") == [[1]]
 
 
