@@ -185,8 +185,8 @@ def test_the_handler_imports_only_what_the_image_holds() -> None:
 import sys, json
 from importlib.metadata import packages_distributions
 import lakehouse.query.aws_lambda, lakehouse.query.worker, lakehouse.storage.s3, boto3
-tops = {name.partition(".")[0] for name in sys.modules}
-print(json.dumps(sorted({d.lower() for top in tops for d in packages_distributions().get(top, ())})))
+tops, owners = {name.partition(".")[0] for name in sys.modules}, packages_distributions()
+print(json.dumps(sorted({owner.lower() for top in tops for owner in owners.get(top, ())})))
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
     used = set(json.loads(done.stdout))
