@@ -51,9 +51,9 @@ def is_loopback(host: str) -> bool:
     return False
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The application, for any ASGI server. It starts its workers when it starts."""
-    service = QueryService(settings)
+def create_app(settings: Settings, service: QueryService | None = None) -> Starlette:
+    """The application, for any ASGI server. It starts its workers when it starts, unless they are up, and ends them."""
+    service = service or QueryService(settings)
     needs_token = settings.query_token_required
     if needs_token is None:
         needs_token = not is_loopback(settings.query_host)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-import uvicorn
-
-from lakehouse.query.http import create_app, is_loopback
+from lakehouse.query.service import QueryService
 from lakehouse.settings import Settings, SettingsError, load_settings
 
 HEADER_BYTES = 32_768
@@ -16,6 +14,13 @@ KEEP_ALIVE_SECONDS = 20
 
 def serve(settings: Settings) -> None:
     """Serve until Ctrl-C."""
+    service = QueryService(settings)
+    # The workers come up while this process imports the rest.
+    service.start()
+    import uvicorn
+
+    from lakehouse.query.http import create_app, is_loopback
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     if settings.query_token_required is False and not is_loopback(settings.query_host):
         logging.getLogger("lakehouse.query").warning(
@@ -26,7 +31,7 @@ def serve(settings: Settings) -> None:
             "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID is not set: workers hold the storage's own key, which may write"
         )
     uvicorn.run(
-        create_app(settings),
+        create_app(settings, service),
         host=settings.query_host,
         port=settings.query_port,
         http="h11",  # holds how large a request's head may be

@@ -29,6 +29,7 @@ from lakehouse.query.problems import QueryError
 from lakehouse.query.values import columns_of, selecting
 
 RELEASES_OPEN = 2
+STATEMENTS_KNOWN = 256
 BASE_BYTES = 256 << 20
 """What Python and the libraries take before a statement takes anything."""
 BUFFERS_SHARE = 0.6
@@ -147,6 +148,8 @@ class Worker:
         self._calls: list[Call] = []
         self._given = threading.Condition()
         self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
+        # What a look at a statement found: for one release it never changes, unless parameters change its types.
+        self._known: OrderedDict[tuple[str, str], tuple[bool, list[tuple[str, Any]]]] = OrderedDict()
 
     def run(self) -> None:
         """Answer one call after the other. The reader thread sees a cancellation while a statement runs."""
@@ -179,7 +182,8 @@ class Worker:
 
     def _answer(self, call: Call) -> None:
         started = time.perf_counter()
-        repeatable = check(self._parser, call.sql, call.served)
+        known = self._known.get((call.attach, call.sql))
+        repeatable = known[0] if known else check(self._parser, call.sql, call.served)
         try:
             session, warm = self._releases.session(call)
         except duckdb.Error as error:
@@ -201,11 +205,7 @@ class Worker:
     ) -> None:
         chosen = FORMATS[call.format]
         # Bound, not run: what its columns are says how they travel.
-        try:
-            found = columns_of(session.sql(call.sql, params=call.parameters or None))
-        except duckdb.Error:
-            session.execute(call.sql, call.parameters or None)  # fails alike, and names the place
-            raise
+        found = self._columns(call, session, repeatable=repeatable)
         sending = selecting(call.sql, found, chosen.casts)
         try:
             session.execute(sending, call.parameters or None)
@@ -231,6 +231,21 @@ class Worker:
                 "retire": _data_bytes() > BASE_BYTES + RETIRED_SHARE * self._config.memory_bytes,
             },
         )
+
+    def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, *, repeatable: bool) -> list[tuple[str, Any]]:
+        known = self._known.get((call.attach, call.sql))
+        if known and not call.parameters:
+            return known[1]
+        try:
+            found = columns_of(session.sql(call.sql, params=call.parameters or None))
+        except duckdb.Error:
+            session.execute(call.sql, call.parameters or None)  # fails alike, and names the place
+            raise
+        if not call.parameters:
+            self._known[(call.attach, call.sql)] = repeatable, found
+            if len(self._known) > STATEMENTS_KNOWN:
+                self._known.popitem(last=False)
+        return found
 
     def _explained(self, error: duckdb.Error, call: Call, lines_before: int = 0) -> QueryError:
         text = self._cleaned(error, call)
