@@ -137,7 +137,7 @@ def _resident(process: psutil.Process) -> int:
 
 
 @contextmanager
-def throwaway(*, with_postgres: bool = True) -> Iterator[Throwaway]:
+def throwaway(*, with_postgres: bool = True, extra: Mapping[str, str] | None = None) -> Iterator[Throwaway]:
     """An empty one. With PostgreSQL it runs until the end, so that no command starts or stops it."""
     if Settings().postgres_url.get_secret_value():
         raise CaseError("The benchmarks start a PostgreSQL of their own: take LAKEHOUSE_POSTGRES_URL away meanwhile.")
@@ -146,7 +146,7 @@ def throwaway(*, with_postgres: bool = True) -> Iterator[Throwaway]:
         root.chmod(0o755)  # PostgreSQL does not run as root and must reach its files
         (root / "dagster_home").mkdir()
         shutil.copy(PROJECT_ROOT / "dagster_home" / "dagster.yaml", root / "dagster_home")
-        lakehouse = Throwaway(root)
+        lakehouse = Throwaway(root, extra or {})
         server = lakehouse.settings.data_dir / "postgres"
         try:
             if with_postgres:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ def measure(options: Options) -> Section:
     with object_store.serve() as store:
         for name in ("folder", "S3"):
             extra = store.environment(store.new_bucket()) if name == "S3" else {}
-            with throwaway() as plain:
-                ours, bare, size = _through(replace(plain, extra=extra), rows)
+            with throwaway(extra=extra) as lakehouse:
+                ours, bare, size = _through(lakehouse, rows)
             section.say(f"**{name}**: {rows:,} events in {FILES} Parquet files of together {size / 1e6:,.0f} MB.")
             section.table(
                 ["step", "ours, seconds", "CPU seconds", "bare DuckDB, seconds", "ratio"],
