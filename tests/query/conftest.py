@@ -113,7 +113,7 @@ def service(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> I
     """The service with tight limits, so that what must be stopped is stopped soon."""
     with serving(
         publisher.lake.settings, tmp_path_factory.mktemp("service"),
-        LAKEHOUSE_QUERY_SECONDS="3", LAKEHOUSE_QUERY_MEMORY_MB="400", LAKEHOUSE_QUERY_MB="20",
+        LAKEHOUSE_QUERY_SECONDS="6", LAKEHOUSE_QUERY_MEMORY_MB="400", LAKEHOUSE_QUERY_MB="20",
         LAKEHOUSE_QUERY_ROWS="200000",
     ) as running:  # fmt: skip
         yield running
