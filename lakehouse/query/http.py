@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +19,9 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import Receive, Scope, Send
 
 from lakehouse.query import openapi
 from lakehouse.query.formats import FORMATS
@@ -32,6 +31,7 @@ from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Source
 from lakehouse.query.requests import ENVIRONMENT, MAX_BODY_BYTES, media_type, parse_request
 from lakehouse.query.service import Cancellation, QueryService, Question, Reply
+from lakehouse.query.streaming import StreamedBody, StreamedResponse
 from lakehouse.query.tokens import Grant, Limits, TokenBook
 from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
@@ -164,9 +164,10 @@ class Endpoints:
             if known:
                 return self._whole(known, chosen, started)
         stack = AsyncExitStack()
+        cancellation = Cancellation()
         try:
             await stack.enter_async_context(self._gate.passing(caller.name, caller.limits.at_once))
-            reply = await self._asked(request, question, caller.limits, use_cache=use_cache)
+            reply = await self._asked(request, question, caller.limits, cancellation, use_cache=use_cache)
         except BaseException:
             await stack.aclose()
             raise
@@ -174,11 +175,18 @@ class Endpoints:
             await stack.aclose()
             return self._whole(reply, chosen, started)
         own_limit = question.limit <= caller.limits.rows
-        return self._streamed(reply, chosen, stack, started, own_limit=own_limit)
 
-    async def _asked(self, request: Request, question: Question, limits: Limits, *, use_cache: bool) -> Reply:
+        async def end(size: int) -> None:
+            self._note(reply, started, size)
+            await stack.aclose()
+
+        streamed = StreamedBody(reply, cancellation, tells_cut=FORMATS[chosen].tells_cut, own_limit=own_limit)
+        return StreamedResponse(streamed, end, media_type=_content_type(chosen), headers=self._headers(reply))
+
+    async def _asked(
+        self, request: Request, question: Question, limits: Limits, cancellation: Cancellation, *, use_cache: bool
+    ) -> Reply:
         """Ask in a thread; a caller who goes away takes the statement along."""
-        cancellation = Cancellation()
         work = partial(self._service.ask, question, limits, cancellation, use_cache=use_cache)
         asking = asyncio.ensure_future(run_in_threadpool(work))
         leaving = asyncio.ensure_future(_left(request))
@@ -228,27 +236,6 @@ class Endpoints:
         body = b"".join(reply.body)
         self._note(reply, started, len(body))
         return Response(body, media_type=_content_type(chosen), headers=self._headers(reply))
-
-    def _streamed(
-        self, reply: Reply, chosen: str, stack: AsyncExitStack, started: float, *, own_limit: bool
-    ) -> Response:
-        async def pieces() -> AsyncGenerator[bytes, None]:
-            size = 0
-            try:
-                while (piece := await run_in_threadpool(next, reply.body, None)) is not None:
-                    size += len(piece)
-                    yield piece
-                is_asked_for = own_limit and reply.cut == "rows"
-                if reply.cut and not is_asked_for and not FORMATS[chosen].tells_cut:
-                    # Broken off, so that nobody takes a part for the whole.
-                    raise ConnectionAbortedError(f"the answer was cut by its {reply.cut} limit")
-            finally:
-                self._note(reply, started, size)
-                with suppress(QueryError):
-                    await asyncio.shield(run_in_threadpool(reply.close))
-                await stack.aclose()
-
-        return _ClosedStream(pieces(), media_type=_content_type(chosen), headers=self._headers(reply))
 
     def _note(self, reply: Reply, started: float, size: int) -> None:
         self._metrics.calls.labels("cached" if reply.is_cached else "answered").inc()
@@ -330,18 +317,6 @@ class Endpoints:
                 return Response(status_code=499)
 
         return answered
-
-
-class _ClosedStream(StreamingResponse):
-    """A stream whose generator is closed whatever happens: it gives a worker back."""
-
-    body_iterator: AsyncGenerator[bytes, None]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            await self.body_iterator.aclose()
 
 
 async def _body(request: Request) -> bytes:

@@ -124,10 +124,9 @@ class WorkerProcess:
                 self._stop(call)
             self._call = ""
 
-    def cancel(self) -> None:
-        """Stop the call at work, from another thread than the one that reads its answer."""
-        call = self._call
-        if not call:
+    def cancel(self, call: str) -> None:
+        """Stop a call if it is still at work, from another thread than the one that reads its answer."""
+        if self._call != call:
             return
 
         def kill() -> None:

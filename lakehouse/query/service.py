@@ -67,20 +67,21 @@ class Cancellation:
     """Lets another thread stop a call that nobody waits for any more."""
 
     def __init__(self) -> None:
-        self._worker: WorkerProcess | None = None
+        self._at_work: tuple[WorkerProcess, str] | None = None
         self._is_cancelled = False
 
-    def watch(self, worker: WorkerProcess) -> None:
-        """This worker runs the call."""
-        self._worker = worker
+    def watch(self, worker: WorkerProcess, call: str) -> None:
+        """This worker runs the call. It may run another's by the time that this one is cancelled."""
+        self._at_work = worker, call
         if self._is_cancelled:
-            worker.cancel()
+            worker.cancel(call)
 
     def cancel(self) -> None:
         """Stop the call."""
         self._is_cancelled = True
-        if self._worker:
-            self._worker.cancel()
+        if self._at_work:
+            worker, call = self._at_work
+            worker.cancel(call)
 
 
 def reading_settings(settings: Settings) -> Settings:
@@ -178,7 +179,7 @@ class QueryService:
         )
         worker = self.pool.take(source.attach)
         if cancellation:
-            cancellation.watch(worker)
+            cancellation.watch(worker, call.id)
         frames = worker.ask(call, limits.seconds)
         try:
             reply, pieces, rest = self._begun(frames, source)

@@ -156,17 +156,45 @@ def test_a_statement_is_stopped_in_time_and_others_go_on(service: Service) -> No
         assert time.monotonic() - started < 30
 
 
-def test_a_caller_who_leaves_takes_the_statement_along(service: Service) -> None:
-    def at_work() -> float:
-        lines = httpx.get(f"{service.url}/metrics").text.splitlines()
-        return float(next(line for line in lines if line.startswith("lakehouse_query_at_work")).split()[1])
+def at_work(service: Service) -> float:
+    """How many statements run now."""
+    lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith("lakehouse_query_at_work")).split()[1])
 
+
+def test_a_caller_who_leaves_takes_the_statement_along(service: Service) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{service.url}/query", json={"sql": BUSY + " -- left"}, timeout=0.5)
     deadline = time.monotonic() + 2.5  # less than the statement's own limit
-    while at_work():
+    while at_work(service):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+# More left to read than any buffer holds; then one that keeps its caller waiting in the middle.
+LONG = "SELECT i, repeat('x', 190) AS text FROM marts.days"
+LONG_AND_SLOW = """
+SELECT i, repeat('x', 100) AS text,
+    CASE WHEN i > 100000 THEN levenshtein(repeat('a', 3000), repeat('b', 3000) || i) END AS slow
+FROM range(200000) AS t(i)"""
+
+
+@pytest.mark.parametrize("sql", [LONG, LONG_AND_SLOW])
+def test_callers_who_leave_in_the_middle_of_a_stream_leave_no_place_taken(service: Service, sql: str) -> None:
+    for number in range(4):  # more of them than there are workers
+        body = {"sql": f"{sql} -- {number}", "limit": 2 * ROWS}
+        with httpx.stream("POST", f"{service.url}/query", json=body, timeout=1.5) as reply:
+            assert reply.status_code == 200
+            if sql is LONG:
+                next(reply.iter_raw())
+            else:
+                with pytest.raises(httpx.ReadTimeout):  # all that has come is read, and nothing comes any more
+                    reply.read()
+    deadline = time.monotonic() + 20
+    while at_work(service):
+        assert time.monotonic() < deadline, "a place is still taken"
+        time.sleep(0.05)
+    assert service.rows("SELECT 1") == [[1]]
 
 
 def test_too_many_calls_are_told_to_come_again(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> None:
