@@ -20,7 +20,7 @@ class LockTimeoutError(Exception):
 class Lock:
     """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
 
-    kind: str  # "0 publishing" before "1 pipeline" before "2 environment" before "3 tables"
+    kind: str  # publishing, then pipelines, environments, physical tables, maintenance: "2 environment"
     name: str
     shared: bool = False
 
@@ -41,6 +41,11 @@ def environment_lock(name: str, *, shared: bool = False) -> Lock:
 def tables_lock(*, shared: bool = False) -> Lock:
     """Who deletes physical tables that nobody uses holds it; who may begin to use one holds it shared."""
     return Lock("3 physical tables", "", shared)
+
+
+def maintenance_lock(*, shared: bool = False) -> Lock:
+    """Who deletes files or forgets snapshots holds it; who needs all of them to stay for a while holds it shared."""
+    return Lock("4 maintenance", "", shared)
 
 
 @contextmanager
