@@ -70,6 +70,12 @@ class Settings(BaseSettings):
     releases_kept: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="How many releases of each environment stay readable."
     )
+    history_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
+        7.0, description="How many days the lake's earlier states stay; maintenance forgets older ones."
+    )
+    runs_kept_days: Annotated[float, Field(ge=1, le=36_500)] = Field(
+        90.0, description="How many days Dagster's runs stay whose assets were all materialized again since."
+    )
     query_host: str = Field("127.0.0.1", description="Address on which the query service listens.")
     query_port: Annotated[int, Field(ge=1, le=65535)] = Field(8010, description="Its port.")
     query_token_required: bool | None = Field(

@@ -1,6 +1,6 @@
 """Commands of `lakehouse` that need the models or the graph: bootstrap, plan, deploy, lint-models, demo.
 
-Those about environments are in environments_cli.py.
+Those about environments are in environments_cli.py, maintenance is in maintenance_cli.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.storage import StorageError
 from lakehouse.writing.locks import LockTimeoutError
-from lakehouse_assets import environments_cli
+from lakehouse_assets import environments_cli, maintenance_cli
 from lakehouse_assets.environments_cli import sentences
 
 app = typer.Typer()
 app.add_typer(environments_cli.app)
+app.add_typer(maintenance_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 

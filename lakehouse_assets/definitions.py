@@ -3,7 +3,7 @@
 import dagster as dg
 
 from lakehouse.settings import load_settings
-from lakehouse_assets.defs import jobs, releases
+from lakehouse_assets.defs import jobs, maintenance, releases
 from lakehouse_assets.defs.deployment import deploy, unit_test_checks
 from lakehouse_assets.defs.environments import environment_jobs
 from lakehouse_assets.defs.ingestion import LANDING_IO, landing_assets, raw_assets
@@ -29,10 +29,11 @@ def build() -> dg.Definitions:
     }
     published = releases.published_assets(project().manifest())
     catch_up = catch_up_job(models, upstream=[*raw_assets, landing_assets], name=jobs.CATCH_UP, resources=resources)
+    tending = maintenance.maintenance_assets()
     by_source = {assets.op.name: assets for assets in raw_assets}
     return dg.Definitions(
-        assets=[models, published, *([*raw_assets, landing_assets] if owns_raw else [])],
-        asset_checks=unit_test_checks(project().manifest()),
+        assets=[models, published, *([*raw_assets, landing_assets, tending] if owns_raw else [])],
+        asset_checks=[*unit_test_checks(project().manifest()), *([maintenance.lake_health] if owns_raw else [])],
         jobs=[
             deploy,
             *environment_jobs(),
@@ -40,8 +41,12 @@ def build() -> dg.Definitions:
             releases.publish_job(published),
             *jobs.recompute_jobs(models),
             *([jobs.ingest_job(raw_assets)] if owns_raw else []),
+            *([maintenance.maintenance_job(tending), maintenance.lake_health_job()] if owns_raw else []),
         ],
-        schedules=[cron_schedule(catch_up, project().manifest()), *([jobs.daily_schedule()] if owns_raw else [])],
+        schedules=[
+            cron_schedule(catch_up, project().manifest()),
+            *([jobs.daily_schedule(), *maintenance.maintenance_schedules()] if owns_raw else []),
+        ],
         sensors=[
             jobs.catch_up_sensor,
             releases.release_sensor,

@@ -173,21 +173,24 @@ def _pointer(connection: psycopg.Connection, environment: str) -> log.Pointer:
     return pointer
 
 
-def prune(lake: Lake, connection: psycopg.Connection, environment: str, keep: int) -> tuple[list[int], int]:
+def prune(
+    lake: Lake, connection: psycopg.Connection, environment: str, keep: int, *, dry_run: bool = False
+) -> tuple[list[int], int]:
     """Let go of all but the newest `keep` releases and the one that readers get.
 
     Call as the environment's publisher. A file goes when no kept release needs it. Gives the numbers that went, and the
-    bytes that went with them.
+    bytes that went with them; with `dry_run`, what would go.
     """
     # Said first: a kill between leaves files that the next time takes, never a release without its files.
-    with connection.transaction():
+    with connection.transaction(force_rollback=dry_run):
         # A rollback holds this row while it chooses a release: what it has chosen is kept.
         connection.execute("SELECT FROM ledger.pointers WHERE environment = %s FOR UPDATE", [environment])
         releases = [release for release in log.history(connection, environment) if release.state == "published"]
         pointer = log.pointer(connection, environment)
         old = [release for release in releases[max(keep, 1) :] if not pointer or release.number != pointer.number]
         log.forget(connection, old)
-    gone = tuple(f"{one.folder}/" for one in log.history(connection, environment) if one.state == "gone")
+    forgotten = [one for one in log.history(connection, environment) if one.state == "gone"]
+    gone = tuple(f"{one.folder}/" for one in [*forgotten, *old])
     kept = lake.storage.list(f"{environment_folder(environment)}/releases/")
     doomed = [found for found in kept if found.key.startswith(gone or "?")]
     if not doomed and not old:
@@ -206,5 +209,6 @@ def prune(lake: Lake, connection: psycopg.Connection, environment: str, keep: in
         for found in lake.storage.list(data_folder(environment))
         if found.key not in needed and not found.key.rpartition("/")[2].startswith(at_work or "?")
     ]
-    lake.storage.delete([found.key for found in [*unneeded, *doomed]])
+    if not dry_run:
+        lake.storage.delete([found.key for found in [*unneeded, *doomed]])
     return [release.number for release in old], sum(found.size_bytes for found in [*unneeded, *doomed])

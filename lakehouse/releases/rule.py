@@ -207,8 +207,11 @@ def _differences(before: Release | None, tables: list[ServedTable]) -> list[str]
     return words + [f"{name} is no longer served" for name in gone]
 
 
-def changed_at(connection: psycopg.Connection, tables: Collection[str]) -> dict[str, int]:
-    """`schema.table` in the lake -> the snapshot that last changed its rows, compaction left out."""
+def changed_at(connection: psycopg.Connection, tables: Collection[str] | None = None) -> dict[str, int]:
+    """`schema.table` in the lake -> the snapshot that last changed its rows, compaction left out; None: every table.
+
+    Expiry keeps these snapshots, else an older content would seem to have come back.
+    """
     rows = connection.execute(
         f"""
         WITH changed AS (
@@ -223,8 +226,9 @@ def changed_at(connection: psycopg.Connection, tables: Collection[str]) -> dict[
         FROM {METADATA_SCHEMA}.ducklake_table AS t
         JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
         LEFT JOIN changed USING (table_id)
-        WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND s.schema_name || '.' || t.table_name = ANY(%s)
+        WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+          AND (%(tables)s::text[] IS NULL OR s.schema_name || '.' || t.table_name = ANY(%(tables)s))
         """,
-        [list(tables)],
+        {"tables": None if tables is None else list(tables)},
     ).fetchall()
     return {name: int(snapshot) for name, snapshot in rows}

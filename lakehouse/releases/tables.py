@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import duckdb
 
+from lakehouse.feed import is_whole
 from lakehouse.lake import Lake, identifier, quoted
 from lakehouse.releases.log import Release, ServedTable
 from lakehouse.releases.manifest import Manifest, PublishedFile, PublishedTable, table_folder
@@ -155,9 +156,11 @@ class _Work:
 
     def continued(self, last: PublishedTable, snapshot: int) -> Written:
         """The partitions with a row that differs, anew; the others' files are shared."""
-        changed = self._changed_partitions(snapshot)
-        if changed is None:
+        try:
+            keys = self._changed_partitions(snapshot) if self._is_told(snapshot) else self._differing_partitions(last)
+        except duckdb.Error:  # a table made anew, a published file that is gone
             return self.whole()
+        changed = self._named(keys)
         labels = {_label(dict(zip(self.partitioned_by, values, strict=True))) for _, values in changed}
         kept = [file for file in last.files if _label(file.partition) not in labels]
         keys = [key for key, _ in changed]
@@ -173,41 +176,63 @@ class _Work:
             tuple(sorted(labels)),
         )  # fmt: skip
 
-    def _changed_partitions(self, snapshot: int) -> list[tuple[tuple[Any, ...], tuple[str | None, ...]]] | None:
-        """Keys of the partitions with rows that differ since `snapshot`: values, and as Parquet's folders name them.
+    def _is_told(self, snapshot: int) -> bool:
+        """Whether the lake still tells what has changed since `snapshot`."""
+        if snapshot >= self.release.snapshot:
+            return True
+        return is_whole(self.connection, self.served.physical_table, snapshot, self.release.snapshot)
 
-        None when the lake no longer remembers.
-        """
-        schema, table = self.served.physical_table.split(".", 1)
+    def _changed_partitions(self, snapshot: int) -> list[tuple[Any, ...]]:
+        """Keys of the partitions with rows that differ since `snapshot`, as the lake tells it."""
         if snapshot >= self.release.snapshot:
             return []
+        schema, table = self.served.physical_table.split(".", 1)
         columns = ", ".join(identifier(column) for column in self.partitioned_by)
         content = ", ".join(identifier(name) for name, *_ in self.columns)
         changes = (
             f"ducklake_table_changes('lakehouse', {quoted(schema)}, {quoted(table)}, "
             f"{snapshot + 1:d}, {self.release.snapshot:d})"
         )
-        try:
-            rows = self.connection.execute(
-                f"""
-                SELECT DISTINCT {columns} FROM (
-                    SELECT {columns} FROM {changes}
-                    GROUP BY {columns}, hash({content})
-                    HAVING sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) <> 0
-                )
-                """
-            ).fetchall()
-        except duckdb.Error:
-            return None  # an expired snapshot, a table made anew
+        return self.connection.execute(
+            f"""
+            SELECT DISTINCT {columns} FROM (
+                SELECT {columns} FROM {changes}
+                GROUP BY {columns}, hash({content})
+                HAVING sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) <> 0
+            )
+            """
+        ).fetchall()
+
+    def _differing_partitions(self, last: PublishedTable) -> list[tuple[Any, ...]]:
+        """The same, found by comparing rows with the published files: after compaction the lake's feed is wrong."""
+        keys = ", ".join(identifier(column) for column in self.partitioned_by)
+        content = ", ".join(identifier(name) for name, *_ in self.columns)
+        typed = ", ".join(f"{identifier(name)}::{kind} AS {identifier(name)}" for name, kind, _ in self.columns)
+        base = self.storage.uri_of(table_folder(self.release.environment, self.served.name))
+        files = ", ".join(quoted(f"{base}{file.path}") for file in last.files)
+        published = f"SELECT {typed} FROM read_parquet([{files}], hive_partitioning = false)"
+
+        def summed(rows: str) -> str:
+            return f"SELECT {keys}, count(*) AS n, sum(hash({content})) AS rows FROM ({rows}) GROUP BY {keys}"
+
+        # What only one side has differs too; EXCEPT takes NULLs for equal.
+        now, before = summed(f"SELECT {self.select} FROM {self.view}"), summed(published)
+        return self.connection.execute(
+            f"""
+            WITH now AS ({now}), before AS ({before})
+            SELECT DISTINCT {keys}
+            FROM ((FROM now EXCEPT FROM before) UNION ALL (FROM before EXCEPT FROM now))
+            """
+        ).fetchall()
+
+    def _named(self, keys: list[tuple[Any, ...]]) -> list[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
+        """Each key beside its values as Parquet's folders name them."""
         texts = ", ".join(f"{identifier(column)}::VARCHAR" for column in self.partitioned_by)
-        named = {}
-        for row in rows:
-            found = self.connection.execute(
-                f"SELECT {texts} FROM (SELECT {', '.join(f'? AS {identifier(c)}' for c in self.partitioned_by)})",
-                list(row),
-            ).fetchone()
-            named[row] = tuple(found or ())
-        return list(named.items())
+        values = ", ".join(f"? AS {identifier(column)}" for column in self.partitioned_by)
+        return [
+            (key, tuple(self.connection.execute(f"SELECT {texts} FROM (SELECT {values})", list(key)).fetchone() or ()))
+            for key in dict.fromkeys(keys)
+        ]
 
     def _write(self, where: str, parameters: list[Any]) -> list[PublishedFile]:
         """COPY, streamed: one file a partition, or files of at most 256 MB."""

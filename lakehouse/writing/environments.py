@@ -91,6 +91,13 @@ def forget(connection: psycopg.Connection, environment: str, dropped_tables: Col
         connection.execute("DELETE FROM ledger.watermarks WHERE physical_table = ANY(%s)", [list(dropped_tables)])
 
 
+def forget_tables(connection: psycopg.Connection, dropped: Collection[str]) -> None:
+    """Remove every row about physical tables that were dropped."""
+    with connection.transaction():
+        for table in ("table_users", "watermarks"):
+            connection.execute(f"DELETE FROM ledger.{table} WHERE physical_table = ANY(%s)", [list(dropped)])
+
+
 @contextmanager
 def promoting(
     lake: Lake,

@@ -201,6 +201,26 @@ def drop(project: SqlmeshProject, name: str, candidates: Collection[str] = ()) -
             ) from error
 
 
+def drop_expired_tables(project: SqlmeshProject, *, dry_run: bool = False) -> list[str]:
+    """SQLMesh's janitor for tables: drop those that no environment has used for longer than `snapshot_ttl`, and tidy
+    its state. With `dry_run`, name them only.
+
+    Raises:
+        DeployError: not all could be dropped; doing it again does the rest.
+    """
+    from lakehouse_assets.sqlmesh_integration import engine
+
+    with engine.session(project) as session:
+        context = session.ready_to_run()
+        try:
+            dropped = engine.drop_expired_tables(context, dry_run=dry_run)
+            if not dry_run:
+                engine.compact_state(context)
+        except engine.sqlmesh_errors() as error:
+            raise DeployError(f"Not every table that nobody uses was dropped: {error_sentence(error)}.") from error
+        return dropped
+
+
 def _summary(plan: Plan) -> PlanSummary:
     """The plan without what it would compute: nothing, whatever is missing."""
     summary = summarize(plan)

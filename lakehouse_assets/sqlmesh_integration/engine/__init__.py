@@ -5,7 +5,9 @@ test_engine_contract.py says which of these promises a newer version breaks. Imp
 """
 
 from lakehouse_assets.sqlmesh_integration.engine.environments import (
+    compact_state,
     drop_environment,
+    drop_expired_tables,
     drop_unused_tables,
     virtual_plan,
 )
@@ -50,7 +52,9 @@ __all__ = [
     "Session",
     "apply_plan",
     "column_sources",
+    "compact_state",
     "drop_environment",
+    "drop_expired_tables",
     "drop_unused_tables",
     "environment_naming",
     "exclusive_end",

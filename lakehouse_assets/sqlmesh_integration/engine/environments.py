@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sqlmesh import Context
 from sqlmesh.core.context_diff import ContextDiff
 from sqlmesh.core.environment import Environment
 from sqlmesh.core.plan import Plan, PlanBuilder
+from sqlmesh.core.snapshot import SnapshotTableCleanupTask
 from sqlmesh.core.state_sync.common import ExpiredBatchRange
 from sqlmesh.utils.date import now_timestamp
 from sqlmesh.utils.errors import SQLMeshError
@@ -75,14 +76,40 @@ def drop_unused_tables(context: Context, candidates: Collection[str]) -> list[st
         and {snapshot.table_name(is_deployable=True), snapshot.table_name(is_deployable=False)} & set(candidates)
     }
     tasks = [task for task in batch.cleanup_tasks if task.snapshot.snapshot_id in chosen]
-    dropped = []
+    return sorted(set(_drop(context, tasks, chosen)) & set(candidates))
+
+
+def drop_expired_tables(context: Context, *, dry_run: bool = False) -> list[str]:
+    """Drop the physical tables that no environment has used for as long as they live (`snapshot_ttl`), with their
+    snapshots and intervals; with `dry_run`, name them only."""
+    state = context.state_sync
+    batch = state.get_expired_snapshots(batch_range=ExpiredBatchRange.all_batch_range())
+    if batch is None:
+        return []
+    if dry_run:
+        return sorted(set(_tables_of(batch.cleanup_tasks)))
+    return sorted(set(_drop(context, batch.cleanup_tasks, batch.expired_snapshot_ids)))
+
+
+def compact_state(context: Context) -> None:
+    """Write a model's many computed intervals as few rows."""
+    context.state_sync.compact_intervals()
+
+
+def _tables_of(tasks: Iterable[SnapshotTableCleanupTask]) -> Iterator[str]:
     for task in tasks:
-        dropped.append(task.snapshot.table_name(is_deployable=False))
-        if not task.dev_table_only:
-            dropped.append(task.snapshot.table_name(is_deployable=True))
+        if task.snapshot.is_model and not task.snapshot.is_symbolic:
+            yield task.snapshot.table_name(is_deployable=False)
+            if not task.dev_table_only:
+                yield task.snapshot.table_name(is_deployable=True)
+
+
+def _drop(context: Context, tasks: list[SnapshotTableCleanupTask], snapshots: Collection[Any]) -> list[str]:
+    dropped = list(_tables_of(tasks))
     context.snapshot_evaluator.cleanup(tasks)
-    state.delete_snapshots(chosen)
+    state = context.state_sync
+    state.delete_snapshots(snapshots)
     # Else a model of the same content, deployed again, would count as computed over a table that is new.
     behind_the_cache: Any = getattr(state, "state_sync", state)
-    behind_the_cache.interval_state.cleanup_intervals(tasks, chosen)
-    return sorted(set(dropped) & set(candidates))
+    behind_the_cache.interval_state.cleanup_intervals(tasks, snapshots)
+    return dropped

@@ -1,0 +1,38 @@
+"""Old releases: of every environment the newest stay, and the one that its readers get."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from lakehouse.lake import Lake
+from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, megabytes
+from lakehouse.postgres import connect
+from lakehouse.releases import log, publishing
+
+
+def prune(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None) -> Outcome:
+    """Let go of the oldest releases beyond `releases_kept`, of what killed publishers left, and of folders whose
+    environment is gone."""
+    keep = lake.settings.releases_kept
+    with closing(connect(lake.settings)) as postgres:
+        kept = {one.environment for one in log.history(postgres) if one.state != "gone"}
+    lying = {found.key.split("/")[1] for found in lake.storage.list("published/") if found.key.count("/") > 1}
+    numbers: list[str] = []
+    freed = 0
+    for environment in sorted(kept | lying):
+        with publishing.publishing(lake, environment, run=HOLDER, report=report) as connection:
+            if log.history(connection, environment):
+                gone, size = publishing.prune(lake, connection, environment, keep, dry_run=dry_run)
+            else:  # dropped, by a process that was killed before it had deleted the files
+                files = list(lake.storage.list(f"{log.environment_folder(environment)}/"))
+                gone, size = [], sum(found.size_bytes for found in files)
+                if not dry_run:
+                    lake.storage.delete([found.key for found in files])
+        numbers += [f"{number} of {environment}" for number in gone]
+        freed += size
+    word = "would be" if dry_run else "are"
+    return Outcome(
+        f"{len(numbers)} releases beyond the {keep} kept of each environment {word} removed ({megabytes(freed)}).",
+        {"removed": ", ".join(numbers) or "none", "kept": keep, "bytes": freed},
+        0 if dry_run else freed,
+    )
