@@ -9,7 +9,7 @@ import dagster as dg
 
 from lakehouse.lake import Lake
 from lakehouse.maintenance import compaction, files, releases, snapshots
-from lakehouse.maintenance.outcome import HOLDER, Outcome, Report
+from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted
 from lakehouse.writing import environments as ledger
 from lakehouse.writing.locks import holding, tables_lock
 
@@ -50,8 +50,8 @@ def _environments(work: Work) -> Outcome:
             ledger.forget_tables(connection, unused)
     word = "would be" if work.dry_run else "are"
     return Outcome(
-        f"{len(expired)} environments past their time and {len(unused)} tables that nobody has used for a week {word} "
-        "dropped.",
+        f"{counted(len(expired), 'environment')} past their time and {counted(len(unused), 'table')} unused for a "
+        f"week {word} dropped.",
         {
             "environments": ", ".join(expired) or "none", "tables": ", ".join(unused) or "none",
             "tables_dropped": 0 if work.dry_run else dropped + len(unused),

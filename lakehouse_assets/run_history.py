@@ -37,8 +37,8 @@ def prune_runs(instance: dg.DagsterInstance, days: float, *, dry_run: bool = Fal
             instance.delete_run(run_id)
     word = "would be" if dry_run else "are"
     return Outcome(
-        f"{doomed:,} of {before:,} runs {word} deleted; {len(old) - doomed:,} older than {days:g} days hold the newest word "
-        "on an asset and stay.",
+        f"{doomed:,} of {before:,} runs {word} deleted; {len(old) - doomed:,} older than {days:g} days hold the newest "
+        "word on an asset and stay.",
         {"runs_before": before, "runs_after": before - doomed, "old_runs_needed": len(old) - doomed},
     )
 

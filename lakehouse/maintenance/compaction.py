@@ -15,7 +15,7 @@ import psycopg
 
 from lakehouse.lake import Lake, identifier, quoted
 from lakehouse.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
-from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, megabytes
+from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
 from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.writing import marks
@@ -142,8 +142,8 @@ def _compact(lake: Lake, table: TableFiles) -> None:
 
 def _outcome(before: LakeFiles, after: LakeFiles, problems: list[str], tables: list[str]) -> Outcome:
     return Outcome(
-        f"{len(tables)} tables; {before.files:,} files ({megabytes(before.size_bytes)}) before, {after.files:,} "
-        f"({megabytes(after.size_bytes)}) after.",
+        f"{counted(len(tables), 'table')}; {counted(before.files, 'file')} ({megabytes(before.size_bytes)}) before, "
+        f"{after.files:,} ({megabytes(after.size_bytes)}) after.",
         {
             "tables": ", ".join(tables) or "none", "files_before": before.files, "files_after": after.files,
             "small_files_before": before.small_files, "small_files_after": after.small_files,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 
 from lakehouse.lake import METADATA_SCHEMA, Lake, quoted
-from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, megabytes
+from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
 from lakehouse.writing.locks import holding, maintenance_lock
 
 UNUSED_HOURS = 24.0
@@ -58,7 +58,7 @@ def _delete(lake: Lake, function: str, which: str, hours: float, dry_run: bool, 
         freed = _bytes_of(lake, paths, sizes)
     word = "would be" if dry_run else "are"
     return Outcome(
-        f"{len(paths):,} files ({megabytes(freed)}) {which} for {hours:g} hours {word} deleted.",
+        f"{counted(len(paths), 'file')} ({megabytes(freed)}) {which} for {hours:g} hours {word} deleted.",
         {
             "files_before": len(sizes), "files_after": len(sizes) - len(paths),
             "bytes_before": sum(sizes.values()), "bytes_after": sum(sizes.values()) - freed,

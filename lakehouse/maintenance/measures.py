@@ -76,7 +76,8 @@ WITH deleted AS (
     FROM {METADATA_SCHEMA}.ducklake_file_partition_value GROUP BY data_file_id
 ), file AS (
     SELECT f.table_id, f.file_size_bytes, coalesce(partition.key, '') AS key,
-        coalesce(deleted.files, 0) AS delete_files, coalesce(deleted.rows, 0)::float / greatest(f.record_count, 1) AS dead
+        coalesce(deleted.files, 0) AS delete_files,
+        coalesce(deleted.rows, 0)::float / greatest(f.record_count, 1) AS dead
     FROM {METADATA_SCHEMA}.ducklake_data_file AS f
     LEFT JOIN deleted USING (data_file_id)
     LEFT JOIN partition USING (data_file_id)
@@ -87,14 +88,14 @@ WITH deleted AS (
         sum(file_size_bytes * dead) AS dead, count(*) FILTER (WHERE dead >= %(worn)s) AS worn
     FROM file GROUP BY table_id, key
 )
-SELECT s.schema_name || '.' || t.table_name, t.table_id, coalesce(sum(files), 0)::bigint,
+SELECT s.schema_name || '.' || t.table_name AS name, coalesce(sum(files), 0)::bigint,
     coalesce(sum(bytes), 0)::bigint, coalesce(sum(small), 0)::bigint, coalesce(sum(delete_files), 0)::bigint,
-    coalesce(sum(dead), 0)::bigint, coalesce(sum(worn), 0)::bigint
+    coalesce(sum(dead), 0)::bigint, coalesce(sum(worn), 0)::bigint, t.table_id
 FROM {METADATA_SCHEMA}.ducklake_table AS t
 JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
 LEFT JOIN part USING (table_id)
 WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-GROUP BY 1, 2 ORDER BY 1
+GROUP BY name, t.table_id ORDER BY name
 """
 
 
@@ -102,7 +103,7 @@ def measure(connection: psycopg.Connection) -> LakeFiles:
     """The lake's files as the catalog has them now."""
     inlined = _inlined_rows(connection)
     rows = connection.execute(FILES_SQL, {"small": SMALL_FILE_BYTES, "worn": REWRITE_SHARE}).fetchall()
-    tables = tuple(TableFiles(name, *figures, inlined.get(table_id, 0)) for name, table_id, *figures in rows)
+    tables = tuple(TableFiles(*row[:-1], inlined.get(row[-1], 0)) for row in rows)
     row = connection.execute(
         f"""
         SELECT (SELECT count(*) FROM {METADATA_SCHEMA}.ducklake_snapshot),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from lakehouse.lake import Lake
-from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, megabytes
+from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
 from lakehouse.postgres import connect
 from lakehouse.releases import log, publishing
 
@@ -32,7 +32,8 @@ def prune(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None)
         freed += size
     word = "would be" if dry_run else "are"
     return Outcome(
-        f"{len(numbers)} releases beyond the {keep} kept of each environment {word} removed ({megabytes(freed)}).",
+        f"{counted(len(numbers), 'release')} beyond the {keep} kept of each environment {word} removed "
+        f"({megabytes(freed)}).",
         {"removed": ", ".join(numbers) or "none", "kept": keep, "bytes": freed},
         0 if dry_run else freed,
     )

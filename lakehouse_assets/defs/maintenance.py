@@ -38,7 +38,7 @@ def maintenance_assets() -> dg.AssetsDefinition:
     from lakehouse_assets.maintenance import STEPS, Work
 
     @dg.multi_asset(
-        name=MAINTENANCE,
+        name="maintain",
         specs=[
             dg.AssetSpec(key(step.name), description=step.description, group_name=MAINTENANCE, skippable=True)
             for step in STEPS.values()

@@ -1,0 +1,108 @@
+"""Compaction makes few files of many, and nobody loses anything by it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from lakehouse.feed import is_whole
+from lakehouse.maintenance import compaction
+from lakehouse.maintenance.measures import TableFiles, measure
+from lakehouse.releases import log
+from lakehouse.writing import marks
+from lakehouse.writing.locks import environment_lock, holding, pipeline_lock
+from tests.lakehouse.maintenance.conftest import Tended
+
+PIPELINES = {"raw.t": "source"}
+
+
+def files_of(tended: Tended, table: str = "raw.t") -> TableFiles:
+    """How the table is stored."""
+    return next(found for found in measure(tended.ledger).tables if found.table == table)
+
+
+def test_many_small_files_become_one_and_deleted_rows_leave_it(tended: Tended) -> None:
+    tended.small_increments(40)
+    tended.execute("DELETE FROM raw.t WHERE id % 2 = 0", "INSERT INTO raw.t VALUES (-1, 'inlined')")
+    before = tended.rows("FROM raw.t ORDER BY id")
+    dry = compaction.compact(tended.lake, PIPELINES, dry_run=True)
+    assert (files_of(tended).files, dry.figures["files_before"]) == (40, 40)
+    done = compaction.compact(tended.lake, PIPELINES)
+    stored = files_of(tended)
+    assert (stored.files, stored.delete_files, stored.dead_bytes, stored.inlined_rows) == (1, 0, 0, 0)
+    assert tended.rows("FROM raw.t ORDER BY id") == before
+    assert not done.problems
+    assert not stored.needs_compaction
+
+
+def test_a_table_waits_for_its_loader(tended: Tended) -> None:
+    tended.small_increments(5)
+    told: list[str] = []
+    with holding(tended.lake.settings, [pipeline_lock("source")], holder="run 1"):
+        held = compaction.compact(tended.lake, PIPELINES, wait_seconds=0.1, report=told.append)
+    assert files_of(tended).files == 5
+    assert "raw.t was not compacted: pipeline source was held by lakehouse run 1" in held.problems[0]
+    released = threading.Event()
+
+    def load() -> None:
+        with holding(tended.lake.settings, [pipeline_lock("source")], holder="run 2"):
+            released.wait(30)
+
+    loader = threading.Thread(target=load)
+    loader.start()
+
+    def waiting(sentence: str) -> None:
+        told.append(sentence)
+        released.set()
+
+    while not tended.ledger.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchall():
+        pass
+    done = compaction.compact(tended.lake, PIPELINES, report=waiting)
+    loader.join()
+    assert not done.problems
+    assert "waiting for pipeline source, held by lakehouse run 2" in told
+
+
+def test_a_release_that_waits_to_be_published_keeps_its_past(tended: Tended) -> None:
+    snapshot = tended.small_increments(5)
+    release = log.write(
+        tended.ledger, "prod", snapshot, [], code_version="v", run="run 1", author="tester", changed=["test"]
+    )
+    held = compaction.compact(tended.lake, PIPELINES, wait_seconds=0.1)
+    assert "release 1 of prod is cut and not published yet" in held.problems[0]
+    assert files_of(tended).files == 5
+    log.published(tended.ledger, release)
+    assert not compaction.compact(tended.lake, PIPELINES).problems
+    assert files_of(tended).files == 1
+
+
+def test_nobody_cuts_a_release_meanwhile(tended: Tended) -> None:
+    tended.small_increments(5)
+    tended.ledger.execute(
+        "INSERT INTO ledger.deployments (environment, content_key, plan_id, run) VALUES ('dev_x', '', '', '')"
+    )
+    with holding(tended.lake.settings, [environment_lock("dev_x")], holder="run 3"):
+        held = compaction.compact(tended.lake, PIPELINES, wait_seconds=0.1)
+    assert "environment dev_x was held by lakehouse run 3" in held.problems[0]
+    assert files_of(tended).files == 5
+
+
+def test_a_load_that_was_killed_keeps_what_its_repair_reads(tended: Tended) -> None:
+    snapshot = tended.small_increments(3)
+    tended.execute("INSERT INTO raw.t SELECT range::INT, 'killed' FROM range(100)")
+    marks.write(tended.ledger, "load", "source", run="run 1", snapshot=snapshot, details={"tables": {"raw.t": None}})
+    held = compaction.compact(tended.lake, PIPELINES, wait_seconds=0.1)
+    assert "the repair of the load of source" in held.problems[0]
+    with closing(tended.lake.connect(read_only=True)) as connection:
+        assert is_whole(connection, "raw.t", snapshot, snapshot + 1)
+
+
+def test_one_table_that_fails_holds_up_no_other(tended: Tended, monkeypatch: pytest.MonkeyPatch) -> None:
+    tended.small_increments(3, "raw.t")
+    tended.small_increments(3, "raw.u")
+    with holding(tended.lake.settings, [pipeline_lock("source")], holder="run 1"):
+        done = compaction.compact(tended.lake, {"raw.t": "source", "raw.u": "other"}, wait_seconds=0.1)
+    assert [problem.split()[0] for problem in done.problems] == ["raw.t"]
+    assert files_of(tended, "raw.u").files == 1

@@ -1,0 +1,61 @@
+"""Files are deleted when nobody can need them, and never before."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from lakehouse.maintenance import compaction, files, snapshots
+from tests.lakehouse.maintenance.conftest import Tended
+
+
+def lying(tended: Tended) -> set[str]:
+    """The Parquet files in the table's folder."""
+    return {path.name for path in Path(tended.lake.settings.lake_uri).rglob("*.parquet")}
+
+
+def test_what_was_let_go_stays_for_a_day_for_running_queries(tended: Tended) -> None:
+    tended.small_increments(6)
+    reader = tended.lake.connect(read_only=True)
+    with closing(reader):
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM raw.t").fetchone() == (120,)
+        compaction.compact(tended.lake, {})
+        snapshots.expire(tended.forgetful)
+        assert files.delete_unused(tended.lake).figures["files_after"] == len(lying(tended)) == 7
+        assert reader.execute("SELECT sum(id) FROM raw.t").fetchone() == (sum(range(120)),)
+        reader.execute("COMMIT")
+    dry = files.delete_unused(tended.lake, hours=0, dry_run=True)
+    assert len(lying(tended)) == 7
+    done = files.delete_unused(tended.lake, hours=0)
+    assert len(lying(tended)) == done.figures["files_after"] == dry.figures["files_after"] == 1
+    assert done.bytes_freed > 0
+    assert tended.rows("SELECT count(*) FROM raw.t") == [(120,)]
+
+
+def test_an_orphan_goes_when_it_is_too_old_for_a_writer_at_work(tended: Tended) -> None:
+    tended.small_increments(2)
+    folder = Path(tended.lake.settings.lake_uri) / "raw" / "t"
+    fresh, old = folder / "fresh.parquet", folder / "old.parquet"
+    for path in (fresh, old):
+        path.write_bytes(b"half a file")
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    assert "1 file" in files.delete_orphans(tended.lake, dry_run=True).summary
+    assert old.exists()
+    assert files.delete_orphans(tended.lake).bytes_freed == len(b"half a file")
+    assert fresh.exists() and not old.exists()
+    assert tended.rows("SELECT count(*) FROM raw.t") == [(40,)]
+
+
+def test_the_files_of_another_lake_are_left_alone(tended: Tended) -> None:
+    tended.small_increments(2)
+    folder = Path(tended.lake.settings.lake_uri) / "theirs"
+    folder.mkdir()
+    for number in range(1001):
+        path = folder / f"{number}.parquet"
+        path.write_bytes(b"x")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    done = files.delete_orphans(tended.lake)
+    assert "another lake may store its files there. Nothing was deleted." in done.problems[0]
+    assert len(list(folder.iterdir())) == 1001
