@@ -81,7 +81,7 @@ class Campaign:
         """Every kind that this world knows: does it, and gives whether it happened."""
         world = self.world
         kinds: dict[str, Callable[[], bool]] = {
-            f"SIGKILL of {name}": self._killing(name) for name in (steps.LOADER, *world.KINDS)
+            f"SIGKILL of {name}": self._killing(name) for name in (steps.LOADER, *world.kinds)
         }
         kinds |= {f"SIGKILL, {name}": self._dying_at(name) for name in steps.STEPS}
         kinds["SIGKILL of PostgreSQL"] = self._postgres
@@ -147,15 +147,14 @@ class Campaign:
     def _settle(self) -> None:
         """No more comes; an ordinary run brings all of it to readers. Then all is compared with the truth."""
         self.world.stop_loading()
+        self.world.loaders.clear()
         deadline = time.monotonic() + SETTLED_SECONDS
         while not self._is_settled():
             if time.monotonic() > deadline:
                 self.report.violations.append(f"readers never got the last load; unfinished: {self.world.marks()}")
                 break
             time.sleep(1)
-            for name in (PROD, DEV):
-                if self.world.workers[name].poll() is not None:
-                    self.world._start(name, steps.RUN)
+            self.world.tend()
         self.report.lost, self.report.doubled = self.world.lost_and_doubled()
         self.report.releases = sum(self.world.newest_release(name) for name in (PROD, DEV))
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import document
+from tests.faults.at_once import LOADERS, at_once
 from tests.faults.campaign import Campaign, Report
 from tests.faults.world import World
 from tests.object_store import ObjectStore
@@ -22,9 +24,18 @@ SAMPLE = (
 )  # fmt: skip
 
 
-def campaign(folder: Path, count: int, store: ObjectStore | None = None, only: tuple[str, ...] = ()) -> Report:
+def seed_of_run() -> int:
+    """FAULT_SEED, or one of its own."""
+    return int(os.environ.get("FAULT_SEED") or random.randrange(1_000_000))
+
+
+def campaign(
+    folder: Path, count: int, store: ObjectStore | None = None, *, only: tuple[str, ...] = (), with_rule: bool = True
+) -> Report:
     """So many faults on a world of its own."""
-    seed = int(os.environ.get("FAULT_SEED") or random.randrange(1_000_000))
+    seed = seed_of_run()
+    if not with_rule:
+        (folder / "no-rule").touch()
     with World(folder, store).at_work() as world:
         report = Campaign(world, seed=seed).run(count, only)
     print(f"\n{report}\nThe same again: FAULT_SEED={seed}")
@@ -39,14 +50,37 @@ def judge(report: Report) -> None:
 
 
 def test_a_sample_of_faults_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    judge(campaign(tmp_path, 8, only=SAMPLE))
+    judge(campaign(tmp_path, len(SAMPLE), only=SAMPLE))
 
 
 @pytest.mark.proof
 def test_hundreds_of_faults_on_a_folder(tmp_path: Path) -> None:
-    judge(campaign(tmp_path, int(os.environ.get("FAULTS") or 220)))
+    report = campaign(tmp_path, int(os.environ.get("FAULTS") or 230))
+    document.write("folder", document.faults(report))
+    judge(report)
 
 
 @pytest.mark.proof
 def test_hundreds_of_faults_on_s3(tmp_path: Path, object_store: ObjectStore) -> None:
-    judge(campaign(tmp_path, int(os.environ.get("FAULTS") or 80), object_store))
+    report = campaign(tmp_path, int(os.environ.get("FAULTS") or 90), object_store)
+    document.write("s3", document.faults(report))
+    judge(report)
+
+
+@pytest.mark.proof
+def test_without_the_rule_readers_see_what_is_wrong(tmp_path: Path) -> None:
+    """Else the others would prove nothing."""
+    report = campaign(tmp_path, 25, only=("SIGKILL of loader", "load:"), with_rule=False)
+    document.write("no-rule", document.without_the_rule(report))
+    assert report.violations
+
+
+@pytest.mark.proof
+def test_everybody_at_once(tmp_path: Path) -> None:
+    with World(tmp_path, loaders=LOADERS, is_backfilling=True).at_work() as world:
+        told = at_once(world, float(os.environ.get("AT_ONCE_SECONDS") or 600), seed_of_run())
+    print(f"\n{told}")
+    document.write("at-once", document.everybody(told))
+    assert not told.violations, str(told)
+    assert not told.errors, str(told)
+    assert (told.lost, told.doubled) == (0, 0), str(told)

@@ -9,7 +9,8 @@ import os
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,17 @@ from tests.releases_proof.loader import loaded, say
 
 GRACE_HOURS = 180 / 3600
 """What the product leaves alone for a day is deleted after three minutes: longer than any query of this suite takes."""
+BACKFILL = "backfill"
 LOAD_PAUSE_SECONDS = 3.0
 """Between two loads, on average."""
 
 
 def main(kind: str, folder: str, project: str) -> None:
     """Work until somebody kills this."""
-    work = {steps.RUN: run_models, steps.TEND: tend, steps.ENVIRONMENTS: environments, steps.READERS: roll}[kind]
+    work = {
+        steps.RUN: run_models, BACKFILL: backfill, steps.TEND: tend, steps.ENVIRONMENTS: environments,
+        steps.READERS: roll,
+    }[kind]  # fmt: skip
     work(Path(folder), Path(project))
 
 
@@ -40,7 +45,7 @@ def load(environment: Mapping[str, str], folder: Path, output: Path) -> None:
     for stream in (1, 2):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
     steps.arm(steps.LOADER, folder)
-    again(partial(load_once, Lake(settings_module.load_settings())), pause=2 * LOAD_PAUSE_SECONDS)
+    again({"load": partial(load_once, Lake(settings_module.load_settings()))}, pause=2 * LOAD_PAUSE_SECONDS)
 
 
 def load_once(lake: Lake) -> None:
@@ -52,11 +57,50 @@ def load_once(lake: Lake) -> None:
 
 def run_models(folder: Path, project: Path) -> None:
     """Catch up, cut and publish."""
-    from tests.releases_proof.processes import use_project, work_forever
+    from tests.releases_proof.processes import switch_the_rule_off, use_project
 
     use_project(project)
     steps.arm(steps.RUN, folder)
-    work_forever(project, with_rule=not (folder / "no-rule").exists())
+    if (folder / "no-rule").exists():
+        switch_the_rule_off()
+    from lakehouse_assets.defs.releases import PUBLISH_JOB
+
+    with jobs() as run:
+        again({"catch-up": lambda: run("catch_up"), "publish": lambda: run(PUBLISH_JOB)}, pause=0.2)
+
+
+def backfill(folder: Path, project: Path) -> None:
+    """Compute days of prod again."""
+    from tests.releases_proof.processes import use_project
+
+    use_project(project)
+    days = [f"2024-01-{day:02d}" for day in range(1, 29)]
+    with jobs() as run:
+        again({"backfill": lambda: run("recompute_orders_per_day", partition_key=random.choice(days))}, pause=5.0)
+
+
+@contextmanager
+def jobs() -> Iterator[Callable[..., None]]:
+    """The product's jobs over the proof's models, on an instance of their own. What they say in failing is raised."""
+    import dagster as dg
+
+    from tests.releases_proof.processes import definitions, failure_sentence
+
+    found = definitions()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(name: str, **options: Any) -> None:
+            job = found.resolve_job_def(name)
+            done = job.execute_in_process(instance=instance, raise_on_error=False, **options)
+            if not done.success:
+                failures = [event for event in done.all_events if event.is_step_failure]
+                raise JobFailedError("\n".join(failure_sentence(event.step_failure_data) for event in failures))
+
+        yield run
+
+
+class JobFailedError(Exception):
+    """What the run's page says."""
 
 
 def tend(folder: Path, project: Path) -> None:
@@ -66,13 +110,15 @@ def tend(folder: Path, project: Path) -> None:
     lake = Lake(settings_module.load_settings())
     steps.arm(steps.TEND, folder)
     again(
-        lake.bootstrap,
-        lambda: compaction.compact(lake, feed.PIPELINE_OF, wait_seconds=10),
-        lambda: snapshots.expire(lake),
-        lambda: files.delete_unused(lake, hours=GRACE_HOURS),
-        lambda: files.delete_orphans(lake, hours=GRACE_HOURS),
-        lambda: releases.prune(lake),
-        pause=0.5,
+        {
+            "bootstrap": lake.bootstrap,
+            "compaction": lambda: compaction.compact(lake, feed.PIPELINE_OF),
+            "expiry": lambda: snapshots.expire(lake),
+            "clean-up": lambda: files.delete_unused(lake, hours=GRACE_HOURS),
+            "orphans": lambda: files.delete_orphans(lake, hours=GRACE_HOURS),
+            "old releases": lambda: releases.prune(lake),
+        },
+        pause=1.0,
     )
 
 
@@ -85,10 +131,12 @@ def environments(folder: Path, project: Path) -> None:
     steps.arm(steps.ENVIRONMENTS, folder)
     lake, name = Lake(settings_module.load_settings()), "dev_passing"
     again(
-        lambda: acts.create(lake, name, source="prod", run="create"),
-        lambda: acts.promote(lake, "prod", name, run="promote"),
-        lambda: acts.drop(lake, name, run="drop"),
-        pause=2.0,
+        {
+            "environment made": lambda: acts.create(lake, name, source="prod", run="create"),
+            "promotion": lambda: acts.promote(lake, "prod", name, run="promote"),
+            "environment dropped": lambda: acts.drop(lake, name, run="drop"),
+        },
+        pause=4.0,
     )
 
 
@@ -99,20 +147,24 @@ def roll(folder: Path, project: Path) -> None:
     lake = Lake(settings_module.load_settings())
     steps.arm(steps.READERS, folder)
     again(
-        lambda: publishing.rollback(lake, "prod", None, by="tester"),
-        lambda: publishing.resume(lake, "prod"),
-        pause=2.0,
+        {
+            "rollback": lambda: publishing.rollback(lake, "prod", None, by="tester"),
+            "resume": lambda: publishing.resume(lake, "prod"),
+        },
+        pause=4.0,
     )
 
 
-def again(*acts: Callable[[], Any], pause: float) -> None:
+def again(acts: Mapping[str, Callable[[], Any]], *, pause: float) -> None:
     """One after the other for ever; what fails is told, and done again in its turn."""
     parent = os.getppid()
     while os.getppid() == parent:
-        for act in acts:
+        for name, act in acts.items():
+            began = time.monotonic()
             try:
-                done = act()
-                say(success=True, said=str(getattr(done, "problems", "")))
-            except Exception:
-                say(success=False, said=traceback.format_exc()[-2000:])
+                done, problem = act(), ""
+                problem = "\n".join(getattr(done, "problems", ()))
+            except Exception as error:
+                problem = f"{error!r}\n{traceback.format_exc(limit=-3)}"
+            say(act=name, seconds=time.monotonic() - began, problem=problem[-3000:])
             time.sleep(random.uniform(0, pause))

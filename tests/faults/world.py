@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import psycopg
 
@@ -29,13 +30,21 @@ from tests.releases_proof.proof import DEV, PROD, PROJECT
 
 ROOT = Path(__file__).parents[2]
 DISK_MB = 400
+KINDS = {
+    PROD: steps.RUN, DEV: steps.RUN, steps.TEND: steps.TEND, steps.ENVIRONMENTS: steps.ENVIRONMENTS,
+    steps.READERS: steps.READERS,
+}  # fmt: skip
+"""Each process by its name, but the loaders: what it does."""
 
 
 class World:
     """One lake with a loader, a loop that computes and publishes prod, one for dev, maintenance, and passers-by."""
 
-    def __init__(self, folder: Path, store: ObjectStore | None = None) -> None:
+    def __init__(
+        self, folder: Path, store: ObjectStore | None = None, *, loaders: int = 1, is_backfilling: bool = False
+    ) -> None:
         self.folder = folder
+        self.kinds = {**KINDS, **({workers.BACKFILL: workers.BACKFILL} if is_backfilling else {})}
         self.store = store
         self.stack = ExitStack()
         self.proxy = Proxy(store.port) if store else None
@@ -57,7 +66,8 @@ class World:
         self.forks = multiprocessing.get_context("forkserver")
         self.forks.set_forkserver_preload([workers.__name__, "tests.releases_proof.loader"])
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
-        self.loader: multiprocessing.process.BaseProcess | None = None
+        names = [steps.LOADER, *(f"{steps.LOADER} {number}" for number in range(2, loaders + 1))]
+        self.loaders: dict[str, multiprocessing.process.BaseProcess | None] = dict.fromkeys(names)
 
     def _mount(self, disk: Path) -> bool:
         """A disk of its own that can be full; without the right to mount one, that fault is left out."""
@@ -103,21 +113,19 @@ class World:
 
     # ------------------------------------------------------------------------------------------- processes
 
-    KINDS: ClassVar = {
-        PROD: steps.RUN, DEV: steps.RUN, steps.TEND: steps.TEND, steps.ENVIRONMENTS: steps.ENVIRONMENTS,
-        steps.READERS: steps.READERS,
-    }  # fmt: skip
-
     def tend(self) -> None:
         """Start what is not running: its first time, or after it was killed."""
-        for name, kind in self.KINDS.items():
+        for name, kind in self.kinds.items():
             if name not in self.workers or self.workers[name].poll() is not None:
                 self._start(name, kind)
-        if self.loader is None or not self.loader.is_alive():
-            self.loader = self.forks.Process(
-                target=workers.load, args=(self.variables, self.folder, self.folder / "loader.out"), daemon=True
-            )
-            self.loader.start()
+        for name, loader in self.loaders.items():
+            if loader is None or not loader.is_alive():
+                output = self.folder / f"{name}.out"
+                started = self.forks.Process(
+                    target=workers.load, args=(self.variables, self.folder, output), daemon=True
+                )
+                started.start()
+                self.loaders[name] = started
 
     def _start(self, name: str, kind: str) -> None:
         project = self.projects.get(name, self.projects[PROD])
@@ -131,27 +139,34 @@ class World:
 
     def kill(self, name: str) -> None:
         """SIGKILL one of them and what it has started."""
-        if name == steps.LOADER:
-            assert self.loader is not None
-            self.loader.kill()
-            self.loader.join()
+        if name in self.loaders:
+            loader = self.loaders[name]
+            if loader is not None:
+                loader.kill()
+                loader.join()
         elif self.workers[name].poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.workers[name].pid, signal.SIGKILL)
             self.workers[name].wait()
 
-    def dead(self) -> list[str]:
-        """Who has ended."""
-        found = [name for name, process in self.workers.items() if process.poll() is not None]
-        return [*found, *([steps.LOADER] if self.loader and not self.loader.is_alive() else [])]
-
     def _end(self) -> None:
-        for name in [*self.workers, *([steps.LOADER] if self.loader else [])]:
+        for name in [*self.workers, *self.loaders]:
             self.kill(name)
 
     def stop_loading(self) -> None:
         """Bring no more."""
-        self.kill(steps.LOADER)
+        for name in self.loaders:
+            self.kill(name)
+
+    def told(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What the processes said of each act: who, and act, seconds, problem."""
+        for name in (*self.kinds, *self.loaders):
+            path = self.folder / f"{name}.out"
+            for line in path.read_text().splitlines() if path.exists() else ():
+                with contextlib.suppress(ValueError):
+                    found = json.loads(line)
+                    if isinstance(found, dict) and "act" in found:
+                        yield name, found
 
     # ------------------------------------------------------------------------------------------- servers
 

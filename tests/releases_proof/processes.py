@@ -19,6 +19,7 @@ from lakehouse.releases import rule
 from lakehouse.writing import runs
 from lakehouse_assets import deploying, releasing
 from lakehouse_assets.defs import releases, transformation
+from lakehouse_assets.defs.jobs import recompute_jobs
 from lakehouse_assets.io_managers import ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job
@@ -57,7 +58,9 @@ def definitions() -> dg.Definitions:
     }
     catch_up = catch_up_job(models, resources=resources)
     return dg.Definitions(
-        assets=[models, published], jobs=[releases.publish_job(published), catch_up], resources=resources
+        assets=[models, published],
+        jobs=[releases.publish_job(published), catch_up, *recompute_jobs(models)],
+        resources=resources,
     )
 
 

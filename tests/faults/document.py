@@ -1,0 +1,81 @@
+"""docs/faults.md: what the long runs found, a section each, replaced when that run is done again."""
+
+from __future__ import annotations
+
+import statistics
+from datetime import UTC, datetime
+
+from benchmarks.document import sections
+from lakehouse.settings import PROJECT_ROOT
+from tests.faults.at_once import AtOnce
+from tests.faults.campaign import Report
+
+PATH = PROJECT_ROOT / "docs" / "faults.md"
+ORDER = ("folder", "s3", "no-rule", "at-once")
+INTRODUCTION = """# Faults
+
+Written by `make prove`: don't edit. A real lakehouse is at work (a loader, loops that compute and publish prod and a
+developer's environment, maintenance without pause, an environment that is made, promoted and dropped, rollbacks) while
+one fault after the other is injected. A fault is SIGKILL, or a real server killed, frozen or cut off, or a disk without
+a free byte. After each one an ordinary run has to repair what was unfinished and to release anew before the next; no
+hand is lent. Two readers ask invariants all the while. At the end every row of the raw tables is compared with what was
+brought, and the marts of the last release with the truth.
+
+*Not reached*: within 90 seconds no process came to that place, so nothing was injected. *Seen by readers*: wrong
+answers, mixtures, releases that went back by themselves, and errors other than those of a storage that is away."""
+
+
+def write(name: str, section: str) -> None:
+    """Put a section in, and keep the others."""
+    known = {**(sections(PATH.read_text()) if PATH.exists() else {}), name: section}
+    body = [f"<!-- case: {key} -->\n{known[key]}\n<!-- end: {key} -->" for key in ORDER if key in known]
+    PATH.write_text("\n\n".join([INTRODUCTION, *body]) + "\n")
+
+
+def faults(report: Report) -> str:
+    """A campaign's table."""
+    lines = [
+        f"## Faults on {'S3' if report.where == 'S3' else 'a folder'}",
+        "",
+        f"{report.injected} faults, seed {report.seed}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {report.loads} loads, "
+        f"{report.releases} releases, {report.reads:,} reads, of which {report.retries} were tried again while the "
+        f"storage was away. Rows lost: **{report.lost}**; doubled: **{report.doubled}**; wrong to readers: "
+        f"**{len(report.violations)}**.",
+        "",
+        "| fault | injected | not reached | seen by readers | recovered in s (median) | at most |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, told in sorted(report.kinds.items()):
+        median = f"{statistics.median(told.seconds):.1f}" if told.seconds else ""
+        most = f"{max(told.seconds):.1f}" if told.seconds else ""
+        lines.append(f"| {name} | {told.injected} | {told.not_reached} | {told.violations} | {median} | {most} |")
+    return "\n".join(lines)
+
+
+def without_the_rule(report: Report) -> str:
+    """That the suite can find something."""
+    return (
+        "## The same with the release rule switched off\n\n"
+        f"{report.injected} faults, seed {report.seed}: readers saw **{len(report.violations)}** violations, such as:\n\n"
+        + "\n".join(f"- {sentence}" for sentence in report.violations[:5])
+    )
+
+
+def everybody(told: AtOnce) -> str:
+    """Who waited for how long."""
+    lines = [
+        "## Everybody at once",
+        "",
+        f"Four loaders, catch-ups of two environments, a backfill, promotions, rollbacks, maintenance and twenty "
+        f"readers for {told.seconds:.0f} seconds, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: {told.reads:,} reads, "
+        f"**{len(told.errors)}** errors, **{len(told.violations)}** violations, **{told.lost}** rows lost, "
+        f"**{told.doubled}** doubled. Seconds of an act include what it waited for others.",
+        "",
+        "| act | times | seconds (median) | at most |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {act} | {len(seconds)} | {statistics.median(seconds):.1f} | {max(seconds):.1f} |"
+            for act, seconds in sorted(told.acts.items())
+        ),
+    ]
+    return "\n".join(lines)
