@@ -7,6 +7,7 @@ from benchmarks.cases import (
     backfill,
     code_location,
     demo,
+    increments,
     loads,
     many_models,
     one_partition,
@@ -32,6 +33,7 @@ CASES: dict[str, Case] = {
         promotion.CASE,
         release.CASE,
         zones.CASE,
+        increments.CASE,
         query.CASE,
     )
 }

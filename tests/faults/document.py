@@ -56,7 +56,7 @@ def without_the_rule(report: Report) -> str:
     """That the suite can find something."""
     return (
         "## The same with the release rule switched off\n\n"
-        f"{report.injected} faults, seed {report.seed}: readers saw **{len(report.violations)}** violations, such as:\n\n"
+        f"{report.injected} faults, seed {report.seed}: readers saw **{len(report.violations)}** violations:\n\n"
         + "\n".join(f"- {sentence}" for sentence in report.violations[:5])
     )
 
