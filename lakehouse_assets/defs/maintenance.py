@@ -17,7 +17,6 @@ FEW_SMALL_FILES = "few_small_files"
 FEW_DEAD_BYTES = "few_dead_bytes"
 SMALL_FILES_A_TABLE = 200
 DEAD_BYTES_AT_LEAST = 1_000_000_000
-RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 class MaintenanceConfig(dg.Config):
@@ -45,7 +44,6 @@ def maintenance_assets() -> dg.AssetsDefinition:
         ],
         can_subset=True,
         pool=MAINTENANCE,
-        retry_policy=RETRIES,
         description="Keep the lake small and quick. No reader, writer or release loses anything by it.",
     )
     def maintenance(
@@ -90,6 +88,7 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
 
 @dg.multi_asset_check(
     name="measure_lake",
+    can_subset=True,
     specs=[
         dg.AssetCheckSpec(
             FEW_SMALL_FILES, asset=key("compaction"),
@@ -101,10 +100,11 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
         ),
     ],
 )  # fmt: skip
-def lake_health() -> Iterator[dg.AssetCheckResult]:
+def lake_health(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Warn when small files or dead bytes pile up: then the schedule `maintenance` is off, or can't keep up."""
     with closing(connect(load_settings())) as connection:
-        yield from results(measure(connection))
+        found = {result.asset_check_key: result for result in results(measure(connection))}
+    yield from (result for key, result in found.items() if key in context.selected_asset_check_keys)
 
 
 def results(lake: LakeFiles) -> Iterator[dg.AssetCheckResult]:
