@@ -1,0 +1,67 @@
+"""`lakehouse alerts` and `lakehouse alert-test`."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lakehouse.alerts.hook import post
+from lakehouse.alerts.message import Alert, payload
+from lakehouse.alerts.open import open_alerts
+from lakehouse.console import fail, out, settings_or_exit
+from lakehouse.postgres import PostgresError, connect
+
+app = typer.Typer()
+
+
+@app.command("alert-test")
+def alert_test() -> None:
+    """Send a test message to the webhook, and say whether it arrived."""
+    settings = settings_or_exit()
+    url = settings.alert_webhook_url.get_secret_value()
+    if not url:
+        fail("LAKEHOUSE_ALERT_WEBHOOK_URL is not set: messages go into the logs alone.", 2)
+    message = Alert(
+        "test", f"A test message by {getpass.getuser()}: alerts arrive here.", "info", settings.environment
+    )
+    problem = post(url, payload(message, settings))
+    if problem:
+        fail(f"The webhook did not take the message: {problem}. Check LAKEHOUSE_ALERT_WEBHOOK_URL.")
+    out.print("The webhook took a test message.")
+
+
+@app.command("alerts")
+def alerts(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """What is wrong and not well again: failed runs, late assets."""
+    try:
+        with closing(connect(settings_or_exit())) as connection:
+            there = connection.execute("SELECT to_regclass('ledger.alerts') IS NOT NULL").fetchone()
+            found = open_alerts(connection) if there and there[0] else []
+    except PostgresError as error:
+        fail(error)
+    if as_json:
+        rows = [
+            {
+                "environment": one.environment,
+                "subject": one.subject,
+                "state": one.state,
+                "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for one in found
+        ]
+        json.dump(rows, sys.stdout, indent=1)
+        print()
+        return
+    if not found:
+        out.print("Nothing is wrong that anybody was told of.")
+        return
+    table = Table("environment", "what", "state", "since (UTC)")
+    for one in found:
+        table.add_row(one.environment, one.subject, one.state, f"{one.since:%Y-%m-%d %H:%M:%S}")
+    out.print(table)
