@@ -27,9 +27,7 @@ def alert_test() -> None:
     url = settings.alert_webhook_url.get_secret_value()
     if not url:
         fail("LAKEHOUSE_ALERT_WEBHOOK_URL is not set: messages go into the logs alone.", 2)
-    message = Alert(
-        "test", f"A test message by {getpass.getuser()}: alerts arrive here.", "info", settings.environment
-    )
+    message = Alert("test", f"A test message by {getpass.getuser()}: alerts arrive here.", "info", settings.environment)
     problem = post(url, payload(message, settings))
     if problem:
         fail(f"The webhook did not take the message: {problem}. Check LAKEHOUSE_ALERT_WEBHOOK_URL.")

@@ -76,7 +76,9 @@ def _once(url: str, message: dict[str, object]) -> tuple[str, float | None]:
     except urllib.error.HTTPError as error:
         with error:
             after = error.headers.get("Retry-After", "")
-        return f"it answers {error.code}", (float(after) if after.isdigit() else 0.0) if error.code in TRY_AGAIN else None
+        return f"it answers {error.code}", (
+            float(after) if after.isdigit() else 0.0
+        ) if error.code in TRY_AGAIN else None
     except TimeoutError:
         return f"no answer within {TIMEOUT_SECONDS:g} s", 0.0
     except (OSError, HTTPException) as error:

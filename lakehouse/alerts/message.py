@@ -21,11 +21,13 @@ PATTERNS = (
     (re.compile(r"(?P<kept>https?://hooks\.[^/\s]+/)[^\s'\"]+", re.I), r"\g<kept>…"),
     (re.compile(r"(?P<kept>\bbearer\s+)[\w.~+/=-]+", re.I), r"\g<kept>…"),
     (
-        re.compile(rf"(?P<kept>\b(?:\w*_)?(?:{SECRET_NAMES})[\"']?\s*[=:]\s*)(?:'(?:\\.|[^'])*'|\"[^\"]*\"|[^\s,;&)]+)", re.I),
+        re.compile(
+            rf"(?P<kept>\b(?:\w*_)?(?:{SECRET_NAMES})[\"']?\s*[=:]\s*)(?:'(?:\\.|[^'])*'|\"[^\"]*\"|[^\s,;&)]+)", re.I
+        ),
         r"\g<kept>…",
     ),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), HIDDEN),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,10 @@ def examine(examination: Examination, checks: Iterable[Check]) -> Iterator[Resul
             yield Result(check.name, Level.UNKNOWN, f"not looked at: {error}")
         except Exception as error:  # whatever is broken, the others go on
             yield Result(
-                check.name, Level.WARNING,
+                check.name,
+                Level.WARNING,
                 f"could not be looked at: {type(error).__name__}: {reason(error)}",
-            )  # fmt: skip
+            )
         else:
             levels = [finding.level for finding in seen.findings]
             worst = Level.WRONG if Level.WRONG in levels else Level.WARNING if levels else Level.WELL
@@ -70,8 +71,9 @@ def _broken(name: str, where: str, error: Exception) -> Check:
     from lakehouse.doctor.findings import Seen
 
     finding = wrong(
-        f"the checks of {name} can't be loaded: {type(error).__name__}: {reason(error)}", where=where,
+        f"the checks of {name} can't be loaded: {type(error).__name__}: {reason(error)}",
+        where=where,
         why="What they look at is unknown, and the same error may stop the code location.",
         do="pip install --require-hashes -r requirements.lock; then `lakehouse doctor` again.",
-    )  # fmt: skip
+    )
     return Check(name, lambda _: Seen("", (finding,)))

@@ -76,9 +76,11 @@ def _labelled(label: str, text: str) -> Table:
 
 def _record(result: Result) -> dict[str, Any]:
     return {
-        "name": result.name, "state": NAMES[result.level], "line": result.line,
+        "name": result.name,
+        "state": NAMES[result.level],
+        "line": result.line,
         "findings": [_finding(finding) for finding in result.findings],
-    }  # fmt: skip
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

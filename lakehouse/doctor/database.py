@@ -29,37 +29,43 @@ def server(examination: Examination) -> Seen:
     if found.state is State.ORPHANED:
         since = f" since {datetime.fromtimestamp(found.since, UTC):%Y-%m-%d %H:%M} UTC" if found.since else ""
         return Seen(
-            "", (
+            "",
+            (
                 warning(
-                    f"an embedded PostgreSQL runs{since}, and nobody uses it", where=f"process {found.pid}, {found.folder}",
-                    why="Whoever started it was killed. It keeps its memory and its files open, so that a copy or a move "
+                    f"an embedded PostgreSQL runs{since}, and nobody uses it",
+                    where=f"process {found.pid}, {found.folder}",
+                    why="Whoever started it was killed. It keeps its memory and its files open, so that a "
+                    "copy or a move "
                     "of the folder would be broken.",
-                    do="`lakehouse status` joins it and stops it properly on leaving; or: "
-                    f"kill -INT {found.pid}",
+                    do=f"`lakehouse status` joins it and stops it properly on leaving; or: kill -INT {found.pid}",
                 ),
             ),
-        )  # fmt: skip
+        )
     if found.state is State.KILLED:
         return Seen(
-            "", (
+            "",
+            (
                 warning(
                     "the embedded PostgreSQL was killed: it left a postmaster.pid without a process",
                     where=f"{found.folder / 'postmaster.pid'}, process {found.pid}",
-                    why="The next start recovers what was committed. Until then the checks of the database are left out.",
+                    why="The next start recovers what was committed. Until then the checks of the "
+                    "database are left out.",
                     do=f"`lakehouse status` starts it; then `lakehouse doctor` again. Its log: {log}",
                 ),
             ),
-        )  # fmt: skip
+        )
     if found.state is State.ABSENT:
         return Seen(
-            "", (
+            "",
+            (
                 warning(
-                    "there is no lake yet: not even the embedded PostgreSQL was made", where=str(found.folder),
+                    "there is no lake yet: not even the embedded PostgreSQL was made",
+                    where=str(found.folder),
                     why="If there should be one, LAKEHOUSE_DATA_DIR or LAKEHOUSE_POSTGRES_URL names another place.",
                     do="`make demo`, or `lakehouse bootstrap` for an empty one.",
                 ),
             ),
-        )  # fmt: skip
+        )
     return Seen(f"embedded, {found.state.value}" + (f", process {found.pid}" if found.pid else ""))
 
 
@@ -73,15 +79,18 @@ def database(examination: Examination) -> Seen:
             raise
         place = _address(examination) if embedded is None else f"the embedded server in {embedded.folder}"
         return Seen(
-            "", (
+            "",
+            (
                 wrong(
-                    str(error), where=place, why="Catalog, state, ledger and Dagster's storage are in there: nothing works.",
+                    str(error),
+                    where=place,
+                    why="Catalog, state, ledger and Dagster's storage are in there: nothing works.",
                     do="Start it, and check LAKEHOUSE_POSTGRES_URL."
                     if embedded is None
                     else f"Its log says why: {embedded.folder / 'log'}",
                 ),
             ),
-        )  # fmt: skip
+        )
     row = connection.execute(
         "SELECT current_setting('server_version_num')::int / 10000, current_setting('max_connections')::int, count(*) "
         "FROM pg_stat_activity WHERE backend_type = 'client backend'"
@@ -92,21 +101,23 @@ def database(examination: Examination) -> Seen:
     if version < OLDEST_VERSION:
         findings.append(
             wrong(
-                f"PostgreSQL is version {version}", where=_address(examination),
+                f"PostgreSQL is version {version}",
+                where=_address(examination),
                 why=f"Multiranges, which the ledger stores, came with {OLDEST_VERSION}.",
                 do=f"Use PostgreSQL {OLDEST_VERSION} or newer; 18 is what the tests use.",
             )
-        )  # fmt: skip
+        )
     if used > most * CONNECTIONS_SHARE or most < CONNECTIONS_WANTED:
         findings.append(
             warning(
                 f"{used} of {most} connections are taken"
                 if most >= CONNECTIONS_WANTED
                 else f"PostgreSQL lets {most} connections in, and {CONNECTIONS_WANTED} are wanted",
-                where=_address(examination), why="Dagster, SQLMesh, dlt and each DuckDB open some: runs would be refused.",
+                where=_address(examination),
+                why="Dagster, SQLMesh, dlt and each DuckDB open some: runs would be refused.",
                 do="ALTER SYSTEM SET max_connections = 300; then restart PostgreSQL.",
             )
-        )  # fmt: skip
+        )
     return Seen(f"PostgreSQL {version} answers, {used} of {most} connections are taken", tuple(findings))
 
 
@@ -168,13 +179,16 @@ def lakes(examination: Examination) -> Seen:
     ]
     if not schemas:
         return Seen(
-            "", (
+            "",
+            (
                 wrong(
-                    "there is no lake yet", where=f"schema {METADATA_SCHEMA} in PostgreSQL",
-                    why="Nothing can be loaded or asked.", do="`make demo`, or `lakehouse bootstrap` for an empty one.",
+                    "there is no lake yet",
+                    where=f"schema {METADATA_SCHEMA} in PostgreSQL",
+                    why="Nothing can be loaded or asked.",
+                    do="`make demo`, or `lakehouse bootstrap` for an empty one.",
                 ),
             ),
-        )  # fmt: skip
+        )
     shown = []
     for schema in schemas:
         row = connection.execute(
@@ -189,15 +203,19 @@ def lakes(examination: Examination) -> Seen:
     others = ", ".join(schema for schema in schemas if schema != METADATA_SCHEMA)
     missing = METADATA_SCHEMA not in schemas
     return Seen(
-        "", (
+        "",
+        (
             wrong(
-                f"ours is missing, and another lake is there: {others}" if missing
+                f"ours is missing, and another lake is there: {others}"
+                if missing
                 else f"{len(schemas)} lakes are in one database",
                 where=f"PostgreSQL's schemas {', '.join(shown)}",
-                why=f"A client that attaches without METADATA_SCHEMA '{METADATA_SCHEMA}' sees, and fills, another lake: "
+                why=f"A client that attaches without METADATA_SCHEMA '{METADATA_SCHEMA}' sees, and fills, "
+                "another lake: "
                 "rows that it loads never reach the models.",
-                do=f"Attach with METADATA_SCHEMA '{METADATA_SCHEMA}' everywhere (dlt: its ducklake_name). Look what the "
-                f"other holds; when it is nothing: DROP SCHEMA \"{others.split(', ')[0]}\" CASCADE",
+                do=f"Attach with METADATA_SCHEMA '{METADATA_SCHEMA}' everywhere (dlt: its ducklake_name). "
+                "Look what the "
+                f'other holds; when it is nothing: DROP SCHEMA "{others.split(", ")[0]}" CASCADE',
             ),
         ),
-    )  # fmt: skip
+    )

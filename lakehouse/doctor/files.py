@@ -23,15 +23,17 @@ def storage(examination: Examination) -> Seen:
         found = examination.storage
     except UnableError as error:
         return Seen(
-            "", (
+            "",
+            (
                 wrong(
-                    str(error), where=f"{settings.storage_uri} at {settings.s3_endpoint or 'Amazon'}",
+                    str(error),
+                    where=f"{settings.storage_uri} at {settings.s3_endpoint or 'Amazon'}",
                     why="Nothing can be loaded, released or asked.",
                     do="Start the store; check LAKEHOUSE_STORAGE, LAKEHOUSE_S3_ENDPOINT and its keys; a bucket that is "
                     "missing: `lakehouse bootstrap --create-bucket`.",
                 ),
             ),
-        )  # fmt: skip
+        )
     assert isinstance(found, S3Storage)
     findings = [one for one in (_writable(found), _versioned(found)) if one]
     return Seen(f"{found.uri} answers, may be written to and keeps versions", tuple(findings))
@@ -43,14 +45,16 @@ def _folder(folder: Path) -> Seen:
     if folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK) and not _read_only(folder):
         return Seen(f"{folder} may be read and written")
     return Seen(
-        "", (
+        "",
+        (
             wrong(
                 "the storage can't be written to" if folder.is_dir() else "the storage is no folder",
-                where=str(folder), why="No load and no release can be stored.",
+                where=str(folder),
+                why="No load and no release can be stored.",
                 do=f"ls -ld {folder}; give it to the user who runs `make up` (chown), or correct LAKEHOUSE_STORAGE.",
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _read_only(folder: Path) -> bool:
@@ -67,10 +71,11 @@ def _writable(found: S3Storage) -> Finding | None:
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         return wrong(
-            f"the storage can't be written to: {REASONS.get(code, code)}", where=found.uri,
+            f"the storage can't be written to: {REASONS.get(code, code)}",
+            where=found.uri,
             why="No load and no release can be stored.",
             do="Give LAKEHOUSE_S3_ACCESS_KEY_ID the right s3:PutObject on this bucket, or set another key.",
-        )  # fmt: skip
+        )
     except BotoCoreError as error:
         raise UnableError(f"the storage stopped answering: {error}") from None
     with contextlib.suppress(ClientError, BotoCoreError):
@@ -87,10 +92,11 @@ def _versioned(found: S3Storage) -> Finding | None:
     except (ClientError, BotoCoreError):
         return None  # the right to look is not needed for anything else
     return warning(
-        f"the bucket {found.bucket} keeps no versions", where=found.uri,
+        f"the bucket {found.bucket} keeps no versions",
+        where=found.uri,
         why="What is overwritten or deleted in the landing zone is lost: `lakehouse files restore` has nothing.",
         do="`lakehouse bootstrap` switches it on.",
-    )  # fmt: skip
+    )
 
 
 def data_path(examination: Examination) -> Seen:
@@ -100,15 +106,17 @@ def data_path(examination: Examination) -> Seen:
     if known == wanted:
         return Seen(f"the catalog's files lie in {known}")
     return Seen(
-        "", (
+        "",
+        (
             wrong(
                 "the folder was moved: the catalog remembers another one than the settings name",
                 where=f"catalog: {known}; settings: {wanted}",
-                why="DuckLake refuses another spelling, so that nothing can attach the lake; its files would not be found.",
+                why="DuckLake refuses another spelling, so that nothing can attach the lake; its files "
+                "would not be found.",
                 do=f"Move the files back, or set LAKEHOUSE_STORAGE={known.rstrip('/').removesuffix('/lake')}",
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _data_path(examination: Examination) -> str:
@@ -152,15 +160,18 @@ def sample(examination: Examination) -> Seen:
         return Seen(f"{len(rows)} of the {total:,} files that the catalog names were looked for, and are there")
     tables = ", ".join(sorted({table for _, table in missing}))
     return Seen(
-        "", (
+        "",
+        (
             wrong(
-                f"{len(missing)} of {len(rows)} files that the catalog names are missing", where=missing[0][0],
+                f"{len(missing)} of {len(rows)} files that the catalog names are missing",
+                where=missing[0][0],
                 why=f"Every query that needs them fails: {tables}.",
-                do="Put them back from a backup, or from the bucket's versions. If the folder was moved or a disk is not "
+                do="Put them back from a backup, or from the bucket's versions. If the folder was moved "
+                "or a disk is not "
                 "mounted, do that first. Else: load the raw table again, or materialize the model again.",
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _exists(examination: Examination, address: str) -> bool:

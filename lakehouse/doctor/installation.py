@@ -31,15 +31,17 @@ def settings_fit(_: Examination) -> Seen:
     except SettingsError as error:
         *sentences, _advice = str(error).splitlines()
         return Seen(
-            "", tuple(
+            "",
+            tuple(
                 wrong(
-                    sentence, where=f"the environment, or {settings_module.ENV_FILE}",
+                    sentence,
+                    where=f"the environment, or {settings_module.ENV_FILE}",
                     why="Nothing starts with a setting that is wrong or unknown.",
                     do="Correct it; .env.example lists every setting.",
                 )
                 for sentence in sentences
             ),
-        )  # fmt: skip
+        )
     return Seen(f"environment {settings.environment}, storage {settings.storage_uri}")
 
 
@@ -50,10 +52,12 @@ def versions(_: Examination) -> Seen:
     if not PYTHON.contains(python):
         findings.append(
             wrong(
-                f"Python is {python}", where=sys.executable, why=f"This project is tested with Python {PYTHON} alone.",
+                f"Python is {python}",
+                where=sys.executable,
+                why=f"This project is tested with Python {PYTHON} alone.",
                 do="rm -rf .venv && make PYTHON=python3.12 up",
             )
-        )  # fmt: skip
+        )
     wanted = [Requirement(line) for line in requires("lakehouse") or ()]
     wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     for requirement in wanted:
@@ -61,11 +65,13 @@ def versions(_: Examination) -> Seen:
         if found is None or not requirement.specifier.contains(found, prereleases=True):
             findings.append(
                 wrong(
-                    f"{requirement.name} is {found or 'missing'}, and {requirement.specifier or 'any version'} is wanted",
-                    where=sys.prefix, why="Versions that were not tested together fail in ways that name something else.",
+                    f"{requirement.name} is {found or 'missing'}, and "
+                    f"{requirement.specifier or 'any version'} is wanted",
+                    where=sys.prefix,
+                    why="Versions that were not tested together fail in ways that name something else.",
                     do=INSTALL,
                 )
-            )  # fmt: skip
+            )
     return Seen(f"Python {python}, {len(wanted)} packages as pinned", tuple(findings))
 
 
@@ -94,11 +100,12 @@ def extensions(_: Examination) -> Seen:
             if problem:
                 findings.append(
                     wrong(
-                        f"DuckDB's extension {name} can't be loaded", where=problem,
+                        f"DuckDB's extension {name} can't be loaded",
+                        where=problem,
                         why="The lake can't be attached without it, and nothing is downloaded at run time.",
                         do=f"pip install --force-reinstall {package.replace('_', '-')}=={engine}",
                     )
-                )  # fmt: skip
+                )
     return Seen(f"{', '.join(EXTENSIONS)} load into DuckDB {engine}", tuple(findings))
 
 
@@ -119,14 +126,16 @@ def dotenv(_: Examination) -> Seen:
         return Seen("no secret is in .env")
     if file.stat().st_mode & 0o077:
         return Seen(
-            "", (
+            "",
+            (
                 warning(
-                    f".env holds {', '.join(secrets)}, and others may read it", where=str(file),
+                    f".env holds {', '.join(secrets)}, and others may read it",
+                    where=str(file),
                     why="Every user and service of this machine can use these secrets.",
                     do=f"chmod 600 {_short(file)}",
                 ),
             ),
-        )  # fmt: skip
+        )
     return Seen("only its owner reads .env")
 
 

@@ -51,18 +51,23 @@ def _room(name: str, folder: Path, disk: os.statvfs_result) -> Finding | None:
     free, size = _free_bytes(disk), disk.f_blocks * disk.f_frsize
     inodes = disk.f_favail / disk.f_files if disk.f_files else 1.0  # some file systems have no such limit
     level = (
-        Level.WRONG if free < FULL_BYTES or inodes < FULL_INODES
-        else Level.WARNING if (free < LOW_BYTES and free < size * LOW_SHARE) or inodes < LOW_INODES
+        Level.WRONG
+        if free < FULL_BYTES or inodes < FULL_INODES
+        else Level.WARNING
+        if (free < LOW_BYTES and free < size * LOW_SHARE) or inodes < LOW_INODES
         else Level.WELL
-    )  # fmt: skip
+    )
     if level is Level.WELL:
         return None
     left = f"{free / GB:,.1f} GB" if inodes >= LOW_INODES else f"{inodes:.1%} of the inodes"
     return Finding(
-        level, f"the disk of the {name} is nearly full: {left} left", where=f"{folder}, {size / GB:,.0f} GB in all",
+        level,
+        f"the disk of the {name} is nearly full: {left} left",
+        where=f"{folder}, {size / GB:,.0f} GB in all",
         why="A full disk ends loads and PostgreSQL half-way, and nothing repairs itself before there is room.",
-        do=f"Make room: du -xh -d 2 {folder} | sort -h | tail; fewer releases by LAKEHOUSE_RELEASES_KEPT; a bigger disk.",
-    )  # fmt: skip
+        do=f"Make room: du -xh -d 2 {folder} | sort -h | tail; fewer releases by LAKEHOUSE_RELEASES_KEPT; "
+        "a bigger disk.",
+    )
 
 
 def memory(examination: Examination) -> Seen:
@@ -79,16 +84,18 @@ def memory(examination: Examination) -> Seen:
     if engines + workers <= there:
         return Seen(f"{sums} fit into {there / GB:.0f} GB")
     return Seen(
-        "", (
+        "",
+        (
             warning(
                 f"{sums} may take {(engines + workers) / GB:.0f} GB, and there are {there / GB:.0f}",
                 where="LAKEHOUSE_MEMORY_LIMIT, LAKEHOUSE_QUERY_WORKERS, LAKEHOUSE_QUERY_MEMORY_MB; "
                 f"max_concurrent_runs in {settings.dagster_home / 'dagster.yaml'}",
                 why="On a busy hour the kernel kills a process: a run, or PostgreSQL.",
-                do=f"LAKEHOUSE_MEMORY_LIMIT={max(256, int((there - workers) * 0.8 / runs / 10**6))}MB, or fewer of them.",
+                do=f"LAKEHOUSE_MEMORY_LIMIT={max(256, int((there - workers) * 0.8 / runs / 10**6))}MB, or "
+                "fewer of them.",
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def machine_bytes() -> int:
@@ -105,8 +112,8 @@ def machine_bytes() -> int:
 
 
 def _bytes(text: str) -> int:
-    number, unit = re.fullmatch(r"([\d.]+)\s?(\w+)", text).groups()  # type: ignore[union-attr] - the settings hold it
-    return int(float(number) * UNITS[unit])
+    unit = next(name for name in UNITS if text.endswith(name))
+    return int(float(text.removesuffix(unit)) * UNITS[unit])
 
 
 def _runs_at_once(settings: Settings) -> int:
@@ -122,10 +129,17 @@ def ports(examination: Examination) -> Seen:
     """What listens on our ports is ours."""
     settings = examination.settings
     services = [
-        ("Dagster web UI", "WEBSERVER_PORT", settings.webserver_host, settings.webserver_port, "/server_info", b"dagster"),
+        (
+            "Dagster web UI",
+            "WEBSERVER_PORT",
+            settings.webserver_host,
+            settings.webserver_port,
+            "/server_info",
+            b"dagster",
+        ),
         ("query service", "QUERY_PORT", settings.query_host, settings.query_port, "/openapi.json", b"/releases"),
         ("dashboard", "DASHBOARD_PORT", settings.query_host, settings.dashboard_port, "/_stcore/health", b"ok"),
-    ]  # fmt: skip
+    ]
     findings, running = [], []
     for name, setting, host, port, path, wanted in services:
         if not answers(host, port):
@@ -135,11 +149,12 @@ def ports(examination: Examination) -> Seen:
             continue
         findings.append(
             wrong(
-                f"port {port} of the {name} is taken by another program", where=f"{host}:{port}",
+                f"port {port} of the {name} is taken by another program",
+                where=f"{host}:{port}",
                 why=f"`make up` can't start the {name} there, and whoever opens the address meets the other program.",
                 do=f"`ss -ltnp 'sport = :{port}'` names it: end it, or set LAKEHOUSE_{setting} to another port.",
             )
-        )  # fmt: skip
+        )
     return Seen(f"{', '.join(running)} run" if running else "free; `make up` starts the services", tuple(findings))
 
 
@@ -174,10 +189,11 @@ def sockets(examination: Examination) -> Seen:
         findings.append(
             wrong(
                 f"the path of the temporary folder is too long for a socket: {len(temporary)} characters",
-                where=temporary, why="Dagster's code servers listen on sockets in there, and can't start.",
+                where=temporary,
+                why="Dagster's code servers listen on sockets in there, and can't start.",
                 do="export TMPDIR=/tmp",
             )
-        )  # fmt: skip
+        )
     server = examination.server
     if server is None or server.socket_dir is None or server.pid is None:
         return Seen("paths are short enough", tuple(findings))
@@ -185,16 +201,19 @@ def sockets(examination: Examination) -> Seen:
     if len(os.fsencode(path)) > SOCKET_BYTES:
         findings.append(
             wrong(
-                f"the path of PostgreSQL's socket is too long: {len(str(path))} characters", where=str(path),
-                why="Nobody can connect to the embedded server.", do="Set LAKEHOUSE_DATA_DIR to a folder less deep.",
+                f"the path of PostgreSQL's socket is too long: {len(str(path))} characters",
+                where=str(path),
+                why="Nobody can connect to the embedded server.",
+                do="Set LAKEHOUSE_DATA_DIR to a folder less deep.",
             )
-        )  # fmt: skip
+        )
     elif server.state.name in ("RUNNING", "ORPHANED") and not path.exists():
         findings.append(
             wrong(
-                "PostgreSQL runs, and its socket is gone", where=str(path),
+                "PostgreSQL runs, and its socket is gone",
+                where=str(path),
                 why="Something tidied the temporary folder: nobody new can connect, and the server can't be joined.",
                 do=f"End what uses it (Ctrl-C in `make up`), then: kill -INT {server.pid}",
             )
-        )  # fmt: skip
+        )
     return Seen(f"{path} is short enough", tuple(findings))

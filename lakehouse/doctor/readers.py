@@ -42,7 +42,7 @@ def releases(examination: Examination) -> Seen:
                     do="`make up` runs the daemon, whose release_sensor publishes; without it: "
                     f"{_prefix(environment)}dagster job execute -j publish_release",
                 )
-            )  # fmt: skip
+            )
         if pointer and pointer.held_by and pointer.held_at and now - pointer.held_at > FORGOTTEN:
             findings.append(
                 warning(
@@ -51,7 +51,7 @@ def releases(examination: Examination) -> Seen:
                     why="Every later release waits behind a hold; it may have been forgotten.",
                     do=f"lakehouse release resume {environment}",
                 )
-            )  # fmt: skip
+            )
         newest = next((one for one in history if one.environment == environment and one.state != "gone"), None)
         late = _behind(examination, newest, now) if newest and newest.state == "published" else None
         findings += [late] if late else []
@@ -85,7 +85,7 @@ def _behind(examination: Examination, release: log.Release, now: datetime) -> Fi
         where=", ".join(sorted(newer)[:5]),
         why="The rule that cuts releases was not met: something is unfinished, behind, or failed its audits.",
         do=f"{_prefix(release.environment)}dagster job execute -j publish_release; it says why it can't cut one.",
-    )  # fmt: skip
+    )
 
 
 def pointer(examination: Examination) -> Seen:
@@ -94,8 +94,7 @@ def pointer(examination: Examination) -> Seen:
     rows = examination.postgres.execute("SELECT environment FROM ledger.pointers ORDER BY environment").fetchall()
     findings = []
     for (environment,) in rows:
-        # A publisher swaps it a moment after the log: look twice.
-        if _differs(examination, environment) and (time.sleep(SETTLE_SECONDS) or _differs(examination, environment)):
+        if _stays_different(examination, environment):
             known = log.pointer(examination.postgres, environment)
             says = _says(examination, environment)
             findings.append(
@@ -104,12 +103,21 @@ def pointer(examination: Examination) -> Seen:
                     f"release {known.number if known else '?'}",
                     where=examination.storage.uri_of(pointer_key(environment)),
                     why="Readers get another release than the one that was published, held or resumed.",
-                    do=f"The daemon's release_sensor puts it right; without it: {_prefix(environment)}dagster job execute "
+                    do="The daemon's release_sensor puts it right; without it: "
+                    f"{_prefix(environment)}dagster job execute "
                     "-j publish_release",
                 )
-            )  # fmt: skip
+            )
     names = ", ".join(environment for (environment,) in rows)
     return Seen(f"current.json of {names} is right" if rows else "nothing was released yet", tuple(findings))
+
+
+def _stays_different(examination: Examination, environment: str) -> bool:
+    """A publisher swaps it a moment after the log: look twice."""
+    if not _differs(examination, environment):
+        return False
+    time.sleep(SETTLE_SECONDS)
+    return _differs(examination, environment)
 
 
 def _differs(examination: Examination, environment: str) -> bool:
@@ -151,29 +159,34 @@ def query_service(examination: Examination) -> Seen:
     if wanted and wanted.get("environment", environment) == reply.get("environment"):
         if reply["release"] != wanted["release"]:
             time.sleep(SETTLE_SECONDS)
-            reply, wanted = _ask(f"{url}/releases", settings.query_token.get_secret_value()) or {}, _read(
-                examination, environment
+            reply, wanted = (
+                _ask(f"{url}/releases", settings.query_token.get_secret_value()) or {},
+                _read(examination, environment),
             )
         if wanted and reply.get("release") != wanted["release"]:
             return Seen(
-                "", (
+                "",
+                (
                     warning(
                         f"the query service answers from release {reply.get('release')}, and readers of {environment} "
-                        f"should get {wanted['release']}", where=url,
+                        f"should get {wanted['release']}",
+                        where=url,
                         why="It reads another storage, or stopped looking: dashboards show other numbers than "
                         "`lakehouse query`.",
                         do="Restart it (`make up`); check that its LAKEHOUSE_STORAGE is this one.",
                     ),
                 ),
-            )  # fmt: skip
+            )
     return Seen(f"it answers from release {reply['release']} of {reply.get('environment')}")
 
 
 def _unready(url: str, detail: str) -> Finding:
     return wrong(
-        f"the query service can't answer: {detail}", where=url, why="Dashboards and other readers get errors.",
+        f"the query service can't answer: {detail}",
+        where=url,
+        why="Dashboards and other readers get errors.",
         do="Its log says more: logs/query.log in the data folder. Check LAKEHOUSE_STORAGE and its keys.",
-    )  # fmt: skip
+    )
 
 
 def _ask(url: str, token: str) -> dict[str, object] | None:

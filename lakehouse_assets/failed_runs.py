@@ -1,0 +1,104 @@
+"""What failed in a run, in a sentence, and whether it is well again since."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.storage.tags import WILL_RETRY_TAG
+
+ASSET_JOB = "__ASSET_JOB"
+"""Dagster's own, for what was materialized by hand."""
+SENTENCE_CHARACTERS = 600
+FOLLOWING_LINES = 3
+LATER_RUNS = 50
+
+
+def will_be_retried(run: dg.DagsterRun) -> bool:
+    """Whether Dagster starts it again by itself."""
+    return run.tags.get(WILL_RETRY_TAG) == "true"
+
+
+def first_sentence(text: str) -> str:
+    """The first line that says something; when it announces what follows, with the lines that follow."""
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "no reason given"
+    end = 1
+    if lines[0].endswith(":"):
+        while end < len(lines) and end <= FOLLOWING_LINES and lines[end].startswith(" "):
+            end += 1
+    found = "\n".join(lines[:end]).strip()
+    return found if len(found) <= SENTENCE_CHARACTERS else found[:SENTENCE_CHARACTERS] + " …"
+
+
+def failed_steps(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """step -> why it failed. A step that failed and was tried again with success is not among them."""
+    found: dict[str, str] = {}
+    for record in instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records:
+        event = record.event_log_entry.dagster_event
+        if event is None or event.step_key is None:
+            continue
+        data = event.step_failure_data
+        described = data.user_failure_data and data.user_failure_data.description
+        found[event.step_key] = first_sentence(described or _innermost(data.error) or "")
+    return found
+
+
+def _innermost(error: object) -> str:
+    while error is not None and getattr(error, "cause", None) is not None:
+        error = error.cause  # type: ignore[attr-defined]
+    message = str(getattr(error, "message", ""))
+    return re.sub(r"^(?:[\w]+\.)+(?=\w+(?:Error|Exception|Failure)\b)", "", message)
+
+
+def unmade_assets(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The assets that the run was to make, and did not."""
+    return sorted(_keys(instance, run_id, PLANNED) - _keys(instance, run_id, MADE))
+
+
+PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+MADE = dg.DagsterEventType.ASSET_MATERIALIZATION
+
+
+def _keys(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> set[str]:
+    events = (
+        record.event_log_entry.dagster_event for record in instance.get_records_for_run(run_id, of_type=kind).records
+    )
+    return {event.asset_key.to_user_string() for event in events if event is not None and event.asset_key is not None}
+
+
+def subject_of(run: dg.DagsterRun, assets: Iterable[str]) -> str:
+    """What a message about the run is about: the job, or what was materialized by hand."""
+    names = list(assets)
+    if run.job_name != ASSET_JOB:
+        return f"job {run.job_name}"
+    return f"materialization of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def is_well_since(instance: dg.DagsterInstance, job: str, assets: Iterable[str], failed_at: float) -> bool:
+    """Whether all that a failed run left undone was done later, by whatever run.
+
+    An asset is well when it was materialized, or was in a run that succeeded: nothing may have been due in it. A run
+    without assets is well when its job succeeded.
+    """
+    open_assets = set(assets)
+    later = [
+        record.dagster_run
+        for record in instance.get_run_records(
+            dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=datetime.fromtimestamp(failed_at, UTC)),
+            limit=LATER_RUNS,
+        )
+        if (record.end_time or 0) > failed_at
+    ]
+    if not open_assets:
+        return any(run.job_name == job for run in later)
+    for run in later:
+        open_assets -= _keys(instance, run.run_id, PLANNED)
+    for name in sorted(open_assets):
+        event = instance.get_latest_materialization_event(dg.AssetKey.from_user_string(name))
+        if event is None or event.timestamp <= failed_at:
+            return False
+    return True
