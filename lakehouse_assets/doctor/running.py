@@ -133,8 +133,8 @@ def pools(examination: Examination) -> Seen:
                 f"pool {name} is stuck: {len(ids)} of its slots are held by runs that are over",
                 where=", ".join(f"run {run_id[:8]}" for run_id in sorted(ids)[:5]),
                 why="Later runs of this pool wait for ever.",
-                do='Web UI: Deployment, Concurrency, the pool, Free all slots of the run; or: python -c "import dagster; '
-                f"dagster.DagsterInstance.get().event_log_storage.free_concurrency_slots_for_run('{min(ids)}')\"",
+                do="Web UI: Deployment, Concurrency, the pool, free all slots of the run; or in Python: "
+                f"DagsterInstance.get().event_log_storage.free_concurrency_slots_for_run('{min(ids)}')",
             )
             for name, ids in over.items()
         ] + [
