@@ -63,14 +63,11 @@ def post(url: str, message: dict[str, object], wait: Callable[[float], None] = t
 
 def _once(url: str, message: dict[str, object]) -> tuple[str, float | None]:
     """What went wrong, and the seconds after which another try makes sense; None when none does."""
-    # urllib and no client that writes addresses into its own log: this one is a secret.
-    request = urllib.request.Request(
-        url,
-        json.dumps(message).encode(),
-        {"Content-Type": "application/json", "User-Agent": "lakehouse"},
-        method="POST",
-    )
+    body = json.dumps(message).encode()
+    headers = {"Content-Type": "application/json", "User-Agent": "lakehouse"}
     try:
+        # urllib and no client that writes addresses into its own log: this one is a secret.
+        request = urllib.request.Request(url, body, headers, method="POST")
         with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_SECONDS):
             return "", None
     except urllib.error.HTTPError as error:
@@ -85,5 +82,5 @@ def _once(url: str, message: dict[str, object]) -> tuple[str, float | None]:
         # The reason of a connection that failed names no address; other texts might.
         cause = getattr(error, "reason", error)
         return f"it can't be reached ({getattr(cause, 'strerror', None) or type(cause).__name__})", 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return "its address can't be read", None

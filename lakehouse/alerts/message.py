@@ -26,6 +26,7 @@ PATTERNS = (
         ),
         r"\g<kept>…",
     ),
+    (re.compile(r"(?P<kept>\b(?:secret|password|session_token)\s+)'(?:''|[^'])*'", re.I), r"\g<kept>…"),  # SQL
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), HIDDEN),
 )
 

@@ -124,12 +124,10 @@ def _instant(macro: tuple[str, str]) -> str:
 
 
 def _macro(node: exp.Expr) -> tuple[str, str] | None:
-    """(start or end, unit) of `@end_ds`, in parentheses, cast or quoted; None for anything computed from one."""
+    """(start or end, unit) of `@end_ds`, in parentheses or cast; None for anything computed from one."""
     while isinstance(node, exp.Paren | exp.Cast):
         node = node.this
     name = node.name if isinstance(node, MacroVar) else ""
-    if isinstance(node, exp.Literal) and node.is_string:
-        name = node.name.removeprefix("@") if node.name.startswith("@") else ""
     side, _, unit = name.lower().partition("_")
     return (side, unit) if side in ("start", "end") and unit in DAYS + INSTANTS else None
 
