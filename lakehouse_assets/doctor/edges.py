@@ -102,8 +102,10 @@ def _compared(node: exp.Expr, column: exp.Expr, macro: tuple[str, str], operator
         yield _edge(node, column, "the last day", instead)
     elif side == "end" and operator is exp.LTE and unit in DAYS and kind == "timestamp":
         yield _edge(node, column, "the last day but its midnight", f"{text} <= @end_ts")
-    elif side == "end" and operator is exp.LT and unit in INSTANTS and kind == "timestamp":
-        yield _edge(node, column, "the last microsecond", f"{text} <= @end_{unit}")
+    elif side == "end" and operator is exp.LT and unit in INSTANTS and (kind == "timestamp" or unit == "ts"):
+        # A text, which becomes a day where it is compared with one.
+        lost = "the last day" if kind == "date" else "the last microsecond"
+        yield _edge(node, column, lost, f"{text} <= @end_{unit}")
     elif side == "start" and operator is exp.GT:
         lost = "the first day" if kind == "date" else "the first midnight"
         yield _edge(node, column, lost, f"{text} >= @start_{unit}")
@@ -125,11 +127,17 @@ def _instant(macro: tuple[str, str]) -> str:
 
 def _macro(node: exp.Expr) -> tuple[str, str] | None:
     """(start or end, unit) of `@end_ds`, in parentheses or cast; None for anything computed from one."""
+    casts = set()
     while isinstance(node, exp.Paren | exp.Cast):
+        if isinstance(node, exp.Cast):
+            casts.add(_named(node.to))
         node = node.this
-    name = node.name if isinstance(node, MacroVar) else ""
-    side, _, unit = name.lower().partition("_")
-    return (side, unit) if side in ("start", "end") and unit in DAYS + INSTANTS else None
+    side, _, unit = (node.name if isinstance(node, MacroVar) else "").lower().partition("_")
+    if side not in ("start", "end") or unit not in DAYS + INSTANTS:
+        return None
+    if unit in INSTANTS and casts:
+        unit = "ds" if "date" in casts else "dt"
+    return side, unit
 
 
 def _kind(node: exp.Expr, types: Types) -> str:

@@ -27,9 +27,13 @@ RIGHT = [
     "day >= @start_date AND day <= @end_date",
     "seen_at::DATE BETWEEN @start_ds AND @end_ds",
     "seen_at >= @start_ds AND seen_at < @end_ds::DATE + INTERVAL 1 DAY",
-    "day < @end_ts",
+    "day < @end_dt",
+    "day < @end_ts::TIMESTAMP",
+    "day <= @end_ts",
 ]
 WRONG = [
+    "day < @end_ts",
+    "seen_at <= @end_ts::DATE",
     "seen_at >= @start_ds AND seen_at < @end_ds",
     "day >= @start_ds AND day < @end_ds",
     "seen_at BETWEEN @start_ds AND @end_ds",
@@ -81,7 +85,7 @@ def test_a_predicate_is_flagged_when_it_loses_rows(computed: dict[str, int], pre
 
 
 def test_what_is_written_instead_loses_nothing(computed: dict[str, int]) -> None:
-    (edge,) = lossy(parse(model("a.b", WRONG[2]), default_dialect="duckdb"), SOURCE)
+    (edge,) = lossy(parse(model("a.b", "seen_at BETWEEN @start_ds AND @end_ds"), default_dialect="duckdb"), SOURCE)
     assert edge.instead == "seen_at BETWEEN @start_ts AND @end_ts" and computed[edge.instead] == 6
     assert edge.line == 2 and edge.lost == "the last day but its midnight"
 
