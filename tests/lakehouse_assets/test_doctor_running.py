@@ -1,4 +1,4 @@
-"""`lakehouse doctor` finds what Dagster never notices: a silent daemon, runs without a worker, stuck pools, old code."""
+"""`lakehouse doctor` finds what Dagster never notices: a silent daemon, workers that are gone, stuck pools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 
 from lakehouse import settings as settings_module
@@ -135,8 +141,14 @@ def test_a_pool_whose_slot_is_held_by_a_run_that_is_over(instance: dg.DagsterIns
     assert look("pools").level is Level.WELL
 
 
+def queued_run(instance: dg.DagsterInstance) -> dg.DagsterRun:
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="x"), "x")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "work")
+    return instance.create_run_for_job(work, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
+
+
 def test_a_daemon_that_is_silent_while_runs_wait(instance: dg.DagsterInstance) -> None:
-    run = instance.create_run_for_job(work, status=dg.DagsterRunStatus.QUEUED)
+    run = queued_run(instance)
     said = finding("daemon")
     assert "no daemon has given a sign ever, and 1 runs wait" in said and "`make up`" in said
     instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SENSOR", "x", None))
