@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
-ASSET_JOB = "__ASSET_JOB"
-"""Dagster's own, for what was materialized by hand."""
+DAGSTERS_OWN = "__"
+"""So begin the names of the jobs that Dagster makes for assets: by hand, or by a sensor that names no job."""
 SENTENCE_CHARACTERS = 600
 FOLLOWING_LINES = 3
 LATER_RUNS = 50
@@ -54,9 +54,10 @@ def _innermost(error: object) -> str:
     return re.sub(r"^(?:[\w]+\.)+(?=\w+(?:Error|Exception|Failure)\b)", "", message)
 
 
-def unmade_assets(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """The assets that the run was to make, and did not."""
-    return sorted(_keys(instance, run_id, PLANNED) - _keys(instance, run_id, MADE))
+def assets_of(instance: dg.DagsterInstance, run_id: str) -> tuple[list[str], list[str]]:
+    """The assets that the run was to make, and those of them that it did not."""
+    planned = _keys(instance, run_id, PLANNED)
+    return sorted(planned), sorted(planned - _keys(instance, run_id, MADE))
 
 
 PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
@@ -71,20 +72,24 @@ def _keys(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) 
 
 
 def subject_of(run: dg.DagsterRun, assets: Iterable[str]) -> str:
-    """What a message about the run is about: the job, or what was materialized by hand."""
+    """What a message about the run is about: the job, or the assets that it was to make."""
     names = list(assets)
-    if run.job_name != ASSET_JOB:
+    if not run.job_name.startswith(DAGSTERS_OWN) or not names:
         return f"job {run.job_name}"
     return f"materialization of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
 
 
-def is_well_since(instance: dg.DagsterInstance, job: str, assets: Iterable[str], failed_at: float) -> bool:
+def is_well_since(
+    instance: dg.DagsterInstance, job: str, planned: Iterable[str], unmade: Iterable[str], failed_at: float
+) -> bool:
     """Whether all that a failed run left undone was done later, by whatever run.
 
-    An asset is well when it was materialized, or was in a run that succeeded: nothing may have been due in it. A run
-    without assets is well when its job succeeded.
+    An asset that was not made is well when it was materialized, or was in a run that succeeded: nothing may have been
+    due in it. A run that failed although it made them all wants a run over them that succeeds, and one without assets
+    its job.
     """
-    open_assets = set(assets)
+    not_made = set(unmade)
+    open_assets = not_made or set(planned)
     later = [
         record.dagster_run
         for record in instance.get_run_records(
@@ -97,6 +102,8 @@ def is_well_since(instance: dg.DagsterInstance, job: str, assets: Iterable[str],
         return any(run.job_name == job for run in later)
     for run in later:
         open_assets -= _keys(instance, run.run_id, PLANNED)
+    if not not_made:
+        return not open_assets
     for name in sorted(open_assets):
         event = instance.get_latest_materialization_event(dg.AssetKey.from_user_string(name))
         if event is None or event.timestamp <= failed_at:

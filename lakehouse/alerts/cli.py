@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from lakehouse.alerts.hook import post
 from lakehouse.alerts.message import Alert, payload
@@ -48,7 +49,7 @@ def alerts(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
             {
                 "environment": one.environment,
                 "subject": one.subject,
-                "state": one.state,
+                "text": one.text,
                 "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}",
             }
             for one in found
@@ -59,7 +60,7 @@ def alerts(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     if not found:
         out.print("Nothing is wrong that anybody was told of.")
         return
-    table = Table("environment", "what", "state", "since (UTC)")
     for one in found:
-        table.add_row(one.environment, one.subject, one.state, f"{one.since:%Y-%m-%d %H:%M:%S}")
-    out.print(table)
+        out.print(f"{one.subject} in {one.environment}", style="bold", markup=False, highlight=False)
+        out.print(f"    since {one.since:%Y-%m-%d %H:%M:%S} UTC", highlight=False)
+        out.print(Padding(Text(one.text), (0, 0, 0, 4)))

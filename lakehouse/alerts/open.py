@@ -20,6 +20,11 @@ class OpenAlert:
     details: dict[str, Any]
     since: datetime  # UTC, without a zone
 
+    @property
+    def text(self) -> str:
+        """What was told."""
+        return str(self.details.get("text", self.state))
+
 
 def open_alert(
     connection: psycopg.Connection, environment: str, subject: str, state: str, details: dict[str, Any] | None = None

@@ -9,16 +9,16 @@ import psycopg
 from dagster._core.definitions.freshness import FreshnessState
 
 from lakehouse.alerts.hook import send
-from lakehouse.alerts.message import Alert
+from lakehouse.alerts.message import Alert, masked
 from lakehouse.alerts.open import close_alert, open_alert, open_alerts
 from lakehouse.postgres import connect
 from lakehouse.settings import Settings, load_settings, reachable
 from lakehouse_assets.failed_runs import (
+    assets_of,
     failed_steps,
     first_sentence,
     is_well_since,
     subject_of,
-    unmade_assets,
     will_be_retried,
 )
 
@@ -38,15 +38,18 @@ def run_failure_alert_sensor(context: dg.RunFailureSensorContext) -> None:
     if will_be_retried(run):
         return
     steps = failed_steps(instance, run.run_id) or {"": first_sentence(context.failure_event.message or "")}
-    assets = unmade_assets(instance, run.run_id)
+    planned, unmade = assets_of(instance, run.run_id)
     failed_at = _ended(instance, run)
-    if is_well_since(instance, run.job_name, assets, failed_at):
+    if is_well_since(instance, run.job_name, planned, unmade, failed_at):
         return
-    subject = subject_of(run, assets)
-    text = "\n".join(f"{step}: {why}" if step else why for step, why in steps.items())
+    subject = subject_of(run, planned)
+    text = masked("\n".join(f"{step}: {why}" if step else why for step, why in steps.items()), settings)
     # Numbers of rows and milliseconds differ from run to run.
     state = re.sub(r"\d+", "#", text)[:500]
-    details = {"kind": RUN, "job": run.job_name, "assets": assets, "failed_at": failed_at}
+    details = {
+        "kind": RUN, "text": text, "run": run.run_id, "job": run.job_name, "planned": planned, "unmade": unmade,
+        "failed_at": failed_at,
+    }  # fmt: skip
     with closing(connect(settings)) as connection:
         if not open_alert(connection, settings.environment, subject, state, details):
             return
@@ -58,7 +61,7 @@ def run_failure_alert_sensor(context: dg.RunFailureSensorContext) -> None:
             "error",
             settings.environment,
             _run_url(settings, run.run_id),
-            {"run": run.run_id[:8], **({"not made": _some(assets)} if assets else {})},
+            {"run": run.run_id[:8], **({"not made": _some(unmade)} if unmade else {})},
         ),
     )
 
@@ -93,10 +96,8 @@ def recovered_alert_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason
     with closing(connect(settings)) as connection:
         found = [one for one in open_alerts(connection, settings.environment) if one.details.get("kind") == RUN]
         for one in found:
-            details = one.details
-            if is_well_since(context.instance, details["job"], details["assets"], details["failed_at"]) and close_alert(
-                connection, settings.environment, one.subject
-            ):
+            known = [one.details[name] for name in ("job", "planned", "unmade", "failed_at")]
+            if is_well_since(context.instance, *known) and close_alert(connection, settings.environment, one.subject):
                 well.append(one)
     for one in well:
         text = f"It is well again. It had failed since {one.since:%Y-%m-%d %H:%M} UTC."
@@ -146,7 +147,9 @@ def freshness_alert_sensor(definitions: Sequence[dg.AssetsDefinition]) -> dg.Sen
 
 def _is_new(connection: psycopg.Connection, environment: str, name: str, state: FreshnessState) -> bool:
     if state in LATE:
-        return open_alert(connection, environment, f"freshness of {name}", state.value, {"kind": FRESHNESS})
+        return open_alert(
+            connection, environment, f"freshness of {name}", state.value, {"kind": FRESHNESS, "text": LATE[state]}
+        )
     if state is FreshnessState.PASS:
         return close_alert(connection, environment, f"freshness of {name}") is not None
     return False  # unknown: it was never materialized, or was wiped

@@ -1,7 +1,5 @@
 """What fails, is late or is well again is told once, on a real Dagster instance and to a real receiver."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Iterator
@@ -45,6 +43,12 @@ def orders() -> None:
 @dg.asset
 def users() -> None:
     fail_if_told("users")
+
+
+@dg.asset
+def refusing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    yield dg.MaterializeResult()
+    fail_if_told("refusing")
 
 
 @dg.op
@@ -179,6 +183,22 @@ def test_any_run_that_makes_what_was_not_made_heals_it(place: Place) -> None:
     dg.materialize([users], instance=place.instance)
     (text,) = place.tick()
     assert text.startswith("[recovered] job both")
+
+
+def test_assets_that_failed_after_they_were_made_want_a_run_that_succeeds(place: Place) -> None:
+    def materialize() -> None:
+        dg.materialize([refusing], instance=place.instance, raise_on_error=False)
+
+    FAILING.add("refusing")
+    materialize()
+    (text,) = place.tick()
+    assert text.startswith("[error] materialization of refusing in prod\nrefusing: ")
+    materialize()
+    assert place.tick() == []
+    FAILING.clear()
+    materialize()
+    (text,) = place.tick()
+    assert text.startswith("[recovered] materialization of refusing")
 
 
 def test_what_was_well_again_before_anybody_looked_is_not_told(place: Place) -> None:
