@@ -71,6 +71,16 @@ def _keys(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) 
     return {event.asset_key.to_user_string() for event in events if event is not None and event.asset_key is not None}
 
 
+def _made_well(instance: dg.DagsterInstance, run_id: str) -> set[str]:
+    """What the steps made that ended well, of a run in which another one failed."""
+    kinds = {MADE, dg.DagsterEventType.STEP_SUCCESS}
+    records = instance.get_records_for_run(run_id, of_type=kinds).records
+    events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
+    well = {event.step_key for event in events if event.event_type is dg.DagsterEventType.STEP_SUCCESS}
+    made = [event for event in events if event.event_type is MADE and event.step_key in well]
+    return {event.asset_key.to_user_string() for event in made if event.asset_key is not None}
+
+
 def subject_of(run: dg.DagsterRun, assets: Iterable[str]) -> str:
     """What a message about the run is about: the job, or the assets that it was to make."""
     names = list(assets)
@@ -85,23 +95,22 @@ def is_well_since(
     """Whether all that a failed run left undone was done later, by whatever run.
 
     An asset that was not made is well when it was materialized, or was in a run that succeeded: nothing may have been
-    due in it. A run that failed although it made them all wants a run over them that succeeds, and one without assets
-    its job.
+    due in it. One that was made by a step that failed wants a step over it that succeeds, and a run without assets its
+    job.
     """
     not_made = set(unmade)
     open_assets = not_made or set(planned)
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    since = datetime.fromtimestamp(failed_at, UTC)
     later = [
         record.dagster_run
-        for record in instance.get_run_records(
-            dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=datetime.fromtimestamp(failed_at, UTC)),
-            limit=LATER_RUNS,
-        )
+        for record in instance.get_run_records(dg.RunsFilter(statuses=ended, updated_after=since), limit=LATER_RUNS)
         if (record.end_time or 0) > failed_at
     ]
     if not open_assets:
-        return any(run.job_name == job for run in later)
+        return any(run.job_name == job and run.is_success for run in later)
     for run in later:
-        open_assets -= _keys(instance, run.run_id, PLANNED)
+        open_assets -= _keys(instance, run.run_id, PLANNED) if run.is_success else _made_well(instance, run.run_id)
     if not not_made:
         return not open_assets
     for name in sorted(open_assets):

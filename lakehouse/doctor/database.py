@@ -215,7 +215,8 @@ def lakes(examination: Examination) -> Seen:
                 "rows that it loads never reach the models.",
                 do=f"Attach with METADATA_SCHEMA '{METADATA_SCHEMA}' everywhere (dlt: its ducklake_name). "
                 "Look what the "
-                f'other holds; when it is nothing: DROP SCHEMA "{others.split(", ")[0]}" CASCADE',
+                f"other holds (ATTACH … (METADATA_SCHEMA '{others.split(', ')[0]}')) before you drop its "
+                "ducklake_ tables.",
             ),
         ),
     )
