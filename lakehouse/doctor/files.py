@@ -11,7 +11,7 @@ from lakehouse.doctor.findings import Finding, Seen, UnableError, warning, wrong
 from lakehouse.lake import METADATA_SCHEMA
 from lakehouse.storage.s3 import REASONS, S3Storage
 
-SAMPLE = 40
+SAMPLE, SHOWN = 40, 4
 
 
 def storage(examination: Examination) -> Seen:
@@ -158,14 +158,17 @@ def sample(examination: Examination) -> Seen:
     if not missing:
         total = rows[0][2] if rows else 0
         return Seen(f"{len(rows)} of the {total:,} files that the catalog names were looked for, and are there")
-    tables = ", ".join(sorted({table for _, table in missing}))
+    if len(missing) == len(rows) and root != examination.settings.lake_uri + "/":
+        raise UnableError("the folder was moved")
+    tables = sorted({table for _, table in missing})
+    shown = ", ".join(tables[:SHOWN]) + (f" and {len(tables) - SHOWN} more" if len(tables) > SHOWN else "")
     return Seen(
         "",
         (
             wrong(
                 f"{len(missing)} of {len(rows)} files that the catalog names are missing",
                 where=missing[0][0],
-                why=f"Every query that needs them fails: {tables}.",
+                why=f"Every query that needs them fails: {shown}.",
                 do="Put them back from a backup, or from the bucket's versions. If the folder was moved "
                 "or a disk is not "
                 "mounted, do that first. Else: load the raw table again, or materialize the model again.",

@@ -53,7 +53,8 @@ def _repair(kind: str, scope: str) -> str:
         return "Load it again, which repairs it: dagster job execute -j ingest"
     if kind == "deploy":
         return f"Deploy again, which ends it: lakehouse deploy {scope}"
-    return f"LAKEHOUSE_ENVIRONMENT={scope} dagster job execute -j catch_up"
+    elsewhere = "" if scope == "prod" else f"LAKEHOUSE_ENVIRONMENT={scope} "
+    return f"Compute it again, which repairs it: {elsewhere}dagster job execute -j catch_up"
 
 
 def locks(examination: Examination) -> Seen:
