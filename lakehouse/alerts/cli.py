@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lakehouse.alerts.hook import post
 from lakehouse.alerts.message import Alert, payload
-from lakehouse.alerts.open import open_alerts
+from lakehouse.alerts.open import close_alert, open_alerts
 from lakehouse.console import fail, out, settings_or_exit
 from lakehouse.postgres import PostgresError, connect
 
@@ -36,10 +36,16 @@ def alert_test() -> None:
 
 
 @app.command("alerts")
-def alerts(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def alerts(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    forget: Annotated[str, typer.Option(help="Close this one, of what is no longer there: job x.")] = "",
+) -> None:
     """What is wrong and not well again: failed runs, late assets."""
+    settings = settings_or_exit()
     try:
-        with closing(connect(settings_or_exit())) as connection:
+        with closing(connect(settings)) as connection:
+            if forget and close_alert(connection, settings.environment, forget) is None:
+                fail(f"Nothing is open under {forget!r} in {settings.environment}: `lakehouse alerts` lists what is.")
             there = connection.execute("SELECT to_regclass('ledger.alerts') IS NOT NULL").fetchone()
             found = open_alerts(connection) if there and there[0] else []
     except PostgresError as error:

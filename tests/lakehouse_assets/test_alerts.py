@@ -13,8 +13,10 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+from typer.testing import CliRunner
 
 from lakehouse import settings as settings_module
+from lakehouse.alerts.cli import app
 from lakehouse.alerts.open import open_alerts
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
@@ -240,6 +242,18 @@ def test_late_assets_are_told_when_their_state_changes(place: Place) -> None:
     (text,) = place.tick()
     assert text.startswith("[recovered] freshness in prod\nfresh again: orders")
     assert place.tick() == []
+
+
+def test_what_is_open_is_listed_and_can_be_forgotten(place: Place) -> None:
+    FAILING.add("deploying")
+    place.run("deploy")
+    place.tick()
+    done = CliRunner().invoke(app, ["alerts"])
+    assert "job deploy in prod" in done.output and "deploying: 1 of 2 models failed" in done.output
+    assert "hunter2" not in done.output
+    assert CliRunner().invoke(app, ["alerts", "--forget", "job deploy"]).exit_code == 0
+    assert "Nothing is wrong" in CliRunner().invoke(app, ["alerts"]).output
+    assert CliRunner().invoke(app, ["alerts", "--forget", "job deploy"]).exit_code == 1
 
 
 def test_a_receiver_that_fails_fails_no_sensor(place: Place) -> None:
