@@ -11,7 +11,6 @@ RUN pip install --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md workspace.yaml ./
 COPY dagster_home/dagster.yaml dagster_home/
-COPY scripts/fail_abandoned_runs.py scripts/
 COPY dlt_sources dlt_sources/
 COPY lakehouse lakehouse/
 COPY lakehouse_assets lakehouse_assets/

@@ -15,7 +15,9 @@ from typing import Annotated
 import duckdb
 import typer
 
+from lakehouse.alerts.cli import app as alerts_app
 from lakehouse.console import fail, out, settings_or_exit
+from lakehouse.doctor.cli import app as doctor_app
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
@@ -33,6 +35,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
+app.add_typer(doctor_app)
+app.add_typer(alerts_app)
 
 
 @app.command()

@@ -6,12 +6,15 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from lakehouse.alerts.hook import notify
+from lakehouse.alerts.message import Alert
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, child_environment, reachable
@@ -39,14 +42,25 @@ def run_services(lake: Lake, console: Console) -> None:
         lake.bootstrap()
         _fail_abandoned_runs(settings, console)
         if not stopping():
-            supervise(
-                services,
-                stopping,
-                ready=lambda: _show_addresses(settings, console),
-                ended=lambda: _fail_abandoned_runs(settings, console),
-                say=lambda text: console.print(text, highlight=False, soft_wrap=True),
-            )
+            try:
+                supervise(
+                    services,
+                    stopping,
+                    ready=lambda: _show_addresses(settings, console),
+                    ended=lambda: _fail_abandoned_runs(settings, console),
+                    say=lambda text: _say(settings, console, text),
+                )
+            except ServiceError as error:
+                notify(settings, Alert("services", f"Everything ends. {error}", "error", settings.environment))
+                raise
     console.print("Ended; nothing is left running.")
+
+
+def _say(settings: Settings, console: Console, text: str) -> None:
+    """A service died: in the terminal, and to the webhook beside the supervising, which must not wait for it."""
+    console.print(text, highlight=False, soft_wrap=True)
+    alert = Alert("services", f"{text}. Logs: {settings.data_dir / 'logs'}", "warning", settings.environment)
+    threading.Thread(target=notify, args=(settings, alert), daemon=True).start()
 
 
 def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
@@ -115,7 +129,7 @@ def _fail_abandoned_runs(settings: Settings, console: Console) -> None:
         ).fetchone()
     if at_work and at_work[0]:  # Dagster takes seconds to import
         done = subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / "scripts" / "fail_abandoned_runs.py")],
+            [sys.executable, "-m", "lakehouse_assets.abandoned_runs"],
             env=child_environment(settings), cwd=settings.data_dir, stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         console.print(done.stdout, end="", highlight=False, soft_wrap=True)

@@ -113,6 +113,11 @@ class Settings(BaseSettings):
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = Field(
         8501, description="Port of the dashboard, on QUERY_HOST."
     )
+    alert_webhook_url: SecretStr = Field(
+        SecretStr(""),
+        description="Where a message is posted when a run fails, an asset is late or a service ends, and when it is "
+        "well again: an incoming webhook of Slack, Teams or Mattermost. Empty: messages go into the logs.",
+    )
     nyc_collisions_url: str = Field(
         "https://data.cityofnewyork.us", description="The open-data portal that serves the collisions."
     )
@@ -147,6 +152,14 @@ class Settings(BaseSettings):
         if value and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must look like http://host:port or https://host")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _webhook(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
+            raise ValueError("must look like https://host/path")
+        return value
 
     @field_validator("postgres_url")
     @classmethod

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from lakehouse.settings import load_settings
-from lakehouse_assets.defs import jobs, maintenance, releases
+from lakehouse_assets.defs import alerts, jobs, maintenance, releases
 from lakehouse_assets.defs.deployment import deploy, unit_test_checks
 from lakehouse_assets.defs.environments import environment_jobs
 from lakehouse_assets.defs.ingestion import LANDING_IO, landing_assets, raw_assets
@@ -51,6 +51,9 @@ def build() -> dg.Definitions:
             jobs.catch_up_sensor,
             releases.release_sensor,
             state_sensor(models, sqlmesh),
+            alerts.run_failure_alert_sensor,
+            alerts.recovered_alert_sensor,
+            alerts.freshness_alert_sensor([models]),
             *([jobs.landing_sensor(name, by_source[name]) for name in jobs.file_sources()] if owns_raw else []),
         ],
         resources=resources,

@@ -134,6 +134,16 @@ CREATE TABLE IF NOT EXISTS ledger.pointers (
     held_by text,                     -- who rolled back; NULL when readers get the newest
     held_at timestamptz
 );
+
+-- What is wrong and was told: of each only changes are told again.
+CREATE TABLE IF NOT EXISTS ledger.alerts (
+    environment text NOT NULL,
+    subject text NOT NULL,            -- a job, an asset
+    state text NOT NULL,              -- FAIL, WARN; of a run what failed
+    details jsonb NOT NULL DEFAULT '{}',
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (environment, subject)
+);
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
@@ -105,3 +106,33 @@ def _holders(connection: psycopg.Connection, lock: Lock) -> str:
         [str(lock)],
     ).fetchall()
     return ", ".join(sorted(name for (name,) in rows)) or "a writer that has just ended"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that somebody holds."""
+
+    lock: str
+    shared: bool
+    holder: str
+    pid: int  # of PostgreSQL's process
+    client: str  # where the holder is
+    since: datetime  # UTC, without a zone: when the connection that holds it was opened
+
+
+def held(connection: psycopg.Connection, locks: Iterable[Lock]) -> list[Held]:
+    """Who holds which of these locks. Takes none."""
+    rows = connection.execute(
+        """
+        SELECT wanted.name, held.mode = 'ShareLock', coalesce(nullif(application_name, ''), 'process ' || held.pid),
+            held.pid, coalesce(host(client_addr), 'this machine'), backend_start AT TIME ZONE 'UTC'
+        FROM unnest(%s::text[]) AS wanted (name)
+        JOIN pg_locks AS held ON held.locktype = 'advisory' AND held.granted AND held.objsubid = 1
+            AND ((held.classid::bigint << 32) | held.objid::bigint) = hashtextextended(wanted.name, 0)
+        JOIN pg_stat_activity AS activity USING (pid)
+        WHERE held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        ORDER BY backend_start, wanted.name
+        """,
+        [sorted({str(lock) for lock in locks})],
+    ).fetchall()
+    return [Held(*row) for row in rows]

@@ -103,8 +103,9 @@ def _metadata(outcome: Outcome) -> dict[str, dg.MetadataValue]:
 def lake_health(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
     """Warn when small files or dead bytes pile up: then the schedule `maintenance` is off, or can't keep up."""
     with closing(connect(load_settings())) as connection:
-        found = {result.asset_check_key: result for result in results(measure(connection))}
-    yield from (result for key, result in found.items() if key in context.selected_asset_check_keys)
+        measured = measure(connection)
+    wanted = {key.name for key in context.selected_asset_check_keys}
+    yield from (result for result in results(measured) if result.check_name in wanted)
 
 
 def results(lake: LakeFiles) -> Iterator[dg.AssetCheckResult]:

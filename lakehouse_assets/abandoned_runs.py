@@ -1,4 +1,4 @@
-"""Fail the runs whose code server is gone, and name them.
+"""Fail the runs whose code server is gone, and name them: `python -m lakehouse_assets.abandoned_runs`.
 
 A run that `make up` started dies with it. Dagster's default launcher never notices (1.13.27): the run would count as
 started for ever and keep the slot of its pool, so that no later run of that source or of the models ever begins.
