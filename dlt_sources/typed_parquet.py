@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
 from dlt_sources.tables import LOAD_ID
 
 MAX_NEW_COLUMNS = 100
+MEMORY = "600MiB"
 
 
 class UnusableFile(ValueError):
@@ -32,7 +34,8 @@ def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
-            "memory_limit": "1GB",
+            "memory_limit": MEMORY,
+            "threads": min(os.cpu_count() or 2, 4),  # each takes memory of its own
             "temp_directory": str(scratch),
         }
     )

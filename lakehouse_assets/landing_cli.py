@@ -68,7 +68,8 @@ def upload(
             work = uploading.open_upload(lake, name, force=force, by=getpass.getuser())
         except uploading.UploadError as error:
             fail(error)
-        outcomes = _send(work, given, jobs)
+        with work:
+            outcomes = _send(work, given, jobs)
     _tell(outcomes, name, force=force)
 
 

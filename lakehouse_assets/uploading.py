@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dlt_sources.checking import check
 from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset
 from dlt_sources.typed_parquet import UnusableFile
 from lakehouse.lake import Lake
@@ -80,7 +81,7 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
 
 @dataclass
 class Upload:
-    """An upload into one dataset. `send` may be called from several threads."""
+    """An upload into one dataset, as a context manager. `send` may be called from several threads."""
 
     lake: Lake
     dataset: Dataset
@@ -88,8 +89,15 @@ class Upload:
     loaded_rows: Mapping[str, int | None]
     force: bool
     by: str
-    # DuckDB takes every core and a gigabyte for one file: checks take turns, transfers don't.
+    # One file takes every core and up to a gigabyte to read: checks take turns, transfers don't.
     _checking: threading.Lock = field(default_factory=threading.Lock)
+    _reader: FileReader = field(default_factory=FileReader)
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
 
     def send(self, candidate: Candidate, progress: Progress = lambda _: None) -> Outcome:
         """Check a file and put it where it belongs. Never raises for what is wrong with this one file."""
@@ -109,7 +117,7 @@ class Upload:
     def _check(self, candidate: Candidate) -> int:
         before = self.loaded_rows.get(f"{self.dataset.name}/{candidate.name}")
         with self._checking:
-            return check(self.dataset, candidate.path, candidate.name, self.known_columns, before)
+            return check(self._reader, self.dataset, candidate.path, candidate.name, self.known_columns, before)
 
     def _refused(self, candidate: Candidate, reason: str, progress: Progress) -> Outcome:
         reason += _other_dataset(self.dataset, candidate.name)
