@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dlt_sources.landed import Dataset
+from dlt_sources.landed import Dataset, printable
 from dlt_sources.typed_parquet import UnusableFile
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
@@ -43,6 +43,13 @@ class ReadRequest:
     path: Path
     target: Path
     source_file: str
+
+
+class _Broken(Exception):
+    """The process is no good any more."""
+
+    def __init__(self, reason: UnusableFile | OSError) -> None:
+        self.reason = reason
 
 
 class FileReader:
@@ -79,18 +86,34 @@ class FileReader:
         declared = {alias for column in dataset.columns for alias in (column.name, *column.aliases)}
         normalized = {name: normalize(name) for name in declared}
         request = ReadRequest(dataset, dict(known_columns), normalized, load_id, path, target, source_file)
-        seconds = self._first_seconds + SECONDS_PER_MB * path.stat().st_size / 1e6
+        is_fresh = self._process is None
+        try:
+            return self._read(request, normalize)
+        except _Broken as broken:
+            # What earlier files left behind is not this one's fault: only what it does to a fresh process is.
+            if is_fresh:
+                raise broken.reason from None
+        try:
+            return self._read(request, normalize)
+        except _Broken as broken:
+            raise broken.reason from None
+
+    def _read(self, request: ReadRequest, normalize: Callable[[str], str]) -> int:
+        seconds = self._first_seconds + SECONDS_PER_MB * request.path.stat().st_size / 1e6
         try:
             answer = self._ask(request, normalize, time.monotonic() + seconds)
         except TimeoutError:
             self.close()
             raise UnusableFile(f"reading it takes more than {seconds:.0f} seconds") from None
         except (EOFError, ConnectionError, ValueError):  # it died, or says what makes no sense
-            raise self._death() from None
+            raise _Broken(self._death()) from None
+        if "memory" in answer:
+            self.close()
+            raise _Broken(UnusableFile(printable(str(answer["memory"]))))
         if "refusal" in answer:
-            raise UnusableFile(str(answer["refusal"]))
+            raise UnusableFile(printable(str(answer["refusal"])))
         if "problem" in answer:
-            raise OSError(str(answer["problem"]))
+            raise OSError(printable(str(answer["problem"])))
         return int(answer["rows"])
 
     def close(self) -> None:
@@ -142,7 +165,7 @@ class FileReader:
         code = self._process.poll()
         self.close()
         if code == -signal.SIGKILL:  # the file may be sound: somebody else did that, most likely for want of memory
-            return OSError("the process that read it was killed: is the machine short of memory? The next load tries it")
+            return OSError("the process that read it was killed: is the machine short of memory? Load it again")
         how = f"signal {-code}, {signal.strsignal(-code)}" if code is not None and code < 0 else f"exit code {code}"
         return UnusableFile(f"it crashed the reader ({how})")
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dlt_sources.file_reader import ReadRequest
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect
+from dlt_sources.typed_parquet import NeedsMemory, TypedParquet, UnusableFile, connect
 
 DATA_BYTES = 900 << 20
 """All memory of the process. DuckDB manages `typed_parquet.MEMORY` of it; its decoders take theirs beside it."""
@@ -48,12 +48,14 @@ def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
         with connect(request.target.parent) as connection:
             parquet = TypedParquet(connection, request.dataset, request.known_columns, normalize, request.load_id)
             return {"rows": parquet.write(request.path, request.target, request.source_file)}
+    except NeedsMemory as error:
+        return {"memory": str(error)}
     except UnusableFile as error:
         return {"refusal": str(error)}
     except OSError as error:
         return {"problem": str(error)}
     except MemoryError:
-        return {"refusal": f"reading it takes more than {DATA_BYTES >> 20} MB of memory"}
+        return {"memory": "reading it takes more memory than a file may have"}
     except Exception as error:  # whatever it is, it is this one file's
         return {"refusal": f"the reader failed on it ({type(error).__name__}: {str(error)[:200]})"}
 
