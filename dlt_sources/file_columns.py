@@ -51,7 +51,9 @@ class FileColumns:
 
 def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str, most_columns: int) -> FileColumns:
     """Look at a file. Raises CsvProblem, ParquetProblem, or DuckDB's own error for a broken Parquet file."""
-    return _parquet(connection, path, most_columns) if path.suffix == ".parquet" else _csv(path, delimiter, most_columns)
+    return (
+        _parquet(connection, path, most_columns) if path.suffix == ".parquet" else _csv(path, delimiter, most_columns)
+    )
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, most_columns: int) -> FileColumns:

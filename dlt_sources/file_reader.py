@@ -55,6 +55,8 @@ class _Broken(Exception):
 class FileReader:
     """The reading process, seen from its owner. A context manager; not for two files at once."""
 
+    module = "dlt_sources.reader_process"
+
     def __init__(self, first_seconds: float = FIRST_SECONDS) -> None:
         self._first_seconds = first_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -147,7 +149,7 @@ class FileReader:
         ours, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "dlt_sources.reader_process", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", self.module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=_clean_environment(),
                 stdin=subprocess.PIPE,  # its end tells the process that we are gone

@@ -1,4 +1,4 @@
-"""What DuckDB does not look at in a Parquet file: whether its counts agree, its pages' checksums, where it is broken."""
+"""What DuckDB does not look at in a Parquet file: whether its parts agree, its pages' checksums, where it is broken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -71,8 +72,17 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, flat: set[str]) -> 
         if column in flat and values != count:
             raise ParquetProblem(f"{chunk.place}: {values} values in {count} rows")
         chunks.append(chunk)
+    _refuse_overlap(chunks)
     _check_pages(path, chunks)
     return int(total)
+
+
+def _refuse_overlap(chunks: list[_Chunk]) -> None:
+    """Two columns can't lie in the same place: one of the footer's addresses is wrong."""
+    ordered = sorted((chunk for chunk in chunks if chunk.size), key=lambda chunk: chunk.offset)
+    for before, chunk in pairwise(ordered):
+        if chunk.offset < before.offset + before.size:
+            raise ParquetProblem(f"{chunk.place} lies where {before.place} does")
 
 
 def _check_pages(path: Path, chunks: list[_Chunk]) -> None:
@@ -87,7 +97,7 @@ def _check_pages(path: Path, chunks: list[_Chunk]) -> None:
 
 
 def _pages(content: mmap.mmap, chunk: _Chunk) -> Iterator[tuple[int, int, int | None]]:
-    """Where each page's body begins and ends, and its CRC-32. Ends early where a header makes no sense: DuckDB says so."""
+    """Where each page's body begins and ends, and its CRC-32. Ends where a header makes no sense: DuckDB says so."""
     place = chunk.offset
     while chunk.offset <= place < min(chunk.offset + chunk.size, len(content)):
         try:
@@ -138,7 +148,8 @@ class _Thrift:
             for _ in range(self._varint() if head >> 4 == 15 else head >> 4):
                 self._value(head & 15, depth + 1, inside=True)
         elif kind in (3, 7, 8):
-            self.place += {3: 1, 7: 8}.get(kind) or self._varint()
+            size = {3: 1, 7: 8}.get(kind) or self._varint()  # which moves the place, too
+            self.place += size
         else:
             raise ValueError(f"no type {kind}")
         return None
@@ -181,7 +192,9 @@ def _broken_place(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
         return ""
     first, broken = 0, []
     for group, count in groups:
-        if not _is_readable(connection, column, f"{source} WHERE file_row_number BETWEEN {first} AND {first + count - 1}"):
+        if not _is_readable(
+            connection, column, f"{source} WHERE file_row_number BETWEEN {first} AND {first + count - 1}"
+        ):
             broken.append(group)
         first += count
     in_group = f"row group {broken[0]}, " if broken and (len(broken) < len(groups) or len(groups) == 1) else ""

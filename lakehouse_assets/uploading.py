@@ -121,7 +121,7 @@ class Upload:
 
     def _refused(self, candidate: Candidate, reason: str, progress: Progress) -> Outcome:
         reason += _other_dataset(self.dataset, candidate.name)
-        if not self.force:
+        if not self.force or not _is_text(candidate.name):
             return Outcome(candidate, Result.refused, reason)
         key = f"{QUARANTINE}/{self.dataset.name}/{candidate.name}"
         if not self._is_there(candidate, key):
@@ -165,6 +165,11 @@ def _known_columns(lake: Lake, declared: Dataset) -> dict[str, str]:
 def _loaded_rows(lake: Lake, name: str) -> dict[str, int | None]:
     with closing(connect(lake.settings)) as connection:
         return {key: state.rows for key, state in landed.states(connection, name).items()}
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: neither an object store nor the ledger takes another."""
+    return name == name.encode(errors="replace").decode()
 
 
 def _other_dataset(mine: Dataset, name: str) -> str:

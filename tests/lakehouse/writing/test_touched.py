@@ -66,7 +66,13 @@ def test_a_table_without_an_event_time_is_touched_as_a_whole(lake: Lake, table: 
 
 
 def test_times_that_no_calendar_reaches_touch_its_first_and_last_hour(lake: Lake, table: str) -> None:
-    times = ("9999-12-31 23:59:59", "10000-01-01 00:00:00", "0044-03-15 (BC) 10:00:00", "infinity", "0001-01-01 00:30:00")
+    times = (
+        "9999-12-31 23:59:59",
+        "10000-01-01 00:00:00",
+        "0044-03-15 (BC) 10:00:00",
+        "infinity",
+        "0001-01-01 00:30:00",
+    )
     change = changes(lake, *(f"INSERT INTO raw.trips VALUES (1, '{time}', 'never', '2')" for time in times))
     assert change.ranges == [
         (datetime.min, datetime(1, 1, 1, 1)),
