@@ -105,7 +105,10 @@ def _parsed(text: str, wanted: str) -> tuple[str, str]:
     """The value of a text, and whether it is the whole value; a plain cast alone rounds and truncates."""
     value = f"TRY_CAST({text} AS {wanted})"
     if wanted == "BIGINT" or wanted.startswith("DECIMAL("):  # 1.5 would become 2
-        return value, f"{value} = TRY_CAST({text} AS DECIMAL(38, 12))"
+        # The wider decimal rounds as well: to 12 digits, where another is not 0, and whatever an exponent makes.
+        rounded = f"regexp_matches({text}, '[.][0-9]{{12}}[0-9]*[1-9]')"
+        shifted = f"contains(lower({text}), 'e') AND TRY_CAST({text} AS DOUBLE) <> CAST({value} AS DOUBLE)"
+        return value, f"{value} = TRY_CAST({text} AS DECIMAL(38, 12)) AND NOT {rounded} AND NOT ({shifted})"
     if wanted == "DOUBLE":
         return value, f"isfinite({value})"
     if wanted == "DATE":  # the time of day would go

@@ -99,8 +99,7 @@ def line_of_row(path: Path, delimiter: str, row: int) -> int:
         records = _records(file, delimiter)
         for record in records:
             if before == 0:
-                last: int = records.line_num
-                return last - sum(value.count("\n") for value in record)
+                return int(records.line_num - sum(value.count("\n") for value in record))
             before -= bool(record)
     return int(records.line_num)  # it has no such row: DuckDB saw other ends of lines
 

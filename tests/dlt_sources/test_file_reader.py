@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -157,30 +156,22 @@ print(json.dumps([told, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss /
 
 def test_files_that_unfold_or_never_break_a_line_take_less_than_a_gigabyte(tmp_path: Path) -> None:
     header = "event_id,user_id,event_type,event_timestamp,revenue,invoice,sku,country\n"
-    long, wide, bomb = tmp_path / "long_events.csv", tmp_path / "wide_events.csv", tmp_path / "bomb_events.parquet"
+    long, bomb = tmp_path / "long_events.csv", tmp_path / "bomb_events.parquet"
     with long.open("w") as file:
         file.write(header + '1,7,"')
         for _ in range(200):
             file.write("x" * 1_000_000)
-    with wide.open("w") as file:
-        file.write(header)
-        for number in range(300):
-            file.write(f"{number},7,purchase,2024-01-01 10:00:00,1.00,A1,S1,{'y' * 1_900_000}\n")
     columns = {"event_type": "p", "event_timestamp": "2024-01-01", "revenue": "1", "country": "x" * 100_000_000}
     table = pa.table({"event_id": [1] * 20, **{name: [value] * 20 for name, value in columns.items()}})
     pq.write_table(table, bomb, compression="zstd", use_dictionary=False)
     assert bomb.stat().st_size < 1_000_000
-    started = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, str(long), str(bomb), str(wide)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", MEASURED, str(long), str(bomb)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     told, peak_mb = json.loads(done.stdout)
-    print(f"{time.monotonic() - started:.1f} s, {peak_mb:.0f} MB")
-    too_much = "reading it takes more memory than a file may have: split it, or shorten its values"
     assert told == {
         long.name: "line 2 is longer than 2,000,000 bytes: is a quote missing?",
-        bomb.name: too_much,
-        wide.name: too_much,
+        bomb.name: "reading it takes more memory than a file may have: split it, or shorten its values",
     }
     assert peak_mb < 1000
