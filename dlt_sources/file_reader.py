@@ -163,12 +163,14 @@ class FileReader:
         """What to say of a process that ended, or went mad, over a file."""
         assert self._process is not None
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
+            self._process.wait(5)
         code = self._process.poll()
         self.close()
         if code == -signal.SIGKILL:  # the file may be sound: somebody else did that, most likely for want of memory
             return OSError("the process that read it was killed: is the machine short of memory? Load it again")
-        how = f"signal {-code}, {signal.strsignal(-code)}" if code is not None and code < 0 else f"exit code {code}"
+        if code is None:
+            return UnusableFile("the reader answers what makes no sense")
+        how = f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}"
         return UnusableFile(f"it crashed the reader ({how})")
 
 

@@ -107,7 +107,7 @@ class Upload:
                 return Outcome(candidate, Result.unchanged)
             try:
                 rows = self._check(candidate)
-            except (UnusableFile, OSError) as error:
+            except UnusableFile as error:
                 return self._refused(candidate, str(error), progress)
             self.lake.storage.upload(candidate.path, key, progress)
             return Outcome(candidate, Result.uploaded, rows=rows)
