@@ -6,11 +6,19 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect, link_local_file
+from dlt_sources.typed_parquet import UnusableFile, link_local_file
 
 
-def check(dataset: Dataset, path: Path, name: str, known_columns: Mapping[str, str], rows_before: int | None) -> int:
+def check(
+    reader: FileReader,
+    dataset: Dataset,
+    path: Path,
+    name: str,
+    known_columns: Mapping[str, str],
+    rows_before: int | None,
+) -> int:
     """How many rows `path` would bring as the dataset's file `name`.
 
     `known_columns` are the raw table's and their types, `rows_before` the rows that it has from an earlier version.
@@ -26,11 +34,15 @@ def check(dataset: Dataset, path: Path, name: str, known_columns: Mapping[str, s
     with tempfile.TemporaryDirectory(prefix="upload_") as folder:
         local = Path(folder) / f"landed{Path(name).suffix.lower()}"
         link_local_file(str(path), local)
-        with connect(Path(folder)) as connection:
-            parquet = TypedParquet(
-                connection, dataset, dict(known_columns), NamingConvention().normalize_identifier, load_id="check"
-            )
-            count = parquet.write(local, Path(folder) / "typed.out", name)
+        count = reader.write(
+            dataset,
+            local,
+            Path(folder) / "typed.out",
+            name,
+            known_columns=known_columns,
+            normalize=NamingConvention().normalize_identifier,
+            load_id="check",
+        )
     if count == 0 and rows_before:
         raise UnusableFile(dataset.refusal_of_emptied())
     return count

@@ -36,6 +36,20 @@ def number_or_text(source: str) -> str:
     return f"count({source}) > 0 AND bool_and({source} IS NULL OR COALESCE({plain}, false))"
 
 
+def is_time(kind: str) -> bool:
+    """Whether a DuckDB type holds dates."""
+    return kind == "DATE" or kind.startswith("TIMESTAMP")
+
+
+def calendar(kind: str) -> str:
+    """SQL's years, 1 to 9999, for BETWEEN: DuckDB goes further, but Python, Arrow's users and SQLMesh don't follow."""
+    zone = "+00" if "ZONE" in kind or kind == "TIMESTAMPTZ" else ""
+    name = "TIMESTAMPTZ" if zone else ("DATE" if kind == "DATE" else "TIMESTAMP")
+    last = "9999-12-31" if kind == "DATE" else f"9999-12-31 23:59:59.999999{zone}"
+    first = "0001-01-01" if kind == "DATE" else f"0001-01-01 00:00:00{zone}"
+    return f"{name} '{first}' AND {name} '{last}'"
+
+
 def conversion(source: str, found: str, column: str, wanted: str, row: str, *, careful: bool) -> str:
     """An SQL expression: `source` (of type `found`) as `wanted`, blank text being NULL.
 
@@ -47,7 +61,9 @@ def conversion(source: str, found: str, column: str, wanted: str, row: str, *, c
         value, fits = _as_text(source, found)
     elif _is_lossless(found, wanted):
         value = source if found == wanted else f"CAST({source} AS {wanted})"
-        fits = f"isfinite({source})" if found in ("DOUBLE", "DATE", "TIMESTAMP") else None
+        fits = f"isfinite({source})" if found == "DOUBLE" else None
+        if is_time(found):
+            fits = f"{source} BETWEEN {calendar(found)}"
     else:
         text = f"NULLIF(TRIM(CAST({source} AS VARCHAR)), '')"
         value, test = _parsed(text, wanted)
@@ -89,14 +105,19 @@ def _parsed(text: str, wanted: str) -> tuple[str, str]:
     """The value of a text, and whether it is the whole value; a plain cast alone rounds and truncates."""
     value = f"TRY_CAST({text} AS {wanted})"
     if wanted == "BIGINT" or wanted.startswith("DECIMAL("):  # 1.5 would become 2
-        return value, f"{value} = TRY_CAST({text} AS DECIMAL(38, 12))"
+        # The wider decimal rounds as well: to 12 digits, where another is not 0, and whatever an exponent makes.
+        rounded = f"regexp_matches({text}, '[.][0-9]{{12}}[0-9]*[1-9]')"
+        shifted = f"contains(lower({text}), 'e') AND TRY_CAST({text} AS DOUBLE) <> CAST({value} AS DOUBLE)"
+        return value, f"{value} = TRY_CAST({text} AS DECIMAL(38, 12)) AND NOT {rounded} AND NOT ({shifted})"
     if wanted == "DOUBLE":
         return value, f"isfinite({value})"
     if wanted == "DATE":  # the time of day would go
-        return value, f"isfinite({value}) AND {value} = TRY_CAST({text} AS TIMESTAMP)"
+        return value, f"{value} BETWEEN {calendar(wanted)} AND {value} = TRY_CAST({text} AS TIMESTAMP)"
     if wanted == "TIMESTAMP":  # the offset in 10:00:00+02 would go
         value = f"TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE 'UTC'"
-        return value, f"isfinite({value})"
+        return value, f"{value} BETWEEN {calendar(wanted)}"
+    if wanted == "TIMESTAMPTZ":
+        return value, f"{value} BETWEEN {calendar(wanted)}"
     return value, f"{value} IS NOT NULL"
 
 

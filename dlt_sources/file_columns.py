@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from dlt_sources.column_types import literal, quote
-from dlt_sources.csv_text import has_crlf, read_head, write_with_one_line_end
+from dlt_sources.csv_text import CsvProblem, has_crlf, read_head, write_with_one_line_end
+from dlt_sources.parquet_integrity import ParquetProblem, check, top_level_names
+
+ROW_NUMBER = "file_row_number"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class FileColumns:
     row_number: str
     columns: tuple[FileColumn, ...]
     is_text: bool
+    rows: int | None = None
+    """How many the file says it has; a CSV file does not say."""
     has_one_line_end: bool = False
 
     def may_mix_line_ends(self) -> bool:
@@ -43,19 +49,40 @@ class FileColumns:
         return replace(self, path=copy, relation=relation, has_one_line_end=True)
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str) -> FileColumns:
-    """Look at a file. Raises CsvProblem, or DuckDB's own error for a broken Parquet file."""
-    if path.suffix != ".parquet":
-        return _csv(path, delimiter)
+def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str, most_columns: int) -> FileColumns:
+    """Look at a file. Raises CsvProblem, ParquetProblem, or DuckDB's own error for a broken Parquet file."""
+    return (
+        _parquet(connection, path, most_columns) if path.suffix == ".parquet" else _csv(path, delimiter, most_columns)
+    )
+
+
+def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, most_columns: int) -> FileColumns:
+    """The names are the file's own: DuckDB would number those that are there twice, which then look like new ones."""
+    names, flat = top_level_names(connection, path)
+    if len(names) > most_columns:
+        raise ParquetProblem(too_many_columns(names, most_columns))
+    for number, name in enumerate(names, start=1):
+        if name.lower() == ROW_NUMBER:
+            raise ParquetProblem(f"column {number}, {name!r}, has a name that the reader needs itself")
+    rows = check(connection, path, flat)
     relation = f"SELECT * FROM read_parquet({literal(str(path))}, file_row_number = true)"
-    described = connection.execute(f"DESCRIBE {relation}").fetchall()
-    columns = [FileColumn(name, quote(name), found) for name, found, *_ in described]
-    return FileColumns(path, relation, "file_row_number + 1", tuple(columns[:-1]), is_text=False)
+    described = connection.execute(f"DESCRIBE {relation}").fetchall()[:-1]
+    if len(described) != len(names):
+        raise ParquetProblem(f"its schema names {len(names)} columns, {len(described)} can be read")
+    columns = [FileColumn(name, quote(read), kind) for name, (read, kind, *_) in zip(names, described, strict=True)]
+    return FileColumns(path, relation, f"{ROW_NUMBER} + 1", tuple(columns), is_text=False, rows=rows)
 
 
-def _csv(path: Path, delimiter: str) -> FileColumns:
+def too_many_columns(names: Sequence[str], most: int) -> str:
+    """The sentence for a file with more columns than its table can take."""
+    return f"{len(names)} columns ({', '.join(name[:40] for name in names[:3])}, …); at most {most} can be taken"
+
+
+def _csv(path: Path, delimiter: str, most_columns: int) -> FileColumns:
     """Every column as text, under a name of ours (c0, c1, …): headers may hold anything."""
     head = read_head(path, delimiter)
+    if len(head.names) > most_columns:
+        raise CsvProblem(too_many_columns(head.names, most_columns))
     columns = [FileColumn(name, f"c{index}", "VARCHAR") for index, name in enumerate(head.names)]
     types = ", ".join(f"'{column.source}': 'VARCHAR'" for column in columns)
     relation = (

@@ -16,6 +16,13 @@ SOURCE_FILE = Column("source_file", "VARCHAR", "The landing file that this row c
 SOURCE_ROW = Column("source_row", "BIGINT", "Row of that file: 1 is the first row of data.")
 
 
+def printable(text: str) -> str:
+    """`text` as a terminal can show it: what would move its cursor, or is no character, is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @dataclass(frozen=True)
 class LandedFile:
     """One file of the landing zone: `<dataset>/<file>`, where it can be read, and what version it is.
@@ -30,7 +37,7 @@ class LandedFile:
     @property
     def name(self) -> str:
         """The key below its dataset: what `source_file` holds."""
-        return str(PurePosixPath(*PurePosixPath(self.key).parts[1:]))
+        return self.key.partition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,9 @@ class Dataset:
         if not file_name.isprintable():
             return "the name holds characters that can't be printed"
         if "\\" in file_name:
-            return "the name holds a backslash, which some object stores take for a folder"
+            return "the name holds a backslash, which some object stores take for a folder, or bytes that are no UTF-8"
+        if str(name) != file_name:
+            return "the name holds an empty folder or a dot for one: other programs take it for another file's"
         if any(part.startswith((".", "_")) for part in name.parts):
             return "names that begin with . or _ are never loaded"
         if name.suffix.lstrip(".").lower() not in self.formats:
@@ -97,7 +106,7 @@ class LandedFileError(Exception):
         self.file = file
         self.reason = reason
         self.unreachable = unreachable
-        super().__init__(f"{file.key}: {reason}")
+        super().__init__(f"{printable(file.key)}: {reason}")
 
 
 class LandedFilesError(Exception):

@@ -16,9 +16,10 @@ from dlt.extract import DltResource
 from dlt.extract.source import DltSource
 
 from dlt_sources.confirmed_loads import confirmed_loads, current_load_id
+from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset, LandedFile, LandedFileError, LandingReport
 from dlt_sources.tables import learned_columns
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, concatenate, connect, link_local_file
+from dlt_sources.typed_parquet import UnusableFile, concatenate, connect, link_local_file
 
 Fetch = Callable[[str, Path], None]
 """Put the content of an address at a local path."""
@@ -62,12 +63,13 @@ def landing_resource(
     def rows() -> Iterator[Any]:
         loaded = dlt.current.resource_state().setdefault("files", {})
         confirmed = confirmed_loads({entry["load_id"] for entry in loaded.values()})
-        load = _Load(dataset, loaded, confirmed, told, fetch)
+        reader = FileReader()
+        load = _Load(dataset, loaded, confirmed, told, fetch, reader)
         load.forget_deleted(files)
         arrived = load.arrived(files)
         if not arrived:
             return
-        with tempfile.TemporaryDirectory(prefix="landing_") as folder:
+        with reader, tempfile.TemporaryDirectory(prefix="landing_") as folder:
             batch: list[Path] = []
             for number, file in enumerate(arrived):
                 path = load.typed(file, Path(folder) / str(number))
@@ -117,6 +119,7 @@ class _Load:
     confirmed: set[str]
     report: LandingReport
     fetch: Fetch
+    reader: FileReader
 
     def before(self, file: LandedFile) -> dict[str, Any]:
         """What is known of the file's last load; nothing when it isn't confirmed."""
@@ -170,15 +173,15 @@ class _Load:
 
     def _write(self, local: Path, target: Path, source_file: str) -> int:
         schema = dlt.current.source_schema()
-        with connect(local.parent) as connection:  # of its own: a broken file may break it for the next one
-            parquet = TypedParquet(
-                connection,
-                self.dataset,
-                known_columns=self.dataset.table.column_types | learned_columns(schema, self.dataset.table),
-                normalize=schema.naming.normalize_identifier,
-                load_id=current_load_id(),
-            )
-            return parquet.write(local, target, source_file)
+        return self.reader.write(
+            self.dataset,
+            local,
+            target,
+            source_file,
+            known_columns=self.dataset.table.column_types | learned_columns(schema, self.dataset.table),
+            normalize=schema.naming.normalize_identifier,
+            load_id=current_load_id(),
+        )
 
 
 def _digest(path: Path) -> str:

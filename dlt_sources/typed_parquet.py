@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,22 @@ import duckdb
 
 from dlt_sources import column_types
 from dlt_sources.column_types import conversion, literal, quote
-from dlt_sources.csv_text import CsvProblem, line_of_row
+from dlt_sources.csv_text import CsvProblem, line_of_row, long_line
 from dlt_sources.file_columns import FileColumns, columns_of
 from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
+from dlt_sources.parquet_integrity import ParquetProblem, broken_place
 from dlt_sources.tables import LOAD_ID
 
 MAX_NEW_COLUMNS = 100
+MEMORY = "600MiB"
 
 
 class UnusableFile(ValueError):
     """The file can't become rows of its dataset; the message says where and why."""
+
+
+class NeedsMemory(UnusableFile):
+    """The file takes more memory than this process has left."""
 
 
 def link_local_file(uri: str, target: Path) -> None:
@@ -32,10 +39,13 @@ def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
-            "memory_limit": "1GB",
+            "memory_limit": MEMORY,
+            "threads": min(os.cpu_count() or 2, 4),  # each takes memory of its own
             "temp_directory": str(scratch),
         }
     )
+    # A file's own statistics may be wrong: no value is read otherwise because of them.
+    connection.execute("SET disabled_optimizers = 'statistics_propagation'")
     connection.execute("SET TimeZone = 'UTC'")  # as a start-up option it is refused: ICU isn't loaded yet
     return connection
 
@@ -55,33 +65,70 @@ class TypedParquet:
     load_id: str
 
     def write(self, path: Path, target: Path, source_file: str) -> int:
-        """Write `path`'s rows to `target`; give their number. Raises UnusableFile."""
+        """Write `path`'s rows to `target`; give their number.
+
+        Raises:
+            UnusableFile: it can't be done, and why; NeedsMemory: a process that has read nothing else might do it.
+            OSError: the disk is full.
+        """
         try:
-            file = columns_of(self.connection, path, self.dataset.delimiter)
+            most = len(self.known_columns) + MAX_NEW_COLUMNS
+            file = columns_of(self.connection, path, self.dataset.delimiter, most)
             count = self._copy_or_explain(file, target, source_file)
+            if file.rows is not None and count != file.rows:
+                raise UnusableFile(f"no readable PARQUET file: it says that it has {file.rows} rows, and gives {count}")
             self._refuse_shared_key(target)
             return count
         except duckdb.Error as error:
-            raise UnusableFile(self._reason(error, path)) from error
-        except CsvProblem as error:
+            raise self._refusal(error, path) from error
+        except (CsvProblem, ParquetProblem) as error:
             raise UnusableFile(str(error)) from error
 
-    def _reason(self, error: duckdb.Error, path: Path) -> str:
-        found = column_types.misfit(str(error))
+    def _refusal(self, error: duckdb.Error, path: Path) -> UnusableFile | OSError:
+        text = str(error)
+        if isinstance(error, duckdb.OutOfMemoryException) or "allocat" in text.lower():
+            return NeedsMemory("reading it takes more memory than a file may have: split it, or shorten its values")
+        if "No space left" in text:
+            return OSError("there is no space left on the disk")
+        if "File too large" in text:
+            return UnusableFile("it unfolds to more than a file of its size may take on disk")
+        found = column_types.misfit(text)
         if found is None:
-            return _reason(error, path)
+            if path.suffix == ".parquet":
+                is_usable = not isinstance(error, duckdb.InternalException | duckdb.FatalException)
+                place = broken_place(self.connection, path) if is_usable else ""
+                return UnusableFile(_reason(error, path) + (f" ({place})" if place else ""))
+            long = long_line(path)
+            return UnusableFile(long or _reason(error, path))
         row, sentence = found
         if path.suffix == ".parquet":
-            return sentence
-        return f"{sentence} (line {line_of_row(path, self.dataset.delimiter, row)})"
+            return UnusableFile(sentence)
+        return UnusableFile(f"{sentence} (line {line_of_row(path, self.dataset.delimiter, row)})")
 
     def _copy_or_explain(self, file: FileColumns, target: Path, source_file: str) -> int:
         try:
-            return self._copy(file, target, source_file, careful=False)
-        except duckdb.Error:
+            count = self._copy(file, target, source_file, careful=False)
+            if self._is_in_calendar(target):
+                return count
+        except duckdb.Error as error:
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise
             if file.may_mix_line_ends():
                 return self._copy_or_explain(file.with_one_line_end(), target, source_file)
-            return self._copy(file, target, source_file, careful=True)
+        return self._copy(file, target, source_file, careful=True)
+
+    def _is_in_calendar(self, target: Path) -> bool:
+        """Whether every time lies in the years 1 to 9999. Answered by the row groups' statistics: nothing is read."""
+        source = f"read_parquet({literal(str(target))})"
+        times = [
+            f"{quote(name)} NOT BETWEEN {column_types.calendar(kind)}"
+            for name, kind, *_ in self.connection.execute(f"DESCRIBE FROM {source}").fetchall()
+            if column_types.is_time(kind)
+        ]
+        if not times:
+            return True
+        found = self.connection.execute(f"SELECT 1 FROM {source} WHERE {' OR '.join(times)} LIMIT 1").fetchone()
+        return found is None
 
     def _copy(self, file: FileColumns, target: Path, source_file: str, *, careful: bool) -> int:
         select = self._select(file, source_file, careful=careful)

@@ -48,8 +48,11 @@ def is_loadable(name: str) -> bool:
 
 
 def landing_key(file: StoredObject) -> str:
-    """`dataset/file`: what a landed file is called in the ledger and in messages."""
-    return file.key.removeprefix(f"{LANDING}/")
+    """`dataset/file`: what a landed file is called in the ledger and in messages.
+
+    A folder's file may have a name that is no UTF-8, which no database takes: it gets backslashes, and is refused.
+    """
+    return file.key.removeprefix(f"{LANDING}/").encode(errors="backslashreplace").decode()
 
 
 def settled(storage: Storage, files: list[StoredObject]) -> list[StoredObject]:

@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 
 from dlt_sources.datasets import dataset, dataset_names
 from dlt_sources.declaration import DeclarationError
+from dlt_sources.landed import printable
 from lakehouse import landing
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
@@ -68,7 +69,8 @@ def upload(
             work = uploading.open_upload(lake, name, force=force, by=getpass.getuser())
         except uploading.UploadError as error:
             fail(error)
-        outcomes = _send(work, given, jobs)
+        with work:
+            outcomes = _send(work, given, jobs)
     _tell(outcomes, name, force=force)
 
 
@@ -159,13 +161,13 @@ def _send(work: Upload, given: list[Candidate], jobs: int) -> list[Outcome]:
         total = progress.add_task(f"{len(given)} files", total=sum(file.size_bytes for file in given))
 
         def send(file: Candidate) -> Outcome:
-            bar = progress.add_task(f"checking {escape(file.name)}", total=file.size_bytes)
+            bar = progress.add_task(f"checking {escape(printable(file.name))}", total=file.size_bytes)
             left = file.size_bytes
 
             def moved(size: int) -> None:
                 nonlocal left
                 left -= size
-                progress.update(bar, advance=size, description=f"sending {escape(file.name)}")
+                progress.update(bar, advance=size, description=f"sending {escape(printable(file.name))}")
                 progress.advance(total, size)
 
             try:
@@ -188,8 +190,9 @@ def _tell(outcomes: list[Outcome], name: str, *, force: bool) -> None:
 
     for outcome in outcomes:
         if outcome.result in (Result.refused, Result.failed, Result.quarantined):
+            path = escape(printable(str(outcome.candidate.path)))
             err.print(
-                f"[red]{outcome.result}[/red] {escape(str(outcome.candidate.path))}: {escape(outcome.reason)}",
+                f"[red]{outcome.result}[/red] {path}: {escape(outcome.reason)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -235,7 +238,7 @@ def _print(entries: list[FileEntry], *, versions: bool) -> None:
     table.add_column("state", no_wrap=True)
     for entry in entries:
         table.add_row(
-            escape(entry.key),
+            escape(printable(entry.key)),
             *([shown[entry.version]] if versions else []),
             "" if entry.size_bytes is None else _size(entry.size_bytes),
             "" if entry.at is None else _time(entry.at),
@@ -247,7 +250,12 @@ def _print(entries: list[FileEntry], *, versions: bool) -> None:
     if told:
         out.print()
     for entry, version in told:
-        out.print(f"{entry.key}{version}: {entry.state}, {entry.detail}", highlight=False, markup=False, soft_wrap=True)
+        out.print(
+            f"{printable(entry.key)}{version}: {entry.state}, {entry.detail}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _short_versions(versions: list[str]) -> dict[str, str]:

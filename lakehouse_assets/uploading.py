@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dlt_sources.checking import check
 from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset
 from dlt_sources.typed_parquet import UnusableFile
 from lakehouse.lake import Lake
@@ -80,7 +81,7 @@ def candidates(paths: Sequence[Path]) -> list[Candidate]:
 
 @dataclass
 class Upload:
-    """An upload into one dataset. `send` may be called from several threads."""
+    """An upload into one dataset, as a context manager. `send` may be called from several threads."""
 
     lake: Lake
     dataset: Dataset
@@ -88,8 +89,15 @@ class Upload:
     loaded_rows: Mapping[str, int | None]
     force: bool
     by: str
-    # DuckDB takes every core and a gigabyte for one file: checks take turns, transfers don't.
+    # One file takes every core and up to a gigabyte to read: checks take turns, transfers don't.
     _checking: threading.Lock = field(default_factory=threading.Lock)
+    _reader: FileReader = field(default_factory=FileReader)
+
+    def __enter__(self) -> Upload:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.close()
 
     def send(self, candidate: Candidate, progress: Progress = lambda _: None) -> Outcome:
         """Check a file and put it where it belongs. Never raises for what is wrong with this one file."""
@@ -99,7 +107,7 @@ class Upload:
                 return Outcome(candidate, Result.unchanged)
             try:
                 rows = self._check(candidate)
-            except (UnusableFile, OSError) as error:
+            except UnusableFile as error:
                 return self._refused(candidate, str(error), progress)
             self.lake.storage.upload(candidate.path, key, progress)
             return Outcome(candidate, Result.uploaded, rows=rows)
@@ -109,11 +117,11 @@ class Upload:
     def _check(self, candidate: Candidate) -> int:
         before = self.loaded_rows.get(f"{self.dataset.name}/{candidate.name}")
         with self._checking:
-            return check(self.dataset, candidate.path, candidate.name, self.known_columns, before)
+            return check(self._reader, self.dataset, candidate.path, candidate.name, self.known_columns, before)
 
     def _refused(self, candidate: Candidate, reason: str, progress: Progress) -> Outcome:
         reason += _other_dataset(self.dataset, candidate.name)
-        if not self.force:
+        if not self.force or not _is_text(candidate.name):
             return Outcome(candidate, Result.refused, reason)
         key = f"{QUARANTINE}/{self.dataset.name}/{candidate.name}"
         if not self._is_there(candidate, key):
@@ -157,6 +165,11 @@ def _known_columns(lake: Lake, declared: Dataset) -> dict[str, str]:
 def _loaded_rows(lake: Lake, name: str) -> dict[str, int | None]:
     with closing(connect(lake.settings)) as connection:
         return {key: state.rows for key, state in landed.states(connection, name).items()}
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8: neither an object store nor the ledger takes another."""
+    return name == name.encode(errors="replace").decode()
 
 
 def _other_dataset(mine: Dataset, name: str) -> str:

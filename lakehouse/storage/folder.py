@@ -191,7 +191,7 @@ class FolderStorage:
     @contextlib.contextmanager
     def _aside(self, path: Path) -> Iterator[Path]:
         """A path to write to; what was written is renamed to `path` when the block ends well."""
-        aside = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}{ASIDE}")
+        aside = path.with_name(f".{uuid.uuid4().hex}{ASIDE}")  # a longer name than its own may be too long
         try:
             yield aside
             aside.replace(path)

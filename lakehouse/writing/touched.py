@@ -18,6 +18,8 @@ from psycopg.types.range import TimestampRange
 from lakehouse.feed import is_whole
 
 HOUR = timedelta(hours=1)
+LAST_HOUR = datetime(9999, 12, 31, 23)
+"""9999-12-31 stands for "never" in many a source: no later time can be told in Python or to SQLMesh."""
 Ranges = list[tuple[datetime | None, datetime | None]]
 """Half-open UTC ranges without a zone, in order; None is unbounded."""
 
@@ -78,7 +80,9 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
         f"""
         WITH net AS (
             SELECT
-                date_trunc('hour', {time}) AS hour,
+                CASE WHEN {time} IS NOT NULL -- both functions pass over NULL
+                THEN greatest(least(date_trunc('hour', {time}), TIMESTAMP '{LAST_HOUR}'), TIMESTAMP '{datetime.min}')
+                END AS hour,
                 hash({content}) AS content,
                 sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) AS rows
             FROM {changes} GROUP BY ALL HAVING rows <> 0
@@ -89,7 +93,11 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
     inserted, deleted = (sum(int(row[index] or 0) for row in rows) for index in (1, 2))
     if event_time is None:
         return Touched(table, [(None, None)] if rows else [], inserted, deleted)
-    return Touched(table, merged((hour, hour + HOUR) for hour, *_ in rows if hour is not None), inserted, deleted)
+    return Touched(table, merged(_hour(hour) for hour, *_ in rows if hour is not None), inserted, deleted)
+
+
+def _hour(start: datetime) -> tuple[datetime, datetime]:
+    return start, start + HOUR if start < LAST_HOUR else datetime.max
 
 
 def merged(ranges: Iterable[tuple[datetime | None, datetime | None]]) -> Ranges:

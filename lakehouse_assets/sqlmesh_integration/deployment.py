@@ -184,6 +184,10 @@ class Deployment:
         snapshot = self.snapshots[name]
         unit = snapshot.node.interval_unit
         first, last = self._bounds(name)
+        if to_timestamp(start) >= last or (to_timestamp(end) <= first and not snapshot.depends_on_self):
+            return []
+        # cron knows neither the year 1 nor what comes after 9999-12-31, with which sources say "never".
+        start, end = (min(max(moment, from_ms(first)), from_ms(last)) for moment in (start, end))
         begin = max(first, to_timestamp(unit.cron_floor(start)))
         finish = to_timestamp(unit.cron_floor(end))
         if finish < to_timestamp(end):

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from dlt_sources.datasets import dataset, ecommerce, nyc_taxi, wfp_food_prices
-from dlt_sources.landed import LandedFilesError
+from dlt_sources.landed import LandedFile, LandedFilesError
 from tests.dlt_sources.loading import Landing, Loader
 
 Landings = Callable[[str], Landing]
@@ -135,6 +135,16 @@ def test_corrupt_files_are_named_and_the_good_ones_load(loader: Loader, landing:
     assert "2 of 3 new or changed files could not be loaded (1 loaded)" in message
     assert "nyc_taxi/trips_truncated.parquet: " in message
     assert "nyc_taxi/trips_wrong.csv: row 1, column dropoff_datetime: 'soon' is no TIMESTAMP" in message
+
+
+def test_keys_that_only_look_alike_are_not_taken_for_one_file(loader: Loader, landing: Landings) -> None:
+    """Object stores have keys that no folder has."""
+    file = landing("ecommerce").write("events.csv", EVENTS + event(1))
+    keys = ("ecommerce/a/events.csv", "ecommerce/a//events.csv", "ecommerce/a/./events.csv")
+    report = loader.load_files(ecommerce, [LandedFile(key, file.uri, file.etag) for key in keys])
+    assert report.loaded == {"a/events.csv": 1}
+    assert [failure.file.key for failure in report.failures] == list(keys[1:])
+    assert "the name holds an empty folder or a dot for one" in str(report.failures[0])
 
 
 def test_a_file_that_became_corrupt_keeps_its_earlier_rows_until_it_is_mended(

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -83,6 +84,14 @@ def test_every_interval_of_a_model_is_forgotten_although_the_state_takes_one_a_c
     deployment = Deployment(session, "prod")
     deployment.forget({DAY: deployment.touched(DAY, days)})
     assert Deployment(session, "prod").models()[DAY].missing == tuple(days)
+
+
+def test_times_at_the_ends_of_the_calendar_are_in_no_interval(session: engine.Session) -> None:
+    """With 9999-12-31 sources say "never"; the hour after it has no date."""
+    first, last = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))
+    deployment = Deployment(session, "prod")
+    assert deployment.touched(DAY, [(first, first + timedelta(hours=1)), (last - timedelta(hours=1), last)]) == []
+    assert deployment.touched(DAY, [(first, last)]) == deployment.history(DAY)
 
 
 def test_the_plan_is_told_before_anything_is_computed_and_each_batch_after_its_audits(session: engine.Session) -> None:

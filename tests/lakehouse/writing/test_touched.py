@@ -65,6 +65,22 @@ def test_a_table_without_an_event_time_is_touched_as_a_whole(lake: Lake, table: 
     assert changes(lake, "DELETE FROM raw.trips WHERE id = 5", event_time=None).ranges == [(None, None)]
 
 
+def test_times_that_no_calendar_reaches_touch_its_first_and_last_hour(lake: Lake, table: str) -> None:
+    times = (
+        "9999-12-31 23:59:59",
+        "10000-01-01 00:00:00",
+        "0044-03-15 (BC) 10:00:00",
+        "infinity",
+        "0001-01-01 00:30:00",
+    )
+    change = changes(lake, *(f"INSERT INTO raw.trips VALUES (1, '{time}', 'never', '2')" for time in times))
+    assert change.ranges == [
+        (datetime.min, datetime(1, 1, 1, 1)),
+        (datetime(9999, 12, 31, 23), datetime.max),
+    ]
+    assert change.rows_inserted == 5
+
+
 def test_a_row_without_a_time_counts_but_touches_no_interval(lake: Lake, table: str) -> None:
     change = changes(lake, "INSERT INTO raw.trips VALUES (7, NULL, 'x', '2')")
     assert (change.rows_inserted, change.ranges) == (1, [])
