@@ -15,6 +15,7 @@ from typing import Annotated
 import duckdb
 import typer
 
+from lakehouse.backup.cli import app as backup_app
 from lakehouse.console import fail, out, settings_or_exit
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
@@ -33,6 +34,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
+app.add_typer(backup_app)
 
 
 @app.command()
