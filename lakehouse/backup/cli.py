@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from lakehouse.backup import restoring, taking
-from lakehouse.backup.manifest import BackupError, BackupManifest
+from lakehouse.backup.manifest import BackupError, BackupManifest, listed
 from lakehouse.backup.place import BackupPlace
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
@@ -58,8 +58,8 @@ def backup(
     else:
         out.print(
             f"Backup {manifest.stamp} is in {place.storage.uri}: {plural(len(manifest.files), 'file')} and the "
-            f"database, {decimal(manifest.size_bytes)}, at snapshot {manifest.snapshot}; {decimal(taken.bytes_copied)} of it is "
-            "new there.",
+            f"database, {decimal(manifest.size_bytes)}, at snapshot {manifest.snapshot}; "
+            f"{decimal(taken.bytes_copied)} of it is new there.",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
         for note in _notes(manifest):
@@ -165,8 +165,9 @@ def _tell_lost(taken: taking.Taken) -> None:
     lost = [f"{key} is missing" for key in taken.manifest.missing]
     lost += [f"{key} is damaged; the backup has an earlier, whole copy" for key in taken.damaged]
     if lost:
-        lines = "\n".join(f"  {line}" for line in lost[:20]) + (f"\n  and {len(lost) - 20} more" * (len(lost) > 20))
-        fail(f"The backup is made, but the lakehouse is not whole:\n{lines}\n`lakehouse verify` says what to do.")
+        fail(
+            f"The backup is made, but the lakehouse is not whole:\n{listed(lost)}\n`lakehouse verify` says what to do."
+        )
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 FORMAT = 1
+LISTED = 20
 
 
 class BackupError(Exception):
@@ -93,3 +95,9 @@ class BackupManifest:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise BackupError(f"{where} is damaged ({type(error).__name__}): this backup can't be used.") from error
+
+
+def listed(lines: Sequence[str]) -> str:
+    """A line each, indented, as messages show them; not all of very many."""
+    more = [f"and {len(lines) - LISTED:,} more"] if len(lines) > LISTED else []
+    return "\n".join(f"  {line}" for line in [*lines[:LISTED], *more])

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lakehouse.backup import checksums, database, relocation
-from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content
+from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content, listed
 from lakehouse.backup.place import BackupPlace
 from lakehouse.backup.taking import AT_ONCE, Progress
 from lakehouse.lake import Lake
@@ -77,11 +77,8 @@ def check(place: BackupPlace, manifest: BackupManifest, progress: Progress = lam
         if not good:
             broken.append(f"{_named(content)} is damaged")
     if broken:
-        lines = "\n".join(f"  {line}" for line in broken[:20]) + (
-            f"\n  and {len(broken) - 20} more" * (len(broken) > 20)
-        )
         raise BackupError(
-            f"The backup {manifest.stamp} in {place.storage.uri} is not whole:\n{lines}\n"
+            f"The backup {manifest.stamp} in {place.storage.uri} is not whole:\n{listed(broken)}\n"
             "Nothing was changed. `--at` takes another one; `lakehouse backups` lists them."
         )
 
@@ -98,8 +95,8 @@ def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
     for key in wanted:
         if not _is_immutable(key):
             raise BackupError(
-                f"{key} is not a Parquet file of the lake or of a release. `lakehouse files restore` and `upload` bring "
-                "landed files back."
+                f"{key} is not a Parquet file of the lake or of a release. `lakehouse files restore` and `upload` "
+                "bring landed files back."
             )
     with closing(connect(lake.settings)) as connection:
         recorded = checksums.read(connection)
@@ -127,8 +124,8 @@ def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> 
     if begun:
         if begun["stamp"] != manifest.stamp:
             raise BackupError(
-                f"A restore of {begun['stamp']} from {begun['from']} was cut off here: finish it with `lakehouse restore "
-                f"{begun['from']} --at {begun['stamp']}`, or empty the database, the storage and the data folder."
+                f"A restore of {begun['stamp']} from {begun['from']} was cut off here: finish it with `lakehouse "
+                f"restore {begun['from']} --at {begun['stamp']}`, or empty the database, the storage and the data folder."
             )
         return
     found = []
@@ -142,8 +139,8 @@ def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> 
         found.append(f"{lake.settings.pipelines_dir} has dlt's working files")
     if found:
         raise BackupError(
-            f"A restore wants an empty lakehouse, and here is one: {'; '.join(found)}. Nothing was changed. Name another "
-            "LAKEHOUSE_DATA_DIR, LAKEHOUSE_STORAGE and LAKEHOUSE_POSTGRES_URL, or empty these first (`make reset` "
+            f"A restore wants an empty lakehouse, and here is one: {'; '.join(found)}. Nothing was changed. Name "
+            "another LAKEHOUSE_DATA_DIR, LAKEHOUSE_STORAGE and LAKEHOUSE_POSTGRES_URL, or empty these first (`make reset` "
             "empties the default ones)."
         )
 
@@ -173,12 +170,12 @@ def _copy(storage: Storage, place: BackupPlace, manifest: BackupManifest, progre
 
 
 def _check_files_there(storage: Storage, manifest: BackupManifest, progress: Progress) -> None:
-    pairs = [(file, file.name) for file in manifest.files if _is_immutable(file.name)]
-    broken = [file.name for file, good in _checked(storage, pairs, progress) if not good]
+    pairs: list[tuple[Content, str]] = [(file, file.name) for file in manifest.files if _is_immutable(file.name)]
+    broken = [getattr(file, "name", "") for file, good in _checked(storage, pairs, progress) if not good]
     if broken:
         raise BackupError(
-            f"The backup {manifest.stamp} was made without files, and {storage.uri} lacks {len(broken)} of them or holds "
-            f"others, the first is {broken[0]}. Bring the files back first; nothing was changed."
+            f"The backup {manifest.stamp} was made without files, and {storage.uri} lacks {len(broken)} of them or "
+            f"holds others, the first is {broken[0]}. Bring the files back first; nothing was changed."
         )
 
 
