@@ -88,9 +88,10 @@ def _run(settings: Settings, command: list[str], problem: str, advice: str = "")
     """Run a client of PostgreSQL. The password goes by the environment: everybody may read a command line."""
     words = conninfo_to_dict(postgres_url(settings))
     password = words.pop("password", None)
+    address = make_conninfo(**{name: str(value) for name, value in words.items() if value is not None})
     environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
     done = subprocess.run(
-        [*command, f"--dbname={make_conninfo(**words)}", "--no-password"],
+        [*command, f"--dbname={address}", "--no-password"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:

@@ -125,7 +125,8 @@ def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> 
         if begun["stamp"] != manifest.stamp:
             raise BackupError(
                 f"A restore of {begun['stamp']} from {begun['from']} was cut off here: finish it with `lakehouse "
-                f"restore {begun['from']} --at {begun['stamp']}`, or empty the database, the storage and the data folder."
+                f"restore {begun['from']} --at {begun['stamp']}`, or empty the database, the storage and the data "
+                "folder."
             )
         return
     found = []
@@ -140,8 +141,8 @@ def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> 
     if found:
         raise BackupError(
             f"A restore wants an empty lakehouse, and here is one: {'; '.join(found)}. Nothing was changed. Name "
-            "another LAKEHOUSE_DATA_DIR, LAKEHOUSE_STORAGE and LAKEHOUSE_POSTGRES_URL, or empty these first (`make reset` "
-            "empties the default ones)."
+            "another LAKEHOUSE_DATA_DIR, LAKEHOUSE_STORAGE and LAKEHOUSE_POSTGRES_URL, or empty these first "
+            "(`make reset` empties the default ones)."
         )
 
 
