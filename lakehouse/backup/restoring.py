@@ -18,6 +18,8 @@ from lakehouse.backup.taking import AT_ONCE, Progress
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
+from lakehouse.releases.frozen import CATALOG, write_catalog
+from lakehouse.releases.manifest import read_manifest
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.storage import NotThereError, Storage
 from lakehouse.storage.folder import FolderStorage
@@ -25,6 +27,7 @@ from lakehouse.storage.s3 import S3Storage
 
 AT_WORK = "restoring.json"
 """In the storage while a restore is under way: the same one again goes on where it was killed."""
+MANIFEST = "manifest.json"
 ZONES = ("lake/", "landing/", "published/", "quarantine/")
 
 
@@ -86,22 +89,29 @@ def check(place: BackupPlace, manifest: BackupManifest, progress: Progress = lam
 def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
     """Give a lakehouse single files back that it has lost or that were damaged. Gives those that it had not whole.
 
-    Only immutable files: they are the same in every backup that names them.
+    Only immutable files: they are the same in every backup that names them. A release's frozen catalog, which knows
+    where it lies, is built again.
 
     Raises:
         BackupError: no backup has it whole, or it is a file that may change.
     """
-    wanted = list(keys)
-    for key in wanted:
-        if not _is_immutable(key):
+    wanted, done = [], []
+    for key in keys:
+        folder, _, name = key.rpartition("/")
+        if name == CATALOG and (release := read_manifest(lake.storage, folder)):
+            write_catalog(lake, folder, release)
+            done.append(key)
+        elif _is_immutable(key) or name == MANIFEST:
+            wanted.append(key)
+        else:
             raise BackupError(
-                f"{key} is not a Parquet file of the lake or of a release. `lakehouse files restore` and `upload` "
+                f"{key} is no file of the lake or of a release, as `lakehouse verify` names them. `lakehouse files restore` and `upload` "
                 "bring landed files back."
             )
     with closing(connect(lake.settings)) as connection:
         recorded = checksums.read(connection)
     manifests = [place.read(stamp) for stamp in reversed(place.stamps())]
-    there, done = place.contents(), []
+    there = place.contents()
     for key in wanted:
         copies = [file for manifest in manifests if manifest.with_files for file in manifest.files if file.name == key]
         fitting = [file for file in copies if key not in recorded or recorded[key].sha256 == file.sha256]
