@@ -48,7 +48,7 @@ def _check_environment(name: str, relations: set[str], findings: Findings) -> se
         model = deployed[model_name]
         if model.computed and node.stored_as not in relations:
             findings.add(
-                node.stored_as, f"SQLMesh's state has {model_name} of {name} computed in it, and the lake has no such table",
+                node.stored_as, f"SQLMesh's state has {model_name} of {name} in it, and the lake has no such table",
                 "A backup has it: `lakehouse restore`. Without one: change the model's file, so that it gets a table "
                 f"of its own, and {_deploy(name)}",
             )  # fmt: skip

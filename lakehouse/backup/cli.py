@@ -17,8 +17,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from lakehouse.backup import restoring, taking
+from lakehouse.backup.checking import check as check_backup
 from lakehouse.backup.manifest import BackupError, BackupManifest, listed
 from lakehouse.backup.place import BackupPlace
+from lakehouse.backup.putting_back import put_back
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
@@ -114,12 +116,12 @@ def restore(
     with _sentences(), _bar("reading") as progress:
         place = BackupPlace.at(settings, source)
         if file:
-            done = restoring.put_back(lake, place, file)
+            done = put_back(lake, place, file)
             out.print(f"{plural(len(done), 'file')} put back, {len(file) - len(done)} were whole.", highlight=False)
             return
         manifest = place.choose(at)
         if check:
-            restoring.check(place, manifest, progress)
+            check_backup(place, manifest, progress)
             out.print(f"Backup {manifest.stamp} is whole: every checksum fits.", highlight=False)
             return
         report = err.print if err.is_terminal else lambda _: None

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 from lakehouse.backup import checksums, database, relocation
-from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content, listed
+from lakehouse.backup.checking import check, contents_checked, fetch, is_immutable
+from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content
 from lakehouse.backup.place import BackupPlace
 from lakehouse.backup.taking import AT_ONCE, Progress
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
-from lakehouse.releases.frozen import CATALOG, write_catalog
-from lakehouse.releases.manifest import read_manifest
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.storage import NotThereError, Storage
 from lakehouse.storage.folder import FolderStorage
@@ -27,7 +25,6 @@ from lakehouse.storage.s3 import S3Storage
 
 AT_WORK = "restoring.json"
 """In the storage while a restore is under way: the same one again goes on where it was killed."""
-MANIFEST = "manifest.json"
 ZONES = ("lake/", "landing/", "published/", "quarantine/")
 
 
@@ -66,64 +63,8 @@ def restore(
             swap_pointer(lake.storage, connection, environment)
     lake.bootstrap()  # what a newer version of ours has beyond the backup's
     with closing(connect(lake.settings)) as connection:
-        checksums.record(connection, {file.name: file for file in manifest.files if _is_immutable(file.name)})
+        checksums.record(connection, {file.name: file for file in manifest.files if is_immutable(file.name)})
     lake.storage.delete([AT_WORK])
-
-
-def check(place: BackupPlace, manifest: BackupManifest, progress: Progress = lambda _, __: None) -> None:
-    """Read everything that a backup names. Raises BackupError naming what is missing or differs."""
-    sizes = place.contents()
-    kept = list({content.key: content for content in manifest.kept()}.values())
-    broken = [f"{_named(content)} is missing" for content in kept if content.key not in sizes]
-    kept = [content for content in kept if content.key in sizes]
-    for content, good in _checked(place.storage, [(content, content.key) for content in kept], progress):
-        if not good:
-            broken.append(f"{_named(content)} is damaged")
-    if broken:
-        raise BackupError(
-            f"The backup {manifest.stamp} in {place.storage.uri} is not whole:\n{listed(broken)}\n"
-            "Nothing was changed. `--at` takes another one; `lakehouse backups` lists them."
-        )
-
-
-def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
-    """Give a lakehouse single files back that it has lost or that were damaged. Gives those that it had not whole.
-
-    Only immutable files: they are the same in every backup that names them. A release's frozen catalog, which knows
-    where it lies, is built again.
-
-    Raises:
-        BackupError: no backup has it whole, or it is a file that may change.
-    """
-    wanted, done = [], []
-    for key in keys:
-        folder, _, name = key.rpartition("/")
-        if name == CATALOG and (release := read_manifest(lake.storage, folder)):
-            write_catalog(lake, folder, release)
-            done.append(key)
-        elif _is_immutable(key) or name == MANIFEST:
-            wanted.append(key)
-        else:
-            raise BackupError(
-                f"{key} is no file of the lake or of a release, as `lakehouse verify` names them. `lakehouse files restore` and `upload` "
-                "bring landed files back."
-            )
-    with closing(connect(lake.settings)) as connection:
-        recorded = checksums.read(connection)
-    manifests = [place.read(stamp) for stamp in reversed(place.stamps())]
-    there = place.contents()
-    for key in wanted:
-        copies = [file for manifest in manifests if manifest.with_files for file in manifest.files if file.name == key]
-        fitting = [file for file in copies if key not in recorded or recorded[key].sha256 == file.sha256]
-        if not fitting or fitting[0].key not in there:
-            raise BackupError(f"No backup in {place.storage.uri} holds {key} as it was.")
-        if _holds(lake.storage, key, fitting[0]):
-            continue
-        with tempfile.TemporaryDirectory(prefix="lakehouse-restore-") as aside:
-            copy = _fetch(place, fitting[0], Path(aside) / "file")
-            lake.storage.upload(copy, key)
-        done.append(key)
-    return done
 
 
 def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> None:
@@ -168,7 +109,7 @@ def _copy(storage: Storage, place: BackupPlace, manifest: BackupManifest, progre
             if isinstance(place.storage, FolderStorage):
                 copy = place.storage.root / file.key
             else:
-                copy = _fetch(place, file, Path(aside) / "file")
+                copy = fetch(place, file, Path(aside) / "file")
             return file, storage.upload(copy, file.name).etag
 
     etags = {}
@@ -181,8 +122,8 @@ def _copy(storage: Storage, place: BackupPlace, manifest: BackupManifest, progre
 
 
 def _check_files_there(storage: Storage, manifest: BackupManifest, progress: Progress) -> None:
-    pairs: list[tuple[Content, str]] = [(file, file.name) for file in manifest.files if _is_immutable(file.name)]
-    broken = [getattr(file, "name", "") for file, good in _checked(storage, pairs, progress) if not good]
+    pairs: list[tuple[Content, str]] = [(file, file.name) for file in manifest.files if is_immutable(file.name)]
+    broken = [getattr(file, "name", "") for file, good in contents_checked(storage, pairs, progress) if not good]
     if broken:
         raise BackupError(
             f"The backup {manifest.stamp} was made without files, and {storage.uri} lacks {len(broken)} of them or "
@@ -190,43 +131,9 @@ def _check_files_there(storage: Storage, manifest: BackupManifest, progress: Pro
         )
 
 
-def _checked(
-    storage: Storage, contents: list[tuple[Content, str]], progress: Progress
-) -> Iterable[tuple[Content, bool]]:
-    total, done = sum(content.size_bytes for content, _ in contents), 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for content, good in pool.map(lambda pair: (pair[0], _holds(storage, pair[1], pair[0])), contents):
-            done += content.size_bytes
-            progress(done, total)
-            yield content, good
-
-
-def _holds(storage: Storage, key: str, content: Content) -> bool:
-    """Whether the storage's object is this content: its bytes are read, whatever the store says of them."""
-    try:
-        if isinstance(storage, FolderStorage):
-            return storage.checksum(key) == content.sha256
-        with tempfile.TemporaryDirectory(prefix="lakehouse-check-") as aside:
-            copy = Path(aside) / "file"
-            storage.download(key, copy)
-            with open(copy, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == content.sha256
-    except NotThereError:
-        return False
-
-
-def _fetch(place: BackupPlace, content: Content, target: Path) -> Path:
-    """A content, checked."""
-    place.fetch(content, target)
-    with open(target, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != content.sha256:
-            raise BackupError(f"{place.storage.uri_of(content.key)} is damaged.")
-    return target
-
-
 def _unpack_working_files(lake: Lake, place: BackupPlace, manifest: BackupManifest, aside: Path) -> None:
     for working in manifest.working_files:
-        archive = _fetch(place, working, aside / "working.tar")
+        archive = fetch(place, working, aside / "working.tar")
         lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive) as tar:
             tar.extractall(lake.settings.pipelines_dir, filter="data")
@@ -236,16 +143,5 @@ def _restore_database(lake: Lake, place: BackupPlace, manifest: BackupManifest, 
     with closing(connect(lake.settings)) as connection:
         if database.used_schemas(connection):
             return  # by the restore that was cut off: it came whole or not at all
-    _fetch(place, manifest.database, dumped)
+    fetch(place, manifest.database, dumped)
     database.restore(lake.settings, dumped, manifest.postgres_version)
-
-
-def _is_immutable(key: str) -> bool:
-    parts = key.split("/")
-    return key.endswith(".parquet") and (parts[0] == "lake" or (parts[0] == "published" and parts[2:3] == ["data"]))
-
-
-def _named(content: Content) -> str:
-    """What a content is, as a message names it."""
-    name = getattr(content, "name", "") or getattr(content, "pipeline", "") or "the database's dump"
-    return f"{name} ({content.key})"
