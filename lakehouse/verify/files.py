@@ -16,6 +16,7 @@ from lakehouse.backup import checksums
 from lakehouse.backup.manifest import Content
 from lakehouse.backup.named_files import NamedFile
 from lakehouse.lake import METADATA_SCHEMA, Lake
+from lakehouse.query.printing import plural
 from lakehouse.storage import NotThereError, StoredObject
 from lakehouse.storage.folder import FolderStorage
 from lakehouse.verify.finding import Findings, Progress
@@ -80,7 +81,7 @@ def check_orphans(
     if orphans:
         size = sum(file.size_bytes for file in orphans)
         findings.note(
-            "lake/", f"{len(orphans):,} files ({size:,} bytes) that no table names",
+            "lake/", f"{plural(len(orphans), 'file')} ({size:,} bytes) that no table names",
             "A writer is at work or was killed; maintenance deletes them when they are two days old.",
         )  # fmt: skip
 
