@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
+
+import duckdb
 
 from lakehouse.backup import checksums
 from lakehouse.backup.checking import fetch, holds, is_immutable
@@ -19,7 +21,7 @@ from lakehouse.releases.manifest import read_manifest
 MANIFEST = "manifest.json"
 
 
-def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
+def put_back(lake: Lake, place: BackupPlace, keys: Collection[str]) -> list[str]:
     """Give a lakehouse single files back that it has lost or that were damaged. Gives those that it had not whole.
 
     Only immutable files: they are the same in every backup that names them. A release's frozen catalog, which knows
@@ -28,15 +30,10 @@ def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
     Raises:
         BackupError: no backup has it whole, or it is a file that may change.
     """
-    wanted, done = [], []
-    for key in keys:
-        folder, _, name = key.rpartition("/")
-        if name == CATALOG and (release := read_manifest(lake.storage, folder)):
-            write_catalog(lake, folder, release)
-            done.append(key)
-        elif is_immutable(key) or name == MANIFEST:
-            wanted.append(key)
-        else:
+    catalogs = [key for key in keys if key.endswith(f"/{CATALOG}")]
+    wanted = [key for key in keys if key not in catalogs]
+    for key in wanted:
+        if not is_immutable(key) and not key.endswith(f"/{MANIFEST}"):
             raise BackupError(
                 f"{key} is no file of the lake or of a release, as `lakehouse verify` names them. "
                 "`lakehouse files restore` and `upload` bring landed files back."
@@ -44,7 +41,7 @@ def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
     with closing(connect(lake.settings)) as connection:
         recorded = checksums.read(connection)
     manifests = [place.read(stamp) for stamp in reversed(place.stamps())]
-    there = place.contents()
+    there, done = place.contents(), []
     for key in wanted:
         copies = [file for manifest in manifests if manifest.with_files for file in manifest.files if file.name == key]
         fitting = [file for file in copies if key not in recorded or recorded[key].sha256 == file.sha256]
@@ -56,4 +53,19 @@ def put_back(lake: Lake, place: BackupPlace, keys: Iterable[str]) -> list[str]:
             copy = fetch(place, fitting[0], Path(aside) / "file")
             lake.storage.upload(copy, key)
         done.append(key)
-    return done
+    for key in catalogs:
+        _build_catalog(lake, key)  # over files that are whole by now
+    return [*done, *catalogs]
+
+
+def _build_catalog(lake: Lake, key: str) -> None:
+    folder = key.rpartition("/")[0]
+    manifest = read_manifest(lake.storage, folder)
+    if manifest is None:
+        raise BackupError(f"{key} can't be built: {folder}/{MANIFEST} is missing, put that back first.")
+    try:
+        write_catalog(lake, folder, manifest)
+    except duckdb.Error as error:
+        raise BackupError(
+            f"{key} can't be built: {str(error).splitlines()[0]}\nPut the files that `lakehouse verify` names back first."
+        ) from error
