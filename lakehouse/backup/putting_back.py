@@ -67,5 +67,6 @@ def _build_catalog(lake: Lake, key: str) -> None:
         write_catalog(lake, folder, manifest)
     except duckdb.Error as error:
         raise BackupError(
-            f"{key} can't be built: {str(error).splitlines()[0]}\nPut the files that `lakehouse verify` names back first."
+            f"{key} can't be built: {str(error).splitlines()[0]}\n"
+            "Put the files that `lakehouse verify` names back first."
         ) from error

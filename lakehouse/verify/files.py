@@ -128,7 +128,7 @@ def _read(
         try:
             # Every value of every column is decoded: counting alone would read the footer only.
             row = engine.execute(
-                "SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM read_parquet(?, hive_partitioning => false)",
+                "SELECT count(*), bit_xor(hash(_the_row)) FROM read_parquet(?, hive_partitioning => false) AS _the_row",
                 [str(path)],
             ).fetchone()
         except duckdb.Error as error:
