@@ -10,13 +10,18 @@ from collections.abc import Collection, Mapping
 import psycopg
 
 from lakehouse.backup.manifest import Content
+from lakehouse.lake import LakeError
 
 
 def read(connection: psycopg.Connection) -> dict[str, Content]:
-    """Key in the storage -> what the file held when it was read first; none in a ledger that is older than this."""
+    """Key in the storage -> what the file held when it was read first.
+
+    Raises:
+        LakeError: the ledger is older than this.
+    """
     there = connection.execute("SELECT to_regclass('ledger.file_checksums') IS NOT NULL").fetchone()
     if not there or not there[0]:
-        return {}
+        raise LakeError("The lake's ledger is older than this: `lakehouse bootstrap` makes what is missing.")
     rows = connection.execute("SELECT key, sha256, size_bytes FROM ledger.file_checksums").fetchall()
     return {key: Content(sha256, size) for key, sha256, size in rows}
 

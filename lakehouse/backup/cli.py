@@ -12,6 +12,7 @@ import duckdb
 import psycopg
 import typer
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -77,7 +78,14 @@ def backups(where: Annotated[str, typer.Argument(help=PLACE)], as_json: AsJson =
     settings = settings_or_exit()
     with _sentences():
         place = BackupPlace.at(settings, where)
-        found = [place.read(stamp) for stamp in reversed(place.stamps())]
+        found, damaged = [], []
+        for stamp in reversed(place.stamps()):
+            try:
+                found.append(place.read(stamp))
+            except BackupError as error:
+                damaged.append(str(error))
+    for sentence in damaged:
+        err.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps([_record(manifest) for manifest in found], indent=1))
         return

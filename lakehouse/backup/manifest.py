@@ -94,7 +94,9 @@ class BackupManifest:
                 }
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise BackupError(f"{where} is damaged ({type(error).__name__}): this backup can't be used.") from error
+            raise BackupError(
+                f"{where} is damaged ({type(error).__name__}): this backup can't be used; delete its folder."
+            ) from error
 
 
 def listed(lines: Sequence[str]) -> str:

@@ -86,7 +86,7 @@ def release_descriptions(release: Release) -> list[str]:
 
 
 def other_files(lake: Lake) -> Iterator[StoredObject]:
-    """Landed and quarantined files, and what lies in the published zone beside the releases: tokens, pointers, assets.
+    """Landed and quarantined files, and what lies in the published zone beside the releases: tokens, assets.
 
     These may change: what lies there when they are read counts.
     """
@@ -94,5 +94,6 @@ def other_files(lake: Lake) -> Iterator[StoredObject]:
         yield from lake.storage.list(f"{zone}/")
     for found in lake.storage.list("published/"):
         parts = found.key.split("/")
-        if len(parts) == 2 or parts[2] not in ("data", "releases"):
+        # The pointer follows the release log, and is written anew by a restore.
+        if len(parts) == 2 or parts[2] not in ("data", "releases", "current.json"):
             yield found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -149,6 +150,14 @@ def _moment(lake: Lake, reader: psycopg.Connection, working_files: dict[str, Pat
     )  # fmt: skip
 
 
+def _newest_files(place: BackupPlace) -> tuple[BackupFile, ...]:
+    """What the newest backup knows of files. When it is damaged all are read again."""
+    try:
+        return place.choose().files if place.stamps() else ()
+    except BackupError:
+        return ()
+
+
 class _Taking:
     """Copies what a moment names to a place."""
 
@@ -168,10 +177,10 @@ class _Taking:
         self.lake = lake
         self.there = set(place.contents())
         self.recorded = checksums.read(connection)
-        stamps = place.stamps()
-        before = place.read(stamps[-1]).files if stamps else ()
+        before = _newest_files(place)
         self.known = {(file.name, file.size_bytes, file.etag): file.sha256 for file in before}
         self.counts = _Counts(missing=list(moment.outside))
+        self.counting = threading.Lock()
         self.total = 0
 
     def take(self, dumped: Path) -> Taken:
@@ -217,8 +226,9 @@ class _Taking:
                 if found.key in self.moment.immutable:
                     self.counts.missing.append(found.key)
                 return None
-        self.counts.done += found.size_bytes
-        self.progress(self.counts.done, self.total)
+        with self.counting:
+            self.counts.done += found.size_bytes
+            self.progress(self.counts.done, self.total)
         return BackupFile(content.sha256, content.size_bytes, name=found.key, etag=found.etag)
 
     def _read(self, key: str) -> Content:
@@ -249,6 +259,7 @@ class _Taking:
         if keep and content.key not in self.there:
             self.place.put(path, content)
             self.there.add(content.key)
-            self.counts.files += 1
-            self.counts.bytes += content.size_bytes
+            with self.counting:
+                self.counts.files += 1
+                self.counts.bytes += content.size_bytes
         return content

@@ -35,12 +35,13 @@ def verify(
     require_ledger(lake)
     findings = Findings()
     with holding(lake.settings, [maintenance_lock(shared=True)], holder=run, waiting=report) as connection:
+        recorded = checksums.read(connection)
         # Before the names are read: who is listed and has no name then was not named while it was written either.
         listed = {file.key: file for zone in ("lake/", "published/", "landing/") for file in lake.storage.list(zone)}
         files = catalog_files(connection, lake)
         check_orphans(connection, files, listed, findings)
         files += check_releases(lake, connection, findings, fast=fast)
-        check_files(lake, connection, files, listed, findings, fast=fast, progress=progress)
+        check_files(lake, connection, files, listed, recorded, findings, fast=fast, progress=progress)
         check_states(lake, connection, listed, findings)
         also(connection, findings)
         checksums.forget_others(connection, [file.key for file in files if file.key])

@@ -29,6 +29,7 @@ def check_files(
     connection: psycopg.Connection,
     files: Iterable[NamedFile],
     listed: Mapping[str, StoredObject],
+    recorded: Mapping[str, Content],
     findings: Findings,
     *,
     fast: bool,
@@ -58,7 +59,7 @@ def check_files(
             whole[file.key] = file
     if fast:
         return
-    read = _read_all(lake, whole, checksums.read(connection), findings, progress)
+    read = _read_all(lake, whole, recorded, findings, progress)
     checksums.record(connection, read)
 
 

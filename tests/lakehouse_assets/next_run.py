@@ -11,6 +11,8 @@ from lakehouse.lake import Lake
 from lakehouse.settings import load_settings
 from tests.lakehouse_assets.conftest import House
 
+REVENUE = [dg.AssetKey(["staging", "stg_ecommerce__events"]), dg.AssetKey(["marts", "daily_revenue"])]
+
 
 class RestoredHouse(House):
     """Nothing is made or deployed: it is all there."""
@@ -29,9 +31,5 @@ def main() -> None:
             "ecommerce_events_next.parquet", "SELECT 9000000, 1, 'purchase', TIMESTAMP '2009-12-28 10:00:00', 5"
         )
         (loaded,) = house.load_events().asset_materializations_for_node("ecommerce")
-        house.run("catch_up")
-        released = house.run("publish_release")
-        told: dict[str, Any] = {
-            name: cast(Any, loaded.metadata[name]).value for name in ("files_loaded", "rows_inserted")
-        }
-        print(json.dumps({**told, "readers_get": "new" if released.success else "nothing"}))
+        house.run("catch_up", asset_selection=REVENUE)
+        print(json.dumps({name: cast(Any, loaded.metadata[name]).value for name in ("files_loaded", "rows_inserted")}))

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import Settings
 from lakehouse.verify.everything import verify
+from lakehouse.verify.finding import Findings
 from lakehouse.writing import marks
 from tests.lakehouse_assets.conftest import House
+from tests.lakehouse_assets.next_run import REVENUE
 
 TOOLS = Path(sys.executable).parent
 EVENTS = "SELECT 7000000 + i, i % 9, 'purchase', TIMESTAMP '2009-12-05' + INTERVAL (i) MINUTE, 3 FROM range(500) t(i)"
@@ -38,8 +39,7 @@ def views(lake: Lake, schemas: tuple[str, ...] = ("raw", "marts")) -> dict[str, 
 def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, server_url: str, tmp_path: Path) -> None:
     house.land_events("ecommerce_events_saved.parquet", EVENTS)
     house.load_events()
-    house.run("catch_up")
-    house.run("publish_release")
+    house.run("catch_up", asset_selection=REVENUE)
     name = f"restored_{os.getpid()}"
     with closing(psycopg.connect(server_url, autocommit=True)) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
@@ -61,11 +61,6 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
 
     made = command("backup", str(tmp_path / "backups"), "--json", environment=house.environment)
     assert made.returncode == 0, made.stderr
-    stamp = json.loads(made.stdout)["stamp"]
-    listed = command("backups", str(tmp_path / "backups"), "--json")
-    assert [backup["stamp"] for backup in json.loads(listed.stdout)] == [stamp]
-    checked = command("restore", str(tmp_path / "backups"), "--check")
-    assert f"Backup {stamp} is whole" in checked.stdout, checked.stderr
     done = command("restore", str(tmp_path / "backups"))
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -74,9 +69,6 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
     verified = command("verify", "--json")
     assert verified.returncode == 0, verified.stdout
     assert json.loads(verified.stdout)["looked_at"]["model"] > 10
-    again = command("restore", str(tmp_path / "backups"))
-    assert (again.returncode, again.stdout) == (1, "")
-    assert "wants an empty lakehouse" in again.stderr
 
     # An ordinary load and run, with one more file: what was loaded before is not loaded again.
     program = "from tests.lakehouse_assets.next_run import main; main()"
@@ -85,27 +77,22 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
         timeout=250, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told == {"files_loaded": 1, "rows_inserted": 1, "readers_get": "new"}
+    assert json.loads(ran.stdout.splitlines()[-1]) == {"files_loaded": 1, "rows_inserted": 1}
     before, after = views(house.lake), views(lake)
     assert len(after["raw.ecommerce__events"]) == len(before["raw.ecommerce__events"]) + 1
     assert len(after["marts.daily_revenue"]) == len(before["marts.daily_revenue"]) + 1
-    assert after["marts.top_pickup_locations"] == before["marts.top_pickup_locations"]
 
 
-def test_models_that_the_lake_does_not_have_are_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_the_lake_does_not_have_are_named(house: House) -> None:
     from lakehouse_assets.verifying import check_models
 
     with closing(connect(house.lake.settings)) as connection:
-        monkeypatch.setattr(connection, "close", connection.close)
         with connection.transaction(force_rollback=True):
             connection.execute("UPDATE lakehouse.ducklake_view SET end_snapshot = 1 WHERE view_name = 'daily_revenue'")
             connection.execute("INSERT INTO ledger.table_users VALUES ('some.table', 'dev_gone')")
             marks.write(connection, "load", "no_such_source", run="test", snapshot=1)
             marks.write(connection, "model", "prod", ["marts.no_such_model"], run="test", snapshot=1)
             marks.write(connection, "model", "prod", ["marts.daily_revenue"], run="test", snapshot=1)
-            from lakehouse.verify.finding import Findings
-
             findings = Findings()
             check_models(connection, findings)
     wrong = {finding.where: finding for finding in findings.problems}
