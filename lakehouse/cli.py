@@ -16,6 +16,7 @@ import duckdb
 import typer
 
 from lakehouse.alerts.cli import app as alerts_app
+from lakehouse.backup.cli import app as backup_app
 from lakehouse.console import fail, out, settings_or_exit
 from lakehouse.doctor.cli import app as doctor_app
 from lakehouse.head import HeadError, connect_head, rewritten
@@ -37,6 +38,7 @@ app.add_typer(releases_app)
 app.add_typer(query_app)
 app.add_typer(doctor_app)
 app.add_typer(alerts_app)
+app.add_typer(backup_app)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import psycopg
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.releases import publishing
+from lakehouse.releases import log, publishing
 from lakehouse.writing import environments as ledger
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name
@@ -204,13 +204,11 @@ def drop(lake: Lake, name: str, *, even_if_it_stays: bool = False, run: str, rep
         RefusedError: there is none, or it is prod or qa.
     """
     check_drop(lake, name, even_if_it_stays=even_if_it_stays)
-    with (
-        publishing.publishing(lake, name, run=run, report=report),
-        ledger.dropping(lake, name, run=run, report=report) as connection,
-    ):
-        dropped = sqlmesh.drop(project(), name, ledger.ever_used(connection, name))
-        ledger.forget(connection, name, dropped)
-        publishing.drop(lake, connection, name)
+    with publishing.publishing(lake, name, run=run, report=report):
+        with ledger.dropping(lake, name, run=run, report=report) as connection:
+            dropped = sqlmesh.drop(project(), name, ledger.ever_used(connection, name))
+            ledger.forget(connection, name, dropped)
+        publishing.drop(lake, name, run=run, report=report)
     return len(dropped)
 
 
@@ -222,7 +220,11 @@ def check_drop(lake: Lake, name: str, *, even_if_it_stays: bool) -> None:
     ledger.require_ledger(lake)
     known = sqlmesh.environment_names(project())
     with closing(connect(lake.settings)) as connection:
-        cut_off = ledger.ever_used(connection, name) or marks.read(connection, "deploy", name)
+        cut_off = (
+            ledger.ever_used(connection, name)
+            or marks.read(connection, "deploy", name)
+            or log.history(connection, name)
+        )
     if name not in known and not cut_off:
         raise UnknownEnvironmentError(name, known)
 

@@ -19,7 +19,15 @@ from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, mega
 from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.writing import marks
-from lakehouse.writing.locks import Lock, LockTimeoutError, environment_lock, holding, maintenance_lock, pipeline_lock
+from lakehouse.writing.locks import (
+    Lock,
+    LockTimeoutError,
+    environment_lock,
+    holding,
+    maintenance_lock,
+    pipeline_lock,
+    trying,
+)
 
 WAIT_SECONDS = 120.0
 """For one table's writers, and for releases that are being published."""
@@ -79,7 +87,6 @@ def _compact_when_free(
     locks: list[Lock] = [
         *(pipeline_lock(name) for name in pipelines),
         *(environment_lock(name) for name in environments),
-        maintenance_lock(),
     ]
     patient = lake.settings.model_copy(
         update={"lock_timeout_seconds": min(max(wait_seconds, 0.001), lake.settings.lock_timeout_seconds)}
@@ -89,8 +96,12 @@ def _compact_when_free(
         with holding(patient, locks, holder=HOLDER, waiting=report) as postgres:
             reason = _needed_by(postgres, pipelines)
             if reason is None:
-                _compact(lake, table)
-                return
+                # Never waited for with the others held: a backup may take hours.
+                with trying(postgres, maintenance_lock()) as held_by:
+                    if held_by is None:
+                        _compact(lake, table)
+                        return
+                reason = f"{maintenance_lock()} is held by {held_by}"
         if time.monotonic() > deadline:
             raise InUseError(reason)
         time.sleep(0.5)

@@ -16,7 +16,7 @@ from lakehouse.releases.manifest import Manifest, PublishedTable, data_folder, r
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Report
-from lakehouse.writing.locks import Lock, holding
+from lakehouse.writing.locks import Lock, holding, maintenance_lock, trying
 
 FAILURES_BEFORE_GIVING_UP = 5
 """Of publishing one release, the storage being well: more than the retries of one run."""
@@ -154,8 +154,16 @@ def resume(lake: Lake, environment: str) -> Release:
         return log.find(connection, environment, number)
 
 
-def drop(lake: Lake, connection: psycopg.Connection, environment: str) -> None:
-    """Delete all releases of an environment that is gone: its log, then its files."""
+def drop(lake: Lake, environment: str, *, run: str, report: Report = lambda _: None) -> None:
+    """Delete all releases of an environment that is gone: its log, then its files.
+
+    Call as its publisher, without its other locks: a backup at work is waited for, since it needs the files.
+    """
+    with holding(lake.settings, [maintenance_lock()], holder=run, waiting=report) as connection:
+        _drop(lake, connection, environment)
+
+
+def _drop(lake: Lake, connection: psycopg.Connection, environment: str) -> None:
     with connection.transaction():
         connection.execute("DELETE FROM ledger.pointers WHERE environment = %s", [environment])
         connection.execute("DELETE FROM ledger.postponed WHERE environment = %s", [environment])
@@ -178,9 +186,17 @@ def prune(
 ) -> tuple[list[int], int]:
     """Let go of all but the newest `keep` releases and the one that readers get.
 
-    Call as the environment's publisher. A file goes when no kept release needs it. Gives the numbers that went, and the
-    bytes that went with them; with `dry_run`, what would go.
+    Call as the environment's publisher. A file goes when no kept release needs it. While a backup reads the files,
+    nothing goes: the next time does it. Gives the numbers that went, and the bytes that went with them; with `dry_run`,
+    what would go.
     """
+    with trying(connection, maintenance_lock()) as held_by:
+        return ([], 0) if held_by else _prune(lake, connection, environment, keep, dry_run)
+
+
+def _prune(
+    lake: Lake, connection: psycopg.Connection, environment: str, keep: int, dry_run: bool
+) -> tuple[list[int], int]:
     # Said first: a kill between leaves files that the next time takes, never a release without its files.
     with connection.transaction(force_rollback=dry_run):
         # A rollback holds this row while it chooses a release: what it has chosen is kept.

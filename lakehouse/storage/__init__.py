@@ -96,10 +96,15 @@ class Storage(Protocol):
 
 def open_storage(settings: Settings) -> Storage:
     """The storage that the settings name. Opens no connection."""
-    if settings.storage.startswith("s3://"):
+    return storage_at(settings, settings.storage_uri)
+
+
+def storage_at(settings: Settings, uri: str) -> Storage:
+    """Another folder, or another bucket or prefix of the store that the settings name. Opens no connection."""
+    if uri.startswith("s3://"):
         from lakehouse.storage.s3 import S3Storage, s3_client
 
-        return S3Storage(settings.storage_uri, s3_client(settings))
+        return S3Storage(uri, s3_client(settings))
     from lakehouse.storage.folder import FolderStorage
 
-    return FolderStorage(Path(settings.storage_uri))
+    return FolderStorage(Path(uri))

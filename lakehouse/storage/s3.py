@@ -39,7 +39,7 @@ def s3_credentials(settings: Settings) -> dict[str, str]:
     found = boto3.Session().get_credentials()
     if found is None:
         raise SettingsError(
-            f"LAKEHOUSE_STORAGE is {settings.storage}, but there are no credentials for it: set "
+            f"There are no credentials for {settings.storage if settings.stores_on_s3 else 'S3'}: set "
             "LAKEHOUSE_S3_ACCESS_KEY_ID and LAKEHOUSE_S3_SECRET_ACCESS_KEY."
         )
     frozen = found.get_frozen_credentials()

@@ -144,6 +144,14 @@ CREATE TABLE IF NOT EXISTS ledger.alerts (
     since timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (environment, subject)
 );
+
+-- What each immutable file of the storage held when it was first read whole: it may never differ.
+CREATE TABLE IF NOT EXISTS ledger.file_checksums (
+    key text PRIMARY KEY,             -- in the storage
+    sha256 text NOT NULL,
+    size_bytes bigint NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now()
+);
 """
 
 

@@ -21,7 +21,7 @@ class LockTimeoutError(Exception):
 class Lock:
     """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
 
-    kind: str  # publishing, then pipelines, environments, physical tables, maintenance: "2 environment"
+    kind: str  # publishing, then pipelines, environments, physical tables, maintenance, backup: "2 environment"
     name: str
     shared: bool = False
 
@@ -47,6 +47,11 @@ def tables_lock(*, shared: bool = False) -> Lock:
 def maintenance_lock(*, shared: bool = False) -> Lock:
     """Who deletes files or forgets snapshots holds it; who needs all of them to stay for a while holds it shared."""
     return Lock("4 maintenance", "", shared)
+
+
+def backup_lock() -> Lock:
+    """One backup at a time."""
+    return Lock("5 backup", "")
 
 
 @contextmanager
@@ -77,6 +82,18 @@ def try_lock(connection: psycopg.Connection, lock: Lock) -> str | None:
     suffix = "_shared" if lock.shared else ""
     row = connection.execute(f"SELECT pg_try_advisory_lock{suffix}(hashtextextended(%s, 0))", [str(lock)]).fetchone()
     return None if row and row[0] else _holders(connection, lock)
+
+
+@contextmanager
+def trying(connection: psycopg.Connection, lock: Lock) -> Iterator[str | None]:
+    """Hold one more lock inside this block, if nobody has it: gives None, or who does, and then it is not held."""
+    holders = try_lock(connection, lock)
+    try:
+        yield holders
+    finally:
+        if holders is None:
+            suffix = "_shared" if lock.shared else ""
+            connection.execute(f"SELECT pg_advisory_unlock{suffix}(hashtextextended(%s, 0))", [str(lock)])
 
 
 def _acquire(connection: psycopg.Connection, lock: Lock, settings: Settings, waiting: Callable[[str], None]) -> None:
