@@ -106,7 +106,10 @@ class Lake:
             Path(self.settings.lake_uri).mkdir(parents=True, exist_ok=True)
         with closing(connect_postgres(self.settings)) as postgres:
             postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
-            ledger.bootstrap(postgres)
+            try:
+                ledger.bootstrap(postgres)
+            except ledger.LedgerError as error:
+                raise LakeError(str(error)) from None
             with closing(duckdb.connect(config=self.duckdb_config())) as connection:
                 self.attach(connection, create=True)
                 for zone in ZONES:

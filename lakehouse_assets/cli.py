@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
+from lakehouse.roles import Roles, RolesError
 from lakehouse.storage import StorageError
 from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets import environments_cli
@@ -30,14 +32,37 @@ def bootstrap(
         bool, typer.Option("--create-bucket", help="Create the bucket that LAKEHOUSE_STORAGE names, if it is missing.")
     ] = False,
 ) -> None:
-    """Create the lake and its raw tables where they are missing. Safe to repeat."""
-    from lakehouse_assets import deploying
+    """Create the lake, its raw tables and PostgreSQL's roles where they are missing. Safe to repeat."""
+    lake = Lake(settings_or_exit())
+    from lakehouse_assets import bootstrapping, deploying
 
     try:
-        created = deploying.bootstrap(Lake(settings_or_exit()), create_bucket=create_bucket)
+        created = deploying.bootstrap(lake, create_bucket=create_bucket)
+        bootstrapping.make_states(lake)
     except (LakeError, PostgresError, StorageError) as error:
         fail(error)
     out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
+    try:
+        made, new = bootstrapping.make_roles(lake)
+    except RolesError as error:
+        out.print(f"{error}", highlight=False, markup=False, soft_wrap=True)
+        return
+    _show_roles(made, new)
+
+
+def _show_roles(roles: Roles, new: list[str]) -> None:
+    table = Table("role in PostgreSQL", "for", "", box=None)
+    for role, purpose in (
+        (roles.owner, "bootstrap and upgrades"),
+        (roles.writer, "loads, runs, deploys, web UI and daemon"),
+        (roles.reader, "query --head and status"),
+    ):
+        table.add_row(role, purpose, "new" if role in new else "")
+    out.print(table)
+    if new:
+        out.print("A login of one, in psql; then \\password ann. docs/security.md says more.", highlight=False)
+        for statement in roles.login(roles.writer):
+            out.print(f"  {statement}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
