@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ class Lake:
             self.attach(connection, read_only=read_only, snapshot=snapshot)
         except duckdb.Error as error:
             connection.close()
-            reason = re.sub(r"password=('(\\\\.|[^'])*'|\S+)", "password=…", str(error).splitlines()[0])
+            reason = str(error).splitlines()[0]
             if "does not exist - and creating" in reason:
                 raise LakeError("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.") from None
             raise LakeError(

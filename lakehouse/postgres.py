@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 import threading
 import time
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
@@ -32,8 +33,15 @@ max_connections = 300
 log_min_error_statement = fatal
 log_min_messages = fatal
 timezone = 'UTC'
+# Whoever reaches the socket is the server's administrator: its own user and root alone.
+unix_socket_permissions = 0700
 """
 
+PASSWORD = "PGPASSWORD"
+TLS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
+"""What an address may say about encryption: SQLMesh takes no address, so these hold for everything in the process."""
+
+_told: set[str] = set()
 _members: dict[Path, IO[str]] = {}
 _servers: dict[Path, Any] = {}
 _guard = threading.Lock()
@@ -44,12 +52,56 @@ class PostgresError(Exception):
 
 
 def postgres_url(settings: Settings) -> str:
-    """A URL that SQLAlchemy, psycopg and dlt understand; starts the embedded server when there is none."""
+    """A URL that SQLAlchemy, psycopg and dlt understand; starts the embedded server when there is none.
+
+    The password is not in it: libpq, which all of them use, finds it in this process's environment. So no statement,
+    error, log or trace can show it, whatever characters it has.
+    """
     given = settings.postgres_url.get_secret_value()
     if given:
-        return given.replace("postgres://", "postgresql://", 1)
+        parts = urlsplit(given)
+        tls = {TLS[key]: values[-1] for key, values in parse_qs(parts.query).items() if key in TLS}
+        _tell_libpq({PASSWORD: password(settings), **tls})
+        user, _, host = parts.netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}@{host}" if user else host
+        return parts._replace(scheme="postgresql", netloc=netloc).geturl()
+    _tell_libpq({})
     socket_dir = join(settings.data_dir / "postgres")
     return f"postgresql://postgres@/{DATABASE}?host={quote(str(socket_dir), safe='/')}"
+
+
+def password(settings: Settings) -> str:
+    """The login's password: the address's, else its own setting's, else what libpq finds by itself (empty)."""
+    inside = urlsplit(settings.postgres_url.get_secret_value()).password
+    return unquote(inside or "") or settings.postgres_password.get_secret_value()
+
+
+def _tell_libpq(values: dict[str, str]) -> None:
+    """Put into the environment what is given and not there yet, and take away what an earlier address left."""
+    with _guard:
+        for name in {*_told, *values}:
+            value = values.get(name, "")
+            if value and os.environ.get(name) != value:
+                os.environ[name] = value
+            elif not value and name in _told:
+                os.environ.pop(name, None)
+        _told.clear()
+        _told.update(name for name, value in values.items() if value)
+
+
+@contextlib.contextmanager
+def libpq_environment(url: str) -> Iterator[str]:
+    """Another server's address without its password, which libpq finds as long as this lasts: nothing of ours goes there."""
+    parts = urlsplit(url)
+    before = {name: os.environ.pop(name) for name in (PASSWORD, *TLS.values()) if name in os.environ}
+    if parts.password:
+        os.environ[PASSWORD] = unquote(parts.password)
+    user, _, host = parts.netloc.rpartition("@")
+    try:
+        yield parts._replace(netloc=f"{user.partition(':')[0]}@{host}" if user else host).geturl()
+    finally:
+        os.environ.pop(PASSWORD, None)
+        os.environ.update(before)
 
 
 def connect(settings: Settings) -> psycopg.Connection:
@@ -62,6 +114,12 @@ def connect(settings: Settings) -> psycopg.Connection:
         return psycopg.connect(postgres_url(settings), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
         reason = str(error).strip().splitlines()[-1]
+        refused = re.search(r"FATAL: +(.*)", reason)
+        if refused:
+            raise PostgresError(
+                f"PostgreSQL refuses this login: {refused[1]}\n"
+                "Check user, password and database: LAKEHOUSE_POSTGRES_URL, LAKEHOUSE_POSTGRES_PASSWORD."
+            ) from None
         raise PostgresError(
             f"PostgreSQL does not answer: {reason}\n"
             "Check LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."

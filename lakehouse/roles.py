@@ -39,7 +39,9 @@ class Roles:
         """`<database>_owner` and so on, cut where PostgreSQL would cut them to the same."""
         prefix = database
         if len(f"{database}_writer".encode()) > LONGEST_NAME:
-            prefix = f"{database.encode()[:40].decode(errors='ignore')}_{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+            prefix = (
+                f"{database.encode()[:40].decode(errors='ignore')}_{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+            )
         return cls(database, f"{prefix}_owner", f"{prefix}_writer", f"{prefix}_reader")
 
     @property
@@ -123,7 +125,8 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
     _run(connection, "GRANT CONNECT, CREATE ON DATABASE {} TO {}", roles.database, roles.owner)
     _run(connection, "GRANT CONNECT ON DATABASE {} TO {}, {}", roles.database, roles.writer, roles.reader)
     there = {
-        name for (name,) in connection.execute("SELECT nspname FROM pg_namespace WHERE nspname = ANY(%s)", [list(SCHEMAS)])
+        name
+        for (name,) in connection.execute("SELECT nspname FROM pg_namespace WHERE nspname = ANY(%s)", [list(SCHEMAS)])
     }
     for schema in [name for name in SCHEMAS if name in there]:
         _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.writer)

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
         description="postgresql://user:password@host:port/database for the catalog, SQLMesh's state, Dagster's "
         "storage and the ledger (a schema each). Empty: an embedded PostgreSQL inside DATA_DIR.",
     )
+    postgres_password: SecretStr = Field(
+        SecretStr(""), description="The password for POSTGRES_URL where none stands in it: of any characters."
+    )
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(MB|GB|MiB|GiB)$")] = Field(
         "1GB", description="Memory that DuckDB may use in one process."
     )

@@ -8,10 +8,18 @@ from sqlmesh.core.config.format import FormatConfig
 from sqlmesh.core.config.linter import LinterConfig
 
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.postgres import password
 from lakehouse.settings import load_settings
 
-lake = Lake(load_settings())
+settings = load_settings()
+lake = Lake(settings)
 postgres = urlsplit(lake.postgres_url)
+
+
+def in_sql(text: str) -> str:
+    """SQLMesh 0.236 puts addresses and secrets between quotes as they are."""
+    return text.replace("'", "''")
+
 
 config = Config(
     project="",  # a name would make every Context read the state before it can show a model
@@ -24,13 +32,16 @@ config = Config(
                 catalogs={
                     ALIAS: DuckDBAttachOptions(
                         type="ducklake",
-                        path=lake.catalog,
-                        data_path=lake.data_path,
+                        path=in_sql(lake.catalog),
+                        data_path=in_sql(lake.data_path),
                         metadata_schema=METADATA_SCHEMA,
                     )
                 },
                 # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
-                secrets=lake.duckdb_secrets(),
+                secrets=[
+                    {name: in_sql(value) if isinstance(value, str) else value for name, value in secret.items()}
+                    for secret in lake.duckdb_secrets()
+                ],
                 connector_config={**lake.duckdb_config(), "TimeZone": "UTC"},
                 register_comments=False,  # on views DuckLake answers with an error
                 concurrent_tasks=1,
@@ -39,7 +50,8 @@ config = Config(
                 host=parse_qs(postgres.query).get("host", [unquote(postgres.hostname or "")])[0],
                 port=postgres.port or 5432,
                 user=unquote(postgres.username or ""),
-                password=unquote(postgres.password or ""),
+                password=password(settings),
+                sslmode=parse_qs(postgres.query).get("sslmode", [None])[0],
                 database=unquote(postgres.path.strip("/")),
             ),
             state_schema="sqlmesh",
