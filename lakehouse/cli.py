@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 import duckdb
+import psycopg
 import typer
 
-from lakehouse.console import fail, out, settings_or_exit
+from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
@@ -156,4 +157,11 @@ def main() -> None:
     """The entry point: our commands, and those that installed packages add to the group `lakehouse.commands`."""
     for point in entry_points(group="lakehouse.commands"):
         app.add_typer(point.load())
-    app()
+    try:
+        app()
+    except psycopg.errors.InsufficientPrivilege as error:
+        err.print(
+            f"[red]Error:[/red] This login may not do that in PostgreSQL: {error.diag.message_primary}. "
+            "docs/security.md says which role may.", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        sys.exit(1)

@@ -91,7 +91,7 @@ def _tell_libpq(values: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def libpq_environment(url: str) -> Iterator[str]:
-    """Another server's address without its password, which libpq finds as long as this lasts: nothing of ours goes there."""
+    """Another server's address without its password, which libpq finds while this lasts; ours it does not find."""
     parts = urlsplit(url)
     before = {name: os.environ.pop(name) for name in (PASSWORD, *TLS.values()) if name in os.environ}
     if parts.password:

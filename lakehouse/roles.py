@@ -75,9 +75,9 @@ def make(connection: psycopg.Connection) -> tuple[Roles, list[str]]:
             _grant(connection, roles)
     except psycopg.errors.InsufficientPrivilege as error:
         raise RolesError(
-            f"The roles {', '.join(roles.names)} were not made: {connection.info.user} may not ({error.diag.message_primary}). "
-            "The lake works without them, with every right of this login. For least rights run `lakehouse bootstrap` "
-            "once as a login that owns the database and has CREATEROLE."
+            f"The roles {', '.join(roles.names)} were not made: {connection.info.user} may not "
+            f"({error.diag.message_primary}). The lake works without them, with every right of this login. For least "
+            "rights run `lakehouse bootstrap` once as a login that owns the database and has CREATEROLE."
         ) from None
     return roles, made
 
@@ -105,7 +105,7 @@ def _is_member(connection: psycopg.Connection, member: str, group: str) -> bool:
 
 
 def _own(connection: psycopg.Connection, roles: Roles) -> None:
-    """Schemas and tables become the owner's; the small tables of inlined rows, that writers make and drop, stay theirs."""
+    """Schemas and tables become the owner's; the tables of inlined rows, which writers make and drop, the writer's."""
     for (schema,) in connection.execute(
         "SELECT nspname FROM pg_namespace WHERE nspname = ANY(%s) AND pg_get_userbyid(nspowner) <> %s",
         [list(SCHEMAS), roles.owner],
@@ -113,7 +113,8 @@ def _own(connection: psycopg.Connection, roles: Roles) -> None:
         _run(connection, "ALTER SCHEMA {} OWNER TO {}", schema, roles.owner)
     for schema, table, inlined in connection.execute(
         """
-        SELECT nspname, relname, relname LIKE 'ducklake\\_inlined%%' FROM pg_class JOIN pg_namespace ON relnamespace = pg_namespace.oid
+        SELECT nspname, relname, relname ~ '^ducklake_inlined_(data|delete)_[0-9]'
+        FROM pg_class JOIN pg_namespace ON relnamespace = pg_namespace.oid
         WHERE nspname = ANY(%s) AND relkind IN ('r', 'p', 'v', 'm') AND pg_get_userbyid(relowner) <> ALL(%s)
         """,
         [list(SCHEMAS), [roles.owner, roles.writer]],

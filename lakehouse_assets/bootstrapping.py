@@ -31,7 +31,7 @@ def make_states(lake: Lake) -> None:
 
 
 def make_roles(lake: Lake) -> tuple[roles.Roles, list[str]]:
-    """The lake's roles in PostgreSQL, and the names of those that are new. Raises RolesError when this login may not."""
+    """The lake's roles in PostgreSQL, and the names of the new ones. Raises RolesError when this login may not."""
     with closing(connect(lake.settings)) as connection:
         return roles.make(connection)
 

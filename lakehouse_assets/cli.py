@@ -17,6 +17,7 @@ from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.roles import Roles, RolesError
 from lakehouse.storage import StorageError
+from lakehouse.writing.environments import require_ledger
 from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets import environments_cli
 from lakehouse_assets.environments_cli import sentences
@@ -72,6 +73,7 @@ def plan(environment: Environment = "") -> None:
     from lakehouse_assets import deploying
 
     with sentences():
+        require_ledger(Lake(settings))
         for line in deploying.plan(environment or settings.environment).lines():
             out.print(line, highlight=False, markup=False)
 
@@ -94,6 +96,7 @@ def deploy(
 
     lake = Lake(settings)
     with sentences():
+        require_ledger(lake)
         summary = deploying.plan(environment)
         for line in summary.lines():
             out.print(line, highlight=False, markup=False)
