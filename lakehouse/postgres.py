@@ -33,6 +33,8 @@ max_connections = 300
 log_min_error_statement = fatal
 log_min_messages = fatal
 timezone = 'UTC'
+"""
+PRIVATE_SOCKET = """
 # Whoever reaches the socket is the server's administrator: its own user and root alone.
 unix_socket_permissions = 0700
 """
@@ -212,9 +214,11 @@ def _start(folder: Path) -> Path:
             fresh = not (data / "PG_VERSION").exists()
             if known is not server:
                 server.ensure_pgdata_inited()
+                configuration = data / "postgresql.conf"
                 if fresh:
-                    with open(data / "postgresql.conf", "a") as configuration:
-                        configuration.write(SERVER_CONFIGURATION)
+                    _append(configuration, SERVER_CONFIGURATION)
+                if PRIVATE_SOCKET not in configuration.read_text():  # a server that an earlier version made, too
+                    _append(configuration, PRIVATE_SOCKET)
                 server.start()
             break
         except (subprocess.SubprocessError, AssertionError, OSError) as error:
@@ -236,3 +240,8 @@ def _start(folder: Path) -> Path:
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
         (folder / "database").touch()
     return socket_dir
+
+
+def _append(file: Path, text: str) -> None:
+    with open(file, "a") as opened:
+        opened.write(text)

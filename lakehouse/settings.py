@@ -23,9 +23,10 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """The lakehouse's settings, read from the environment first, then from `.env` at the project's root.
+    """The lakehouse's settings, read from the environment first, then from `.env` at the project's root, then from files.
 
-    A setting's environment variable is its name in upper case behind `LAKEHOUSE_`.
+    A setting's environment variable is its name in upper case behind `LAKEHOUSE_`; a file of that name in SECRETS_DIR,
+    in upper or lower case, holds a value that shall stand in no environment.
     """
 
     model_config = SettingsConfigDict(
@@ -39,6 +40,10 @@ class Settings(BaseSettings):
         PROJECT_ROOT / "data",
         description="Folder of everything that is kept on this machine: the embedded PostgreSQL, "
         "dlt's working files, caches and, unless STORAGE says otherwise, the lake's files.",
+    )
+    secrets_dir: Path = Field(
+        Path("/run/secrets"),
+        description="Folder of files that each hold one setting and are named as it: secrets of Docker or Kubernetes.",
     )
     storage: str = Field(
         "",
@@ -120,7 +125,7 @@ class Settings(BaseSettings):
         "", description="Load only crashes that happened since this date (YYYY-MM-DD). Empty: all."
     )
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "secrets_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         value = value.expanduser()
@@ -196,10 +201,21 @@ class Settings(BaseSettings):
         return self.data_dir / "cache"
 
 
-def _unknown_names() -> list[str]:
-    """Variables that carry our prefix but name no setting, with the nearest setting where there is one."""
+def _secrets_dir() -> Path | None:
+    """Where files with secrets lie, if there are any."""
+    name = f"{PREFIX}SECRETS_DIR"
+    given = os.environ.get(name) or (dotenv_values(ENV_FILE).get(name) if ENV_FILE.exists() else None)
+    folder = Path(given).expanduser() if given else Path(str(Settings.model_fields["secrets_dir"].default))
+    if given and not (PROJECT_ROOT / folder).is_dir():
+        raise SettingsError(f"{name}: there is no folder {folder}.")
+    return PROJECT_ROOT / folder if (PROJECT_ROOT / folder).is_dir() else None
+
+
+def _unknown_names(secrets_dir: Path | None) -> list[str]:
+    """Variables and files that carry our prefix but name no setting, with the nearest setting where there is one."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {*os.environ, *dotenv_values(ENV_FILE)} if ENV_FILE.exists() else {*os.environ}
+    given |= {file.name.upper() for file in secrets_dir.iterdir()} if secrets_dir else set()
     sentences = []
     for name in sorted(name for name in given if name.startswith(PREFIX) and name not in known):
         near = difflib.get_close_matches(name, known, n=1)
@@ -214,11 +230,14 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a value does not fit or a name is unknown. The value itself is never shown.
     """
-    unknown = _unknown_names()
-    if unknown:
-        raise SettingsError("\n".join(unknown) + "\n.env.example lists every setting.")
     try:
-        return Settings()
+        secrets_dir = _secrets_dir()
+        unknown = _unknown_names(secrets_dir)
+        if unknown:
+            raise SettingsError("\n".join(unknown) + "\n.env.example lists every setting.")
+        return Settings(_secrets_dir=secrets_dir)  # type: ignore[call-arg]
+    except OSError as error:
+        raise SettingsError(f"The settings can't be read: {error.filename}: {error.strerror}.") from None
     except ValidationError as error:
         lines = [
             f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}."
