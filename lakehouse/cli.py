@@ -16,6 +16,7 @@ import duckdb
 import psycopg
 import typer
 
+from lakehouse.access_cli import app as access_app
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
@@ -34,6 +35,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
+app.add_typer(access_app)
 
 
 @app.command()

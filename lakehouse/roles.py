@@ -82,6 +82,29 @@ def make(connection: psycopg.Connection) -> tuple[Roles, list[str]]:
     return roles, made
 
 
+def make_login(connection: psycopg.Connection, name: str, kind: str, password: str) -> str:
+    """Make a login of the role of this kind (reader, writer, owner), or change an existing one to it; gives the role.
+
+    The server gets a verifier, never the password: no log of its statements can show it.
+    """
+    roles = Roles.of(connection.info.dbname)
+    role = str(getattr(roles, kind))
+    verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    with connection.transaction():
+        there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        create, grant, act = roles.login(role, name)
+        if not there:
+            connection.execute(create)  # type: ignore[arg-type]
+        for other in roles.names:
+            if other != role:
+                _run(connection, "REVOKE {} FROM {}", other, name)
+        connection.execute(grant)  # type: ignore[arg-type]
+        connection.execute(act)  # type: ignore[arg-type]
+        renewed = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+        connection.execute(renewed.format(sql.Identifier(name), sql.Literal(verifier)))
+    return role
+
+
 def _create(connection: psycopg.Connection, roles: Roles) -> list[str]:
     there = {
         name for (name,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [roles.names])

@@ -23,7 +23,7 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """The lakehouse's settings, read from the environment first, then from `.env` at the project's root, then from files.
+    """The lakehouse's settings, from the environment first, then from `.env` at the project's root, then from files.
 
     A setting's environment variable is its name in upper case behind `LAKEHOUSE_`; a file of that name in SECRETS_DIR,
     in upper or lower case, holds a value that shall stand in no environment.
@@ -149,6 +149,15 @@ class Settings(BaseSettings):
         if value and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must look like http://host:port or https://host")
         return value.rstrip("/")
+
+    @field_validator("s3_access_key_id", "s3_secret_access_key", "query_s3_access_key_id", "query_s3_secret_access_key")
+    @classmethod
+    def _s3_key(cls, value: str | SecretStr) -> str | SecretStr:
+        # dlt 1.31 and SQLMesh 0.236 put them between quotes as they are; a broken statement would show them.
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if set(text) & set("'\"\\") or not text.isprintable():
+            raise ValueError("must have no quote, backslash or control character: no S3 store makes such keys")
+        return value
 
     @field_validator("postgres_url")
     @classmethod

@@ -61,9 +61,7 @@ def _show_roles(roles: Roles, new: list[str]) -> None:
         table.add_row(role, purpose, "new" if role in new else "")
     out.print(table)
     if new:
-        out.print("A login of one, in psql; then \\password ann. docs/security.md says more.", highlight=False)
-        for statement in roles.login(roles.writer):
-            out.print(f"  {statement}", highlight=False, markup=False, soft_wrap=True)
+        out.print("A login of one: `lakehouse login ann --role writer`. docs/security.md says more.", highlight=False)
 
 
 @app.command()

@@ -17,7 +17,7 @@ postgres = urlsplit(lake.postgres_url)
 
 
 def in_sql(text: str) -> str:
-    """SQLMesh 0.236 puts addresses and secrets between quotes as they are."""
+    """SQLMesh 0.236 puts addresses between quotes as they are."""
     return text.replace("'", "''")
 
 
@@ -38,10 +38,7 @@ config = Config(
                     )
                 },
                 # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
-                secrets=[
-                    {name: in_sql(value) if isinstance(value, str) else value for name, value in secret.items()}
-                    for secret in lake.duckdb_secrets()
-                ],
+                secrets=lake.duckdb_secrets(),
                 connector_config={**lake.duckdb_config(), "TimeZone": "UTC"},
                 register_comments=False,  # on views DuckLake answers with an error
                 concurrent_tasks=1,

@@ -68,3 +68,10 @@ def test_a_file_that_names_no_setting_and_a_folder_that_is_not_there_are_named(
     monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path / "gone"))
     with pytest.raises(SettingsError, match="LAKEHOUSE_SECRETS_DIR: there is no folder"):
         load_settings()
+
+
+def test_a_key_that_would_break_out_of_its_quotes_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_S3_SECRET_ACCESS_KEY", "hunter2'; DROP")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_S3_SECRET_ACCESS_KEY: must have no quote") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)

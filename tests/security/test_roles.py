@@ -201,6 +201,21 @@ def test_a_password_of_its_own_goes_with_an_address_that_has_none(secured: Secur
         assert postgres.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_login_that_is_made_has_its_role_and_may_be_given_another(secured: Secured) -> None:
+    name = f"login_{os.getpid()}_made"
+    with closing(connect(secured.lake().settings)) as postgres:
+        roles.make_login(postgres, name, "writer", "first 'one")
+        with closing(connect(Settings(postgres_url=SecretStr(address(secured.url, name, "first 'one"))))) as writer:
+            writer.execute("DELETE FROM ledger.marks")
+        roles.make_login(postgres, name, "reader", "second")
+    with pytest.raises(PostgresError, match="password authentication failed"):
+        connect(Settings(postgres_url=SecretStr(address(secured.url, name, "first 'one"))))
+    with closing(connect(Settings(postgres_url=SecretStr(address(secured.url, name, "second"))))) as reader:
+        reader.execute("SELECT * FROM ledger.marks")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("DELETE FROM ledger.marks")
+
+
 def test_names_that_postgresql_would_cut_to_the_same_stay_apart() -> None:
     one, other = Roles.of("x" * 60 + "one"), Roles.of("x" * 60 + "two")
     assert len({*one.names, *other.names}) == 6
