@@ -14,7 +14,7 @@ import duckdb
 from lakehouse.extensions import extension_directory
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, make_private
 from lakehouse.storage import Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, duckdb_secret
 from lakehouse.writing import ledger
@@ -102,7 +102,8 @@ class Lake:
         if isinstance(self.storage, S3Storage):
             self.storage.make_ready(create=create_bucket)
         else:
-            Path(self.settings.lake_uri).mkdir(parents=True, exist_ok=True)
+            for folder in (self.settings.data_dir, Path(self.settings.storage_uri), Path(self.settings.lake_uri)):
+                make_private(folder)
         with closing(connect_postgres(self.settings)) as postgres:
             postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
             try:

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, make_private
 
 DATABASE = "lakehouse"
 START_TIMEOUT_SECONDS = 60.0
@@ -68,6 +68,7 @@ def postgres_url(settings: Settings) -> str:
         netloc = f"{user.partition(':')[0]}@{host}" if user else host
         return parts._replace(scheme="postgresql", netloc=netloc).geturl()
     _tell_libpq({})
+    make_private(settings.data_dir)
     socket_dir = join(settings.data_dir / "postgres")
     return f"postgresql://postgres@/{DATABASE}?host={quote(str(socket_dir), safe='/')}"
 

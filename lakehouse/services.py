@@ -14,7 +14,7 @@ from rich.table import Table
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, child_environment, reachable
+from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, child_environment, make_private, reachable
 from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
 
 HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
@@ -24,7 +24,8 @@ HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMP
 def run_services(lake: Lake, console: Console) -> None:
     """Run until Ctrl-C. Raises ServiceError when a port is taken, a service can't start, or this is already up."""
     settings = lake.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data_dir)
+    make_private(settings.data_dir / "logs")
     with stop_requests() as stopping, open(settings.data_dir / "up.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -255,6 +255,13 @@ def load_settings() -> Settings:
         raise SettingsError("\n".join(lines) + "\n.env.example lists every setting.") from None
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder that nobody but this user (and root) may look into. One that is there keeps its rights."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def reachable(host: str) -> str:
     """The host part of an address that reaches what listens on `host`: this machine's own for "everywhere"."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -20,7 +20,6 @@ from lakehouse_assets import deploying
 from lakehouse_assets.definitions import build
 
 EVENTS = dg.AssetKey(["raw", "ecommerce__events"])
-STAGED = dg.AssetKey(["staging", "stg_ecommerce__events"])
 CRASHES = dg.AssetKey(["raw", "nyc_collisions__crashes"])
 
 
@@ -47,18 +46,16 @@ def main() -> None:
     definitions = build()
     with dg.DagsterInstance.from_config(str(lake.settings.dagster_home)) as instance:
 
-        def run(job: str, *keys: dg.AssetKey, raise_on_error: bool = True) -> None:
-            options: dict[str, Any] = {"asset_selection": list(keys)} if keys else {}
-            definitions.resolve_job_def(job).execute_in_process(
-                instance=instance, raise_on_error=raise_on_error, **options
-            )
+        def run(job: str, *keys: dg.AssetKey, **options: Any) -> None:
+            chosen = {"asset_selection": list(keys)} if keys else {}
+            definitions.resolve_job_def(job).execute_in_process(instance=instance, **chosen, **options)
 
         step("load", lambda: run("ingest", EVENTS))
         step("models", lambda: run("catch_up"))
         step("publish", lambda: run("publish_release"))
         step("portal refuses", lambda: run("ingest", CRASHES))
         _spoil(lake)
-        step("audit fails", lambda: run("catch_up", STAGED))
+        step("model fails", lambda: run("recompute_daily_revenue", partition_key="2010-01-05"))
 
 
 def step(name: str, act: Callable[[], object]) -> None:
@@ -88,9 +85,9 @@ def _land(lake: Lake) -> None:
 
 
 def _spoil(lake: Lake) -> None:
-    """Rows twice: an audit of every model over them fails."""
+    """A column that the models read goes: the next one that is computed fails in the engine."""
     with closing(lake.connect()) as connection:
-        connection.execute("INSERT INTO raw.ecommerce__events SELECT * FROM raw.ecommerce__events")
+        connection.execute("ALTER TABLE raw.ecommerce__events RENAME COLUMN revenue TO something_else")
 
 
 if __name__ == "__main__":
