@@ -20,6 +20,11 @@ from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
 HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
 """What the dashboard gets of our environment: no credential of the storage or of PostgreSQL can be among it."""
 
+AS_ROOT = (
+    "[yellow]You are root: whatever runs here, every model's and source's code too, may then change anything on this "
+    "machine. Nothing needs it: a user of its own is enough.[/yellow]"
+)
+
 
 def run_services(lake: Lake, console: Console) -> None:
     """Run until Ctrl-C. Raises ServiceError when a port is taken, a service can't start, or this is already up."""
@@ -36,6 +41,8 @@ def run_services(lake: Lake, console: Console) -> None:
         webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
         query.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT")
         dashboard.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_DASHBOARD_PORT")
+        if os.geteuid() == 0:
+            console.print(AS_ROOT, highlight=False, soft_wrap=True)
         console.print(f"Starting … (logs in {webserver.log.parent})", highlight=False, soft_wrap=True)
         lake.bootstrap()
         _fail_abandoned_runs(settings, console)
