@@ -9,7 +9,7 @@ import psycopg
 from lakehouse import roles
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse_assets.defs.transformation import PROJECT_DIR
+from lakehouse_assets.defs.transformation import project
 from lakehouse_assets.instance_storage import SCHEMA as DAGSTER_SCHEMA
 
 
@@ -19,10 +19,10 @@ def make_states(lake: Lake) -> None:
         no_models_state = not _is_there(connection, f"{roles.MODELS_STATE}._versions")
         no_storage = not _is_there(connection, f"{DAGSTER_SCHEMA}.runs")
     if no_models_state:
-        from sqlmesh import Context
+        from lakehouse_assets.sqlmesh_integration.engine.sessions import session
 
-        with closing(Context(paths=str(PROJECT_DIR), load=False)) as context:
-            context.state_sync.get_versions()
+        with session(project()) as opened:
+            opened.context.state_sync.get_versions()
     if no_storage:
         import dagster as dg
 

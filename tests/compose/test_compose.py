@@ -80,13 +80,13 @@ def _assets(stack: Stack) -> list[str]:
 
 
 def _pointer(stack: Stack) -> dict[str, Any]:
-    environment = stack.services["object-store"].environment
+    secret = (stack.folder / "secrets" / "query_s3_key").read_text()
     client = boto3.client(
         "s3",
         endpoint_url=stack.url("8333"),
         region_name="us-east-1",
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id="query",
+        aws_secret_access_key=secret,
     )
     if not client.list_objects_v2(Bucket="lakehouse", Prefix=POINTER).get("Contents"):
         return {}

@@ -27,7 +27,9 @@ from tests.security import searching
 from tests.security.logins import address, ask_logins_for_passwords, create_login
 
 PG, S3, S3_READ, PORTAL, WRONG = "PLANTEDpg7f3", "PLANTEDs3a81", "PLANTEDquery5c", "PLANTEDportal2e", "PLANTEDwrong9d"
-WORDS = [PG, S3, S3_READ, PORTAL, WRONG]
+CONTROL = "ecommerce__events"
+"""No secret: it must be found in every kind of place, or the search proves nothing."""
+WORDS = [PG, S3, S3_READ, PORTAL, WRONG, CONTROL]
 ODD = "p@ss:w/%41'\" \\$&é#"
 PAGES = """
 { instance { info } 
@@ -122,7 +124,14 @@ def test_no_secret_is_found_in_anything_that_the_lakehouse_leaves_behind(planted
     found += searching.in_database(planted.database_url, WORDS)
     bucket = planted.instance.extra["LAKEHOUSE_STORAGE"].split("/")[2]
     found += searching.in_bucket(planted.store.client(), bucket, WORDS)
-    assert found == []
+    (planted.instance.root / "said.json").write_text(json.dumps(planted.said))
+    import shutil
+
+    shutil.copy(planted.instance.root / "said.json", "/tmp/c-exp/said.json")
+    control = {line.removeprefix(f"{CONTROL} in ") for line in found if line.startswith(CONTROL)}
+    for place in ("flow", "graphql", "/tables", "lakehouse.", "sqlmesh.", "dagster.event_logs", "s3://", "/"):
+        assert any(where.startswith(place) for where in control), f"{place} was not searched: {sorted(control)}"
+    assert [line for line in found if not line.startswith(CONTROL)] == []
 
 
 def _fail_in_every_way(planted: Planted) -> None:
