@@ -44,7 +44,7 @@ def declared() -> dict[str, Any]:
 
 def test_no_secret_stands_in_a_file() -> None:
     for text in (compose_file.text(), DOCKERFILE):
-        named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*\s*[:=]\s*(.+)$", text, re.M)
+        named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*[ \t]*[:=][ \t]*(.+)$", text, re.M)
         file = r"/run/secrets\S*|\{ file: \./secrets/\w+ \}|.*target: \w+ \}|\[[\w.]+\]|\[\]"
         assert [value for value in named if not re.fullmatch(rf'"true"|\$\{{\w+:-\}}|{file}', value)] == []
         assert re.findall(r"://[^\s:/]+:(?!\$\{\w+:\?)[^\s@]*@", text) == []
@@ -78,9 +78,8 @@ def test_the_object_stores_keys_have_the_rights_of_the_policies(tmp_path: Path) 
 
 def test_only_what_ends_holds_an_owners_credentials() -> None:
     owners = {"postgres_password", "owner_s3_key", "object_store.json"}
-    holders = {
-        name for name, service in SERVICES.items() for file in service.secrets.values() if Path(file).name in owners
-    }
+    given = {name: {Path(file).name for file in service.secrets.values()} for name, service in SERVICES.items()}
+    holders = {name for name, files in given.items() if files & owners}
     assert holders == {"postgres", "object-store", "bootstrap"}
     assert SERVICES["bootstrap"].runs_once
     assert given["query"] == {"query_s3_key"}
