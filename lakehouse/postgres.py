@@ -116,8 +116,8 @@ def connect(settings: Settings) -> psycopg.Connection:
     try:
         return psycopg.connect(postgres_url(settings), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
-        refused = re.search(r"FATAL: +(.*)", reason)
+        reason = str(error).strip().splitlines()[0]
+        refused = re.search(r"FATAL: +(.*)", str(error))
         if refused:
             raise PostgresError(
                 f"PostgreSQL refuses this login: {refused[1]}\n"
