@@ -96,15 +96,19 @@ def _tell_libpq(values: dict[str, str]) -> None:
 def libpq_environment(url: str) -> Iterator[str]:
     """Another server's address without its password, which libpq finds while this lasts; ours it does not find."""
     parts = urlsplit(url)
-    before = {name: os.environ.pop(name) for name in (PASSWORD, *TLS.values()) if name in os.environ}
+    before = {name: os.environ.pop(name) for name in _told if name in os.environ}  # what its user exported stays
     if parts.password:
+        before.setdefault(PASSWORD, os.environ.get(PASSWORD, ""))
         os.environ[PASSWORD] = unquote(parts.password)
     user, _, host = parts.netloc.rpartition("@")
     try:
         yield parts._replace(netloc=f"{user.partition(':')[0]}@{host}" if user else host).geturl()
     finally:
-        os.environ.pop(PASSWORD, None)
-        os.environ.update(before)
+        for name, value in before.items():
+            if value:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
 
 
 def connect(settings: Settings) -> psycopg.Connection:

@@ -40,7 +40,8 @@ PAGES = """
       ... on JsonMetadataEntry { jsonString } ... on MarkdownMetadataEntry { mdStr } }
     assetMaterializations(limit: 5) { metadataEntries { label ... on TextMetadataEntry { text } } } }
   runsOrError { ... on Runs { results { runId runConfigYaml tags { key value } eventConnection { events {
-    ... on MessageEvent { message } ... on ExecutionStepFailureEvent { error { message stack causes { message stack } } }
+    ... on MessageEvent { message }
+    ... on ExecutionStepFailureEvent { error { message stack causes { message stack } } }
   } } } } }
 }
 """
