@@ -45,7 +45,7 @@ def login(
     try:
         with closing(connect(settings)) as connection:
             made = roles.make_login(connection, name, role, password)
-    except PostgresError as error:
+    except (PostgresError, roles.RolesError) as error:
         fail(error)
     except psycopg.errors.UndefinedObject:
         fail("The lake has no roles in PostgreSQL yet: `lakehouse bootstrap` makes them, or says who can.")

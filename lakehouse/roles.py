@@ -86,12 +86,21 @@ def make_login(connection: psycopg.Connection, name: str, kind: str, password: s
     """Make a login of the role of this kind (reader, writer, owner), or change an existing one to it; gives the role.
 
     The server gets a verifier, never the password: no log of its statements can show it.
+
+    Raises:
+        RolesError: there is an administrator of this name, or one of the roles has it.
     """
     roles = Roles.of(connection.info.dbname)
     role = str(getattr(roles, kind))
     verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
     with connection.transaction():
-        there = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        there = connection.execute(
+            "SELECT rolsuper OR rolcreaterole OR NOT rolcanlogin FROM pg_roles WHERE rolname = %s", [name]
+        ).fetchone()
+        if there and there[0]:
+            raise RolesError(
+                f"{name} is a role or an administrator of the server, and stays as it is. Choose a new name."
+            )
         create, grant, act = roles.login(role, name)
         if not there:
             connection.execute(create)  # type: ignore[arg-type]

@@ -208,6 +208,9 @@ def test_a_login_that_is_made_has_its_role_and_may_be_given_another(secured: Sec
         with closing(connect(Settings(postgres_url=SecretStr(address(secured.url, name, "first 'one"))))) as writer:
             writer.execute("DELETE FROM ledger.marks")
         roles.make_login(postgres, name, "reader", "second")
+        for taken in ("postgres", secured.names.owner):
+            with pytest.raises(RolesError, match=f"{taken} is a role or an administrator"):
+                roles.make_login(postgres, taken, "reader", "second")
     with pytest.raises(PostgresError, match="password authentication failed"):
         connect(Settings(postgres_url=SecretStr(address(secured.url, name, "first 'one"))))
     with closing(connect(Settings(postgres_url=SecretStr(address(secured.url, name, "second"))))) as reader:
