@@ -24,6 +24,7 @@ def in_sql(text: str) -> str:
 config = Config(
     project="",  # a name would make every Context read the state before it can show a model
     disable_anonymized_analytics=True,
+    cache_dir=str(settings.cache_dir / "sqlmesh" / "context"),  # pickles: where nobody else may write
     default_gateway="lakehouse",
     pinned_environments={"qa"},  # it stays, as prod does; a developer's environment expires
     gateways={

@@ -57,6 +57,12 @@ def text() -> str:
     return FILE.read_text()
 
 
+def declared(name: str) -> dict[str, Any]:
+    """One service as the file has it, its variables not filled in."""
+    found: dict[str, Any] = yaml.safe_load(text())["services"][name]
+    return found
+
+
 def copy_as_the_image_does(target: Path) -> None:
     """Fill a folder as the Dockerfile fills /app."""
     for sources, folder in COPIES:

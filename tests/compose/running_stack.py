@@ -53,6 +53,8 @@ class Stack:
     ports: dict[str, int]
     """Port in the file → port here."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    image: frozenset[Path] = frozenset()
+    """What lies below /app at first."""
     told: list[str] = field(default_factory=list)
     """What happened, in order: `started x`, `healthy x`, `ended x`."""
 
@@ -104,6 +106,11 @@ class Stack:
                     child.kill()
             process.wait()
         self.processes.clear()
+
+    def written_into_the_image(self) -> list[str]:
+        """What is in /app that the image did not have: a read-only container could not have written it."""
+        now = {path for path in self.app.rglob("*") if "__pycache__" not in path.parts}
+        return sorted(f"/app/{path.relative_to(self.app)}" for path in now - self.image)
 
     def left_running(self) -> list[str]:
         """Processes that carry this stack's folder in their command or environment."""
@@ -237,21 +244,12 @@ def running_stack(variables: dict[str, str]) -> Iterator[Stack]:
     if shutil.which("wget") is None:
         (folder / "bin" / "wget").write_text(WGET.format(python=sys.executable))
         (folder / "bin" / "wget").chmod(0o755)
-    t0 = time.time()
     stack = Stack(folder, found, dict(zip(named, free_ports(len(named)), strict=True)))
+    stack.image = frozenset((folder / "app").rglob("*"))
     try:
         stack.give_secrets()
         stack.start()
         yield stack
     finally:
-        print(
-            "\n".join(
-                sorted(
-                    str(f)
-                    for f in (folder / "app").rglob("*")
-                    if f.stat().st_mtime > t0 and "__pycache__" not in str(f)
-                )
-            )
-        )
         stack.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import requests
 
-from tests.compose.compose_file import VARIABLES
+from tests.compose.compose_file import VARIABLES, declared
 from tests.compose.running_stack import Stack, running_stack
 from tests.running_services import until
 
@@ -59,6 +59,8 @@ def test_a_file_that_lands_is_released_by_the_services_of_the_file(events: Path)
 
         without_key = requests.get(f"{stack.url('8333')}/lakehouse/{POINTER}", timeout=10)
         assert without_key.status_code == 403
+        temporary = tuple(path.partition(":")[0] for path in declared("daemon")["tmpfs"])
+        assert [path for path in stack.written_into_the_image() if not path.startswith(temporary)] == []
     assert stack.left_running() == []
 
 
