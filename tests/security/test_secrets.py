@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import psutil
 import psycopg
 import pytest
 import requests
+from pydantic import SecretStr
 
 from lakehouse.roles import Roles
-from lakehouse.settings import PROJECT_ROOT
+from lakehouse.settings import PROJECT_ROOT, Settings
 from tests.lakehouse_instance import TOOLS, LakehouseInstance, create_instance
 from tests.object_store import ObjectStore, free_ports, serve
 from tests.running_services import running_services
@@ -26,9 +28,10 @@ from tests.security import searching
 from tests.security.logins import address, ask_logins_for_passwords, create_login
 
 PG, S3, S3_READ, PORTAL, WRONG = "PLANTEDpg7f3", "PLANTEDs3a81", "PLANTEDquery5c", "PLANTEDportal2e", "PLANTEDwrong9d"
+OTHER = "PLANTEDother6b"
 CONTROL = "ecommerce__events"
 """No secret: it must be found in every kind of place, or the search proves nothing."""
-WORDS = [PG, S3, S3_READ, PORTAL, WRONG, CONTROL]
+WORDS = [PG, S3, S3_READ, PORTAL, WRONG, OTHER, CONTROL]
 ODD = "p@ss:w/%41'\" \\$&é#"
 PAGES = """
 { instance { info }
@@ -75,9 +78,11 @@ def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with closing(psycopg.connect(server_url, autocommit=True)) as connection:
         connection.execute(f'CREATE DATABASE "{database}"')
     url = server_url.replace("/lakehouse?", f"/{database}?")
-    keys = {"accessKey": "planted", "secretKey": f"{S3}+/="}
-    identity = {"name": "planted", "credentials": [keys], "actions": ["Read", "Write", "List", "Tagging", "Admin"]}
-    with serve(identity) as store:
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{word}+/="}], "actions": ["Admin"]}
+        for name, word in (("planted", S3), ("planted-query", S3_READ))
+    ]
+    with serve(*identities) as store:
         bucket = store.new_bucket()
         instance = create_instance(tmp_path_factory.mktemp("planted"))
         (portal,) = free_ports(1)
@@ -85,13 +90,15 @@ def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             **store.environment(bucket),
             "LAKEHOUSE_S3_ACCESS_KEY_ID": "planted",
             "LAKEHOUSE_S3_SECRET_ACCESS_KEY": f"{S3}+/=",
-            "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID": "planted",
-            "LAKEHOUSE_QUERY_S3_SECRET_ACCESS_KEY": f"{S3}+/=",
+            "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID": "planted-query",
+            "LAKEHOUSE_QUERY_S3_SECRET_ACCESS_KEY": f"{S3_READ}+/=",
             "LAKEHOUSE_NYC_COLLISIONS_URL": f"http://127.0.0.1:{portal}",
             "LAKEHOUSE_NYC_COLLISIONS_APP_TOKEN": PORTAL,
-            "LAKEHOUSE_QUERY_TOKEN": "PLANTEDtoken",
             "PYTHONPATH": str(PROJECT_ROOT),
         }
+        for name, field in Settings.model_fields.items():  # every other secret that there is, or will be
+            if field.annotation is SecretStr:
+                extra.setdefault(f"LAKEHOUSE_{name.upper()}", f"http://127.0.0.1:9/{OTHER}")
         administrator = dataclasses.replace(instance, extra={**extra, "LAKEHOUSE_POSTGRES_URL": url})
         made = Planted(administrator, url, store, {})
         done = made.run("bootstrap", "lakehouse", "bootstrap")
@@ -103,6 +110,20 @@ def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         extra["LAKEHOUSE_POSTGRES_URL"] = address(url, login, f"{PG}{ODD}")
         made.instance = dataclasses.replace(instance, extra=extra)
         yield made
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"before planted after",
+        base64.b64encode(b"x" * 40 + b"PLANTED" + b"x" * 40),
+        base64.b64encode(zlib.compress(b"x" * 9 + b"PLANTED" + bytes(range(99)))),
+        gzip.compress(b"PLANTED"),
+    ],
+    ids=["another case", "base64", "base64 of zlib", "gzip"],
+)
+def test_the_search_finds_what_is_packed(content: bytes) -> None:
+    assert searching.found_in("a file", content, ["PLANTED"]) == ["PLANTED in a file"]
 
 
 @pytest.mark.proof
