@@ -5,7 +5,9 @@ Each carries a word that survives any way of escaping, among characters that bre
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import gzip
 import os
 import subprocess
 import zlib
