@@ -64,6 +64,10 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: Lakeh
         assert requests.get(f"{services.dashboard_url}/_stcore/health", timeout=10).text == "ok"
         names = {process.name() for process in bare_lakehouse.processes()}
         assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
+        mutation = {"query": "mutation {reloadWorkspace {__typename}}"}
+        address, stranger = f"{services.url}/graphql", {"Origin": "https://evil.example"}
+        assert requests.post(address, params=mutation, headers=stranger, timeout=30).status_code == 403
+        assert requests.get(address, params=mutation, timeout=30).status_code == 403
         assert listening(bare_lakehouse) == {"127.0.0.1"}
         assert ("You are root" in services.printed) == (os.geteuid() == 0)
         again = bare_lakehouse.lakehouse("up")
