@@ -35,7 +35,7 @@ AS_ROOT = (
 
 NO_LOGIN = (
     "[yellow]The web UI listens on {settings.webserver_host} and has no login: whoever reaches port "
-    "{settings.webserver_port} may launch runs and deploy. Put a proxy with logins before it (docs/security.md).[/yellow]"
+    "{settings.webserver_port} may launch runs and deploy. Put a proxy before it (docs/security.md).[/yellow]"
 )
 
 
@@ -83,8 +83,8 @@ def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
     folder = settings.data_dir
     return (
         Service(
-            "webserver", [sys.executable, "-m", "lakehouse_assets.webserver", *address, *workspace], logs / "webserver.log", variables,
-            folder, settings.webserver_host, settings.webserver_port,
+            "webserver", [sys.executable, "-m", "lakehouse_assets.webserver", *address, *workspace],
+            logs / "webserver.log", variables, folder, settings.webserver_host, settings.webserver_port,
         ),
         Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables, folder),
         Service(

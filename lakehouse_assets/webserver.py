@@ -1,8 +1,8 @@
 """Dagster's webserver, deaf to the pages of other sites: `python -m lakehouse_assets.webserver`, options as its own.
 
 dagster-webserver 1.13 has no login and runs a mutation from a plain GET, from a form's POST, and over a WebSocket from
-any origin. So any page that is open in a browser on this machine could launch a run or a deploy. This can go when Dagster
-refuses that itself.
+any origin. So any page that is open in a browser on this machine could launch a run or a deploy. This can go when
+Dagster refuses that itself.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
         return [Middleware(SameOriginOnly, hosts=hosts), *own(self)]
 
     DagsterWebserver.build_middleware = build_middleware  # type: ignore[method-assign]
-    serve()
+    serve()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

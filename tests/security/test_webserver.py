@@ -1,4 +1,4 @@
-"""A page of another site can't use the web UI, which has no login, through the browser of whoever is at this machine."""
+"""A page of another site can't use the web UI, which has no login, through the browser of whoever sits here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def browser() -> TestClient:
 )
 def test_another_sites_page_is_refused(browser: TestClient, headers: dict[str, str]) -> None:
     assert browser.post("/graphql?query=mutation", headers=headers).status_code == 403
-    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("/graphql", headers=headers):
+    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("ws://127.0.0.1:3000/graphql", headers=headers):
         pass
 
 
@@ -68,5 +68,5 @@ def test_programs_and_its_own_pages_are_let_through(browser: TestClient, headers
     assert browser.post("/graphql", headers=headers).text == "done"
     for page in ("/", "/graphql", "/runs?q=x"):
         assert browser.get(page, headers={"Sec-Fetch-Site": "cross-site"}).text == "done"  # a link from elsewhere
-    with browser.websocket_connect("/graphql", headers=headers) as socket:
+    with browser.websocket_connect("ws://127.0.0.1:3000/graphql", headers=headers) as socket:
         assert socket.receive_text() == "done"
