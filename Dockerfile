@@ -15,8 +15,8 @@ COPY dlt_sources dlt_sources/
 COPY lakehouse lakehouse/
 COPY lakehouse_assets lakehouse_assets/
 COPY sqlmesh_project sqlmesh_project/
-# Editable, as everywhere: the models and Dagster's home are found beside the code. SQLMesh keeps its cache there.
-RUN pip install --no-deps --no-build-isolation -e . && chown -R lakehouse:lakehouse dagster_home sqlmesh_project
+# Editable, as everywhere: the models and Dagster's home are found beside the code.
+RUN pip install --no-deps --no-build-isolation -e . && chown -R lakehouse:lakehouse dagster_home
 
 USER lakehouse
 CMD ["lakehouse", "--help"]

@@ -41,6 +41,12 @@ lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/lakehouse lint-models
 
+audit: .venv/installed-dev ## Known vulnerabilities of what is installed
+	@$(BIN)/python scripts/audit.py
+
+secrets: .venv/installed-dev .env ## That no secret is found in anything that a lakehouse leaves behind
+	@$(BIN)/python -m pytest -m proof tests/security $(ARGS)
+
 bench: .venv/installed-dev .env ## Speed beside bare peers, written to docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -49,4 +55,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:lambda -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-lambda.lock
 
-.PHONY: help reset demo up test prove lint bench lock
+.PHONY: help reset demo up test prove lint audit secrets bench lock

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Annotated
 
 import duckdb
+import psycopg
 import typer
 
+from lakehouse.access_cli import app as access_app
 from lakehouse.alerts.cli import app as alerts_app
 from lakehouse.backup.cli import app as backup_app
-from lakehouse.console import fail, out, settings_or_exit
+from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.doctor.cli import app as doctor_app
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
@@ -36,9 +38,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
-app.add_typer(doctor_app)
-app.add_typer(alerts_app)
-app.add_typer(backup_app)
+from lakehouse.access_cli import app as access_app
+from lakehouse.alerts.cli import app as alerts_app
+from lakehouse.backup.cli import app as backup_app
+from lakehouse.console import err, fail, out, settings_or_exit
+from lakehouse.doctor.cli import app as doctor_app
 
 
 @app.command()
@@ -162,4 +166,11 @@ def main() -> None:
     """The entry point: our commands, and those that installed packages add to the group `lakehouse.commands`."""
     for point in entry_points(group="lakehouse.commands"):
         app.add_typer(point.load())
-    app()
+    try:
+        app()
+    except psycopg.errors.InsufficientPrivilege as error:
+        err.print(
+            f"[red]Error:[/red] This login may not do that in PostgreSQL: {error.diag.message_primary}. "
+            "docs/security.md says which role may.", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        sys.exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import duckdb
 from lakehouse.extensions import extension_directory
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, make_private
 from lakehouse.storage import Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, duckdb_secret
 from lakehouse.writing import ledger
@@ -85,7 +84,7 @@ class Lake:
             self.attach(connection, read_only=read_only, snapshot=snapshot)
         except duckdb.Error as error:
             connection.close()
-            reason = re.sub(r"password=('(\\\\.|[^'])*'|\S+)", "password=…", str(error).splitlines()[0])
+            reason = str(error).splitlines()[0]
             if "does not exist - and creating" in reason:
                 raise LakeError("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.") from None
             raise LakeError(
@@ -103,10 +102,14 @@ class Lake:
         if isinstance(self.storage, S3Storage):
             self.storage.make_ready(create=create_bucket)
         else:
-            Path(self.settings.lake_uri).mkdir(parents=True, exist_ok=True)
+            for folder in (self.settings.data_dir, Path(self.settings.storage_uri), Path(self.settings.lake_uri)):
+                make_private(folder)
         with closing(connect_postgres(self.settings)) as postgres:
             postgres.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [BOOTSTRAP_LOCK])
-            ledger.bootstrap(postgres)
+            try:
+                ledger.bootstrap(postgres)
+            except ledger.LedgerError as error:
+                raise LakeError(str(error)) from None
             with closing(duckdb.connect(config=self.duckdb_config())) as connection:
                 self.attach(connection, create=True)
                 for zone in ZONES:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import re
 import subprocess
 import threading
 import time
@@ -17,11 +18,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, make_private
 
 DATABASE = "lakehouse"
 START_TIMEOUT_SECONDS = 60.0
@@ -33,7 +34,16 @@ log_min_error_statement = fatal
 log_min_messages = fatal
 timezone = 'UTC'
 """
+PRIVATE_SOCKET = """
+# Whoever reaches the socket is the server's administrator: its own user and root alone.
+unix_socket_permissions = 0700
+"""
 
+PASSWORD = "PGPASSWORD"
+TLS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
+"""What an address may say about encryption: SQLMesh takes no address, so these hold for everything in the process."""
+
+_told: set[str] = set()
 _members: dict[Path, IO[str]] = {}
 _servers: dict[Path, Any] = {}
 _guard = threading.Lock()
@@ -44,12 +54,61 @@ class PostgresError(Exception):
 
 
 def postgres_url(settings: Settings) -> str:
-    """A URL that SQLAlchemy, psycopg and dlt understand; starts the embedded server when there is none."""
+    """A URL that SQLAlchemy, psycopg and dlt understand; starts the embedded server when there is none.
+
+    The password is not in it: libpq, which all of them use, finds it in this process's environment. So no statement,
+    error, log or trace can show it, whatever characters it has.
+    """
     given = settings.postgres_url.get_secret_value()
     if given:
-        return given.replace("postgres://", "postgresql://", 1)
+        parts = urlsplit(given)
+        tls = {TLS[key]: values[-1] for key, values in parse_qs(parts.query).items() if key in TLS}
+        _tell_libpq({PASSWORD: password(settings), **tls})
+        user, _, host = parts.netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}@{host}" if user else host
+        return parts._replace(scheme="postgresql", netloc=netloc).geturl()
+    _tell_libpq({})
+    make_private(settings.data_dir)
     socket_dir = join(settings.data_dir / "postgres")
     return f"postgresql://postgres@/{DATABASE}?host={quote(str(socket_dir), safe='/')}"
+
+
+def password(settings: Settings) -> str:
+    """The login's password: the address's, else its own setting's, else what libpq finds by itself (empty)."""
+    inside = urlsplit(settings.postgres_url.get_secret_value()).password
+    return unquote(inside or "") or settings.postgres_password.get_secret_value()
+
+
+def _tell_libpq(values: dict[str, str]) -> None:
+    """Put into the environment what is given and not there yet, and take away what an earlier address left."""
+    with _guard:
+        for name in {*_told, *values}:
+            value = values.get(name, "")
+            if value and os.environ.get(name) != value:
+                os.environ[name] = value
+            elif not value and name in _told:
+                os.environ.pop(name, None)
+        _told.clear()
+        _told.update(name for name, value in values.items() if value)
+
+
+@contextlib.contextmanager
+def libpq_environment(url: str) -> Iterator[str]:
+    """Another server's address without its password, which libpq finds while this lasts; ours it does not find."""
+    parts = urlsplit(url)
+    before = {name: os.environ.pop(name) for name in _told if name in os.environ}  # what its user exported stays
+    if parts.password:
+        before.setdefault(PASSWORD, os.environ.get(PASSWORD, ""))
+        os.environ[PASSWORD] = unquote(parts.password)
+    user, _, host = parts.netloc.rpartition("@")
+    try:
+        yield parts._replace(netloc=f"{user.partition(':')[0]}@{host}" if user else host).geturl()
+    finally:
+        for name, value in before.items():
+            if value:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
 
 
 def connect(settings: Settings) -> psycopg.Connection:
@@ -61,7 +120,13 @@ def connect(settings: Settings) -> psycopg.Connection:
     try:
         return psycopg.connect(postgres_url(settings), autocommit=True, connect_timeout=10)
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[0]
+        refused = re.search(r"FATAL: +(.*)", str(error))
+        if refused:
+            raise PostgresError(
+                f"PostgreSQL refuses this login: {refused[1]}\n"
+                "Check user, password and database: LAKEHOUSE_POSTGRES_URL, LAKEHOUSE_POSTGRES_PASSWORD."
+            ) from None
         raise PostgresError(
             f"PostgreSQL does not answer: {reason}\n"
             "Check LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."
@@ -154,9 +219,11 @@ def _start(folder: Path) -> Path:
             fresh = not (data / "PG_VERSION").exists()
             if known is not server:
                 server.ensure_pgdata_inited()
+                configuration = data / "postgresql.conf"
                 if fresh:
-                    with open(data / "postgresql.conf", "a") as configuration:
-                        configuration.write(SERVER_CONFIGURATION)
+                    _append(configuration, SERVER_CONFIGURATION)
+                if PRIVATE_SOCKET not in configuration.read_text():  # a server that an earlier version made, too
+                    _append(configuration, PRIVATE_SOCKET)
                 server.start()
             break
         except (subprocess.SubprocessError, AssertionError, OSError) as error:
@@ -178,3 +245,8 @@ def _start(folder: Path) -> Path:
                 connection.execute(f'CREATE DATABASE "{DATABASE}"')
         (folder / "database").touch()
     return socket_dir
+
+
+def _append(file: Path, text: str) -> None:
+    with open(file, "a") as opened:
+        opened.write(text)

@@ -17,17 +17,36 @@ from lakehouse.alerts.hook import notify
 from lakehouse.alerts.message import Alert
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, child_environment, reachable
+from lakehouse.settings import (
+    PREFIX,
+    PROJECT_ROOT,
+    Settings,
+    child_environment,
+    is_loopback,
+    make_private,
+    reachable,
+)
 from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
 
 HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
 """What the dashboard gets of our environment: no credential of the storage or of PostgreSQL can be among it."""
 
+AS_ROOT = (
+    "[yellow]You are root: whatever runs here, every model's and source's code too, may then change anything on this "
+    "machine. Nothing needs it: a user of its own is enough.[/yellow]"
+)
+
+NO_LOGIN = (
+    "[yellow]The web UI listens on {settings.webserver_host} and has no login: whoever reaches port "
+    "{settings.webserver_port} may launch runs and deploy. Put a proxy before it (docs/security.md).[/yellow]"
+)
+
 
 def run_services(lake: Lake, console: Console) -> None:
     """Run until Ctrl-C. Raises ServiceError when a port is taken, a service can't start, or this is already up."""
     settings = lake.settings
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.data_dir)
+    make_private(settings.data_dir / "logs")
     with stop_requests() as stopping, open(settings.data_dir / "up.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,6 +57,10 @@ def run_services(lake: Lake, console: Console) -> None:
         webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
         query.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT")
         dashboard.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_DASHBOARD_PORT")
+        if not is_loopback(settings.webserver_host):
+            console.print(NO_LOGIN.format(settings=settings), highlight=False, soft_wrap=True)
+        if os.geteuid() == 0:
+            console.print(AS_ROOT, highlight=False, soft_wrap=True)
         console.print(f"Starting … (logs in {webserver.log.parent})", highlight=False, soft_wrap=True)
         lake.bootstrap()
         _fail_abandoned_runs(settings, console)
@@ -74,8 +97,8 @@ def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
     folder = settings.data_dir
     return (
         Service(
-            "webserver", [str(tools / "dagster-webserver"), *address, *workspace], logs / "webserver.log", variables,
-            folder, settings.webserver_host, settings.webserver_port,
+            "webserver", [sys.executable, "-m", "lakehouse_assets.webserver", *address, *workspace],
+            logs / "webserver.log", variables, folder, settings.webserver_host, settings.webserver_port,
         ),
         Service("daemon", [str(tools / "dagster-daemon"), "run", *workspace], logs / "daemon.log", variables, folder),
         Service(

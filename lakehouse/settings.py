@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +25,10 @@ class SettingsError(Exception):
 
 
 class Settings(BaseSettings):
-    """The lakehouse's settings, read from the environment first, then from `.env` at the project's root.
+    """The lakehouse's settings, from the environment first, then from `.env` at the project's root, then from files.
 
-    A setting's environment variable is its name in upper case behind `LAKEHOUSE_`.
+    A setting's environment variable is its name in upper case behind `LAKEHOUSE_`; a file of that name in SECRETS_DIR,
+    in upper or lower case, holds a value that shall stand in no environment.
     """
 
     model_config = SettingsConfigDict(
@@ -39,6 +42,10 @@ class Settings(BaseSettings):
         PROJECT_ROOT / "data",
         description="Folder of everything that is kept on this machine: the embedded PostgreSQL, "
         "dlt's working files, caches and, unless STORAGE says otherwise, the lake's files.",
+    )
+    secrets_dir: Path = Field(
+        Path("/run/secrets"),
+        description="Folder of files that each hold one setting and are named as it: secrets of Docker or Kubernetes.",
     )
     storage: str = Field(
         "",
@@ -55,6 +62,9 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="postgresql://user:password@host:port/database for the catalog, SQLMesh's state, Dagster's "
         "storage and the ledger (a schema each). Empty: an embedded PostgreSQL inside DATA_DIR.",
+    )
+    postgres_password: SecretStr = Field(
+        SecretStr(""), description="The password for POSTGRES_URL where none stands in it: of any characters."
     )
     memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s?(MB|GB|MiB|GiB)$")] = Field(
         "1GB", description="Memory that DuckDB may use in one process."
@@ -128,7 +138,7 @@ class Settings(BaseSettings):
         "", description="Load only crashes that happened since this date (YYYY-MM-DD). Empty: all."
     )
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "secrets_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         value = value.expanduser()
@@ -159,6 +169,15 @@ class Settings(BaseSettings):
         text = value.get_secret_value()
         if text and (urlsplit(text).scheme not in ("http", "https") or not urlsplit(text).hostname):
             raise ValueError("must look like https://host/path")
+        return value
+
+    @field_validator("s3_access_key_id", "s3_secret_access_key", "query_s3_access_key_id", "query_s3_secret_access_key")
+    @classmethod
+    def _s3_key(cls, value: str | SecretStr) -> str | SecretStr:
+        # dlt 1.31 and SQLMesh 0.236 put them between quotes as they are; a broken statement would show them.
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if set(text) & set("'\"\\") or not text.isprintable():
+            raise ValueError("must have no quote, backslash or control character: no S3 store makes such keys")
         return value
 
     @field_validator("postgres_url")
@@ -212,10 +231,21 @@ class Settings(BaseSettings):
         return self.data_dir / "cache"
 
 
-def _unknown_names() -> list[str]:
-    """Variables that carry our prefix but name no setting, with the nearest setting where there is one."""
+def _secrets_dir() -> Path | None:
+    """Where files with secrets lie, if there are any."""
+    name = f"{PREFIX}SECRETS_DIR"
+    given = os.environ.get(name) or (dotenv_values(ENV_FILE).get(name) if ENV_FILE.exists() else None)
+    folder = Path(given).expanduser() if given else Path(str(Settings.model_fields["secrets_dir"].default))
+    if given and not (PROJECT_ROOT / folder).is_dir():
+        raise SettingsError(f"{name}: there is no folder {folder}.")
+    return PROJECT_ROOT / folder if (PROJECT_ROOT / folder).is_dir() else None
+
+
+def _unknown_names(secrets_dir: Path | None) -> list[str]:
+    """Variables and files that carry our prefix but name no setting, with the nearest setting where there is one."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {*os.environ, *dotenv_values(ENV_FILE)} if ENV_FILE.exists() else {*os.environ}
+    given |= {file.name.upper() for file in secrets_dir.iterdir()} if secrets_dir else set()
     sentences = []
     for name in sorted(name for name in given if name.startswith(PREFIX) and name not in known):
         near = difflib.get_close_matches(name, known, n=1)
@@ -230,11 +260,14 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a value does not fit or a name is unknown. The value itself is never shown.
     """
-    unknown = _unknown_names()
-    if unknown:
-        raise SettingsError("\n".join(unknown) + "\n.env.example lists every setting.")
     try:
-        return Settings()
+        secrets_dir = _secrets_dir()
+        unknown = _unknown_names(secrets_dir)
+        if unknown:
+            raise SettingsError("\n".join(unknown) + "\n.env.example lists every setting.")
+        return Settings(_secrets_dir=secrets_dir)  # type: ignore[call-arg]
+    except OSError as error:
+        raise SettingsError(f"The settings can't be read: {error.filename}: {error.strerror}.") from None
     except ValidationError as error:
         lines = [
             f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}."
@@ -243,10 +276,26 @@ def load_settings() -> Settings:
         raise SettingsError("\n".join(lines) + "\n.env.example lists every setting.") from None
 
 
+def make_private(folder: Path) -> None:
+    """Create a folder that nobody but this user (and root) may look into. One that is there keeps its rights."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def reachable(host: str) -> str:
     """The host part of an address that reaches what listens on `host`: this machine's own for "everywhere"."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host.lower() == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
 
 
 def child_environment(settings: Settings, extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
+from lakehouse.roles import Roles, RolesError
 from lakehouse.storage import StorageError
+from lakehouse.writing.environments import require_ledger
 from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets import environments_cli, maintenance_cli, verify_cli
 from lakehouse_assets.environments_cli import sentences
@@ -32,14 +35,35 @@ def bootstrap(
         bool, typer.Option("--create-bucket", help="Create the bucket that LAKEHOUSE_STORAGE names, if it is missing.")
     ] = False,
 ) -> None:
-    """Create the lake and its raw tables where they are missing. Safe to repeat."""
-    from lakehouse_assets import deploying
+    """Create the lake, its raw tables and PostgreSQL's roles where they are missing. Safe to repeat."""
+    lake = Lake(settings_or_exit())
+    from lakehouse_assets import bootstrapping, deploying
 
     try:
-        created = deploying.bootstrap(Lake(settings_or_exit()), create_bucket=create_bucket)
+        created = deploying.bootstrap(lake, create_bucket=create_bucket)
+        bootstrapping.make_states(lake)
     except (LakeError, PostgresError, StorageError) as error:
         fail(error)
     out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
+    try:
+        made, new = bootstrapping.make_roles(lake)
+    except RolesError as error:
+        out.print(f"{error}", highlight=False, markup=False, soft_wrap=True)
+        return
+    _show_roles(made, new)
+
+
+def _show_roles(roles: Roles, new: list[str]) -> None:
+    table = Table("role in PostgreSQL", "for", "", box=None)
+    for role, purpose in (
+        (roles.owner, "bootstrap and upgrades"),
+        (roles.writer, "loads, runs, deploys, web UI and daemon"),
+        (roles.reader, "query --head and status"),
+    ):
+        table.add_row(role, purpose, "new" if role in new else "")
+    out.print(table)
+    if new:
+        out.print("A login of one: `lakehouse login ann --role writer`. docs/security.md says more.", highlight=False)
 
 
 @app.command()
@@ -49,6 +73,7 @@ def plan(environment: Environment = "") -> None:
     from lakehouse_assets import deploying
 
     with sentences():
+        require_ledger(Lake(settings))
         for line in deploying.plan(environment or settings.environment).lines():
             out.print(line, highlight=False, markup=False)
 
@@ -71,6 +96,7 @@ def deploy(
 
     lake = Lake(settings)
     with sentences():
+        require_ledger(lake)
         summary = deploying.plan(environment)
         for line in summary.lines():
             out.print(line, highlight=False, markup=False)

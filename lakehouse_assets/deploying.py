@@ -11,6 +11,7 @@ import psycopg
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
 from lakehouse.postgres import connect
+from lakehouse.settings import make_private
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name, require_ledger
 from lakehouse.writing.runs import deploying
@@ -44,7 +45,7 @@ def bootstrap(lake: Lake, *, create_bucket: bool = False) -> list[str]:
 def _create_tables(lake: Lake, source: str) -> list[str]:
     from dlt_sources.tables import create_tables
 
-    lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
+    make_private(lake.settings.pipelines_dir)
     return create_tables(lake_pipeline(lake, source), getattr(source_module(source), source)())
 
 

@@ -51,7 +51,9 @@ class LakehouseStorage(BatchingStorage):
         settings = load_settings()
         with closing(connect(settings)) as connection:
             connection.execute("SELECT pg_advisory_lock(hashtextextended('dagster storage', 0))")
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            there = connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", [SCHEMA]).fetchone()
+            if not (there and there[0]):  # IF NOT EXISTS wants the right to create even where there is nothing to do
+                connection.execute(f"CREATE SCHEMA {SCHEMA}")
             url = postgres_url(settings)
             separator = "&" if "?" in url else "?"
             # Under the lock: two processes that create the tables at once fail each other.

@@ -10,6 +10,7 @@ import dagster as dg
 
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
+from lakehouse.settings import make_private
 from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Load, loading
 from lakehouse.zones import LandingFolder
@@ -89,7 +90,7 @@ def load(
     """
     tables = tables_of(source)
     work = FilesLoad(lake, folder) if folder else PortalLoad(lake, source)
-    lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
+    make_private(lake.settings.pipelines_dir)
     event_times = {table.full_name: table.event_time for table in tables}
     run = f"run {context.run.run_id[:8]}"
     try:

@@ -8,14 +8,23 @@ from sqlmesh.core.config.format import FormatConfig
 from sqlmesh.core.config.linter import LinterConfig
 
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.postgres import password
 from lakehouse.settings import load_settings
 
-lake = Lake(load_settings())
+settings = load_settings()
+lake = Lake(settings)
 postgres = urlsplit(lake.postgres_url)
+
+
+def in_sql(text: str) -> str:
+    """SQLMesh 0.236 puts addresses between quotes as they are."""
+    return text.replace("'", "''")
+
 
 config = Config(
     project="",  # a name would make every Context read the state before it can show a model
     disable_anonymized_analytics=True,
+    cache_dir=str(settings.cache_dir / "sqlmesh" / "context"),  # pickles: where nobody else may write
     default_gateway="lakehouse",
     pinned_environments={"qa"},  # it stays, as prod does; a developer's environment expires
     gateways={
@@ -24,8 +33,8 @@ config = Config(
                 catalogs={
                     ALIAS: DuckDBAttachOptions(
                         type="ducklake",
-                        path=lake.catalog,
-                        data_path=lake.data_path,
+                        path=in_sql(lake.catalog),
+                        data_path=in_sql(lake.data_path),
                         metadata_schema=METADATA_SCHEMA,
                     )
                 },
@@ -39,7 +48,8 @@ config = Config(
                 host=parse_qs(postgres.query).get("host", [unquote(postgres.hostname or "")])[0],
                 port=postgres.port or 5432,
                 user=unquote(postgres.username or ""),
-                password=unquote(postgres.password or ""),
+                password=password(settings),
+                sslmode=parse_qs(postgres.query).get("sslmode", [None])[0],
                 database=unquote(postgres.path.strip("/")),
             ),
             state_schema="sqlmesh",

@@ -118,8 +118,8 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
-def serve() -> Iterator[ObjectStore]:
-    """A server with an empty folder of its own."""
+def serve(*identities: dict[str, Any]) -> Iterator[ObjectStore]:
+    """A server with an empty folder of its own. It knows these identities beside its own two."""
     folder = Path(tempfile.mkdtemp(prefix="object-store-"))
     master, volume, filer, s3 = free_ports(4)
     (folder / "identities.json").write_text(
@@ -136,6 +136,7 @@ def serve() -> Iterator[ObjectStore]:
                         "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
                         "actions": ["Read:*/lake/published/*", "List:*/lake/published/*"],
                     },
+                    *identities,
                 ]
             }
         )

@@ -103,7 +103,10 @@ def measure(connection: psycopg.Connection) -> LakeFiles:
     """The lake's files as the catalog has them now."""
     inlined = _inlined_rows(connection)
     rows = connection.execute(FILES_SQL, {"small": SMALL_FILE_BYTES, "worn": REWRITE_SHARE}).fetchall()
-    tables = tuple(TableFiles(*row[:-1], inlined.get(row[-1], 0)) for row in rows)
+    tables = tuple(
+        TableFiles(name, files, size, small, deletions, dead, worn, inlined.get(table_id, 0))
+        for name, files, size, small, deletions, dead, worn, table_id in rows
+    )
     row = connection.execute(
         f"""
         SELECT (SELECT count(*) FROM {METADATA_SCHEMA}.ducklake_snapshot),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import re
@@ -33,22 +32,13 @@ from lakehouse.query.requests import ENVIRONMENT, MAX_BODY_BYTES, media_type, pa
 from lakehouse.query.service import Cancellation, QueryService, Question, Reply
 from lakehouse.query.streaming import StreamedBody, StreamedResponse
 from lakehouse.query.tokens import Grant, Limits, TokenBook
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, is_loopback
 from lakehouse.storage import StorageError
 
 BODY_SECONDS = 5.0
 LOG = logging.getLogger("lakehouse.query")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SAFE_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if host.lower() == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def create_app(settings: Settings, service: QueryService | None = None) -> Starlette:

@@ -6,7 +6,7 @@ import logging
 import sys
 
 from lakehouse.query.service import QueryService
-from lakehouse.settings import Settings, SettingsError, load_settings
+from lakehouse.settings import Settings, SettingsError, is_loopback, load_settings
 
 HEADER_BYTES = 32_768
 KEEP_ALIVE_SECONDS = 20
@@ -19,7 +19,7 @@ def serve(settings: Settings) -> None:
     service.start()
     import uvicorn
 
-    from lakehouse.query.http import create_app, is_loopback
+    from lakehouse.query.http import create_app
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
     if settings.query_token_required is False and not is_loopback(settings.query_host):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import duckdb
 
 from lakehouse.lake import ALIAS, identifier, libpq_keywords, quoted
+from lakehouse.postgres import libpq_environment
 from lakehouse.releases.reading import Reading, connect_release
 from lakehouse.settings import Settings
 
@@ -41,12 +42,11 @@ def export(
     with closing(connection):
         columns = _columns(connection, model, reading)
         try:
-            connection.execute(f"ATTACH {quoted(libpq_keywords(to))} AS {TARGET} (TYPE postgres)")
-            rows = _replace(connection, model, columns, schema, name)
+            with libpq_environment(to) as address:
+                connection.execute(f"ATTACH {quoted(libpq_keywords(address))} AS {TARGET} (TYPE postgres)")
+                rows = _replace(connection, model, columns, schema, name)
         except duckdb.Error as error:
-            password = parts.password or ""
             reason = str(error).splitlines()[0]
-            reason = re.sub(r"password=\S+", "password=…", reason.replace(password, "…") if password else reason)
             raise ExportError(
                 f"{model} could not be copied to {schema}.{name} on {parts.hostname or 'PostgreSQL'}: "
                 f"{reason}\nNothing was changed there."

@@ -17,6 +17,7 @@ from lakehouse.storage import ConflictError, NotThereError, Progress, StorageErr
 PART_BYTES = 16 * 1024 * 1024
 CHECKSUM = "sha256"
 """Name of the user metadata that carries the whole file's SHA-256: an ETag of a multipart upload is no checksum."""
+FORBIDDEN = ("403", "AccessDenied")
 REASONS = {
     "AccessDenied": "these credentials may not do that",
     "InvalidAccessKeyId": "the access key is unknown there",
@@ -232,12 +233,19 @@ class S3Storage:
         yield from found
 
     def make_ready(self, *, create: bool = False) -> None:
-        """Look for the bucket, `create` it where it is missing, and have it keep versions."""
+        """Look for the bucket, `create` it where it is missing, and have it keep versions.
+
+        A key that may only work below the prefix finds all that in order, or not its business (policies.py).
+        """
         with self._explaining(""):
             try:
                 self.client.head_bucket(Bucket=self.bucket)
             except self.client.exceptions.ClientError as error:
-                if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+                code = error.response["Error"]["Code"]
+                if code in FORBIDDEN:
+                    self.client.list_objects_v2(Bucket=self.bucket, Prefix=self._object_key(""), MaxKeys=1)
+                    return
+                if code not in ("404", "NoSuchBucket"):
                     raise
                 if not create:
                     raise StorageError(
@@ -245,8 +253,15 @@ class S3Storage:
                         "--create-bucket`), or correct LAKEHOUSE_STORAGE."
                     ) from None
                 self._create_bucket()
+            self._keep_versions()
+
+    def _keep_versions(self) -> None:
+        try:
             if self.client.get_bucket_versioning(Bucket=self.bucket).get("Status") != "Enabled":
                 self.client.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
+        except self.client.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in FORBIDDEN:
+                raise
 
     def _create_bucket(self) -> None:
         region = self.client.meta.region_name

@@ -36,11 +36,23 @@ def checked_name(name: str) -> str:
 
 
 def require_ledger(lake: Lake) -> None:
-    """Raises LakeError where there is no lake yet, or one from before environments had tables of their own here."""
+    """Raises LakeError where there is no lake yet, or one from before environments had tables of their own here.
+
+    And where this login may only read, in one sentence rather than in SQLMesh's words.
+    """
     with closing(connect(lake.settings)) as connection:
-        row = connection.execute("SELECT to_regclass('ledger.table_users') IS NOT NULL").fetchone()
+        row = connection.execute(
+            """
+            SELECT tablename IS NOT NULL, has_table_privilege('ledger.' || tablename, 'INSERT')
+            FROM (VALUES ('table_users')) AS wanted (name)
+            LEFT JOIN pg_tables ON schemaname = 'ledger' AND tablename = name
+            """
+        ).fetchone()
+        user = connection.info.user
     if not row or not row[0]:
         raise LakeError("The lake's ledger is missing or older than this: `lakehouse bootstrap` makes what is missing.")
+    if not row[1]:
+        raise LakeError(f"{user} may only read the lake: this wants a login of the writer's role (docs/security.md).")
 
 
 def claim(connection: psycopg.Connection, environment: str, tables: Collection[str]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import psycopg
+from psycopg import sql
 
 BOOTSTRAP_SQL = """
 CREATE SCHEMA IF NOT EXISTS ledger;
@@ -155,6 +158,28 @@ CREATE TABLE IF NOT EXISTS ledger.file_checksums (
 """
 
 
+VERSION = f"lakehouse {hashlib.sha256(BOOTSTRAP_SQL.encode()).hexdigest()[:12]}"
+"""The schema's comment: by it a login that may not make tables knows whether they are the ones that it wants."""
+
+
+class LedgerError(Exception):
+    """The ledger is missing or of another version, and this login may not make it; the message says who can."""
+
+
 def bootstrap(connection: psycopg.Connection) -> None:
-    """Create the ledger's tables where they are missing. Call under the bootstrap lock."""
-    connection.execute(BOOTSTRAP_SQL)
+    """Create the ledger's tables where they are missing. Call under the bootstrap lock.
+
+    Raises:
+        LedgerError: something is missing, and this login may not create it.
+    """
+    try:
+        with connection.transaction():
+            connection.execute(BOOTSTRAP_SQL)
+            connection.execute(sql.SQL("COMMENT ON SCHEMA ledger IS {}").format(VERSION))
+    except psycopg.errors.InsufficientPrivilege:
+        row = connection.execute("SELECT obj_description(to_regnamespace('ledger'), 'pg_namespace')").fetchone()
+        if row is None or row[0] != VERSION:
+            raise LedgerError(
+                f"The ledger in PostgreSQL is {'missing' if row is None or row[0] is None else 'of another version'}, "
+                f"and {connection.info.user} may not make it: run `lakehouse bootstrap` once as a login that owns it."
+            ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -32,6 +33,13 @@ def daemons(lakehouse: LakehouseInstance) -> set[psutil.Process]:
     return {p for p in lakehouse.processes() if any(word.endswith("/dagster-daemon") for word in p.cmdline())}
 
 
+def listening(lakehouse: LakehouseInstance) -> set[str]:
+    """The addresses on which any process of this lakehouse accepts connections."""
+    found = [one for process in lakehouse.processes() for one in process.net_connections("inet")]
+    assert len({one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}) >= 3
+    return {one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN}
+
+
 def healthy(services: RunningServices) -> set[str]:
     """The daemons whose heart beats."""
     statuses = services.graphql(HEALTH)["instance"]["daemonHealth"]["allDaemonStatuses"]
@@ -56,6 +64,12 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: Lakeh
         assert requests.get(f"{services.dashboard_url}/_stcore/health", timeout=10).text == "ok"
         names = {process.name() for process in bare_lakehouse.processes()}
         assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
+        mutation = {"query": "mutation {reloadWorkspace {__typename}}"}
+        address, stranger = f"{services.url}/graphql", {"Origin": "https://evil.example"}
+        assert requests.post(address, params=mutation, headers=stranger, timeout=30).status_code == 403
+        assert requests.get(address, params=mutation, timeout=30).status_code == 403
+        assert listening(bare_lakehouse) == {"127.0.0.1"}
+        assert ("You are root" in services.printed) == (os.geteuid() == 0)
         again = bare_lakehouse.lakehouse("up")
         assert again.returncode == 1
         assert "already up" in again.stderr

@@ -18,8 +18,9 @@ FILE = PROJECT_ROOT / "docker-compose.yml"
 DOCKERFILE = (PROJECT_ROOT / "Dockerfile").read_text()
 COPIES = [(words[:-1], words[-1]) for words in map(str.split, re.findall(r"^COPY (.*)$", DOCKERFILE, re.M))]
 """What the Dockerfile copies into the image: sources → target."""
-VARIABLES = {"POSTGRES_PASSWORD": "password4compose", "OBJECT_STORE_SECRET_KEY": "secret4compose"}
-"""Those that have no default, as a test sets them."""
+VARIABLES: dict[str, str] = {}
+"""Those that have no default, as a test sets them: none, since secrets are files."""
+SECRETS = "/run/secrets"
 VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\})")
 
 
@@ -38,6 +39,8 @@ class Service:
     environment: dict[str, str]
     volumes: dict[str, str]
     """Container path → volume."""
+    secrets: dict[str, str]
+    """Name below /run/secrets → file of the project."""
     ports: list[str]
     health_check: list[str]
     depends_on: dict[str, str]
@@ -54,6 +57,12 @@ def text() -> str:
     return FILE.read_text()
 
 
+def declared(name: str) -> dict[str, Any]:
+    """One service as the file has it, its variables not filled in."""
+    found: dict[str, Any] = yaml.safe_load(text())["services"][name]
+    return found
+
+
 def copy_as_the_image_does(target: Path) -> None:
     """Fill a folder as the Dockerfile fills /app."""
     for sources, folder in COPIES:
@@ -68,12 +77,14 @@ def copy_as_the_image_does(target: Path) -> None:
 
 def services(variables: Mapping[str, str]) -> list[Service]:
     """Every service, each after those that it depends on."""
-    declared = yaml.safe_load(text())["services"]
+    whole = yaml.safe_load(text())
+    declared, files = whole["services"], {name: found["file"] for name, found in whole["secrets"].items()}
     order = TopologicalSorter({name: set(found.get("depends_on", {})) for name, found in declared.items()})
-    return [_service(name, filled_in(declared[name], variables)) for name in order.static_order()]
+    return [_service(name, filled_in(declared[name], variables), files) for name in order.static_order()]
 
 
-def _service(name: str, found: dict[str, Any]) -> Service:
+def _service(name: str, found: dict[str, Any], files: dict[str, str]) -> Service:
+    given = [one if isinstance(one, dict) else {"source": one, "target": one} for one in found.get("secrets", ())]
     volumes = dict(reversed(volume.split(":")[:2]) for volume in found.get("volumes", ()))
     return Service(
         name,
@@ -82,6 +93,7 @@ def _service(name: str, found: dict[str, Any]) -> Service:
         found["command"],
         found.get("environment", {}),
         volumes,
+        {one["target"]: files[one["source"]] for one in given},
         found.get("ports", []),
         found.get("healthcheck", {}).get("test", []),
         {other: how["condition"] for other, how in found.get("depends_on", {}).items()},

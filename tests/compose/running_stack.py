@@ -24,7 +24,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.compose.compose_file import Service, copy_as_the_image_does, services
+from lakehouse.settings import PROJECT_ROOT
+from tests.compose.compose_file import SECRETS, Service, copy_as_the_image_does, services
 from tests.lakehouse_instance import TOOLS
 from tests.object_store import free_ports
 
@@ -52,6 +53,8 @@ class Stack:
     ports: dict[str, int]
     """Port in the file → port here."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    image: frozenset[Path] = frozenset()
+    """What lies below /app at first."""
     told: list[str] = field(default_factory=list)
     """What happened, in order: `started x`, `healthy x`, `ended x`."""
 
@@ -104,6 +107,11 @@ class Stack:
             process.wait()
         self.processes.clear()
 
+    def written_into_the_image(self) -> list[str]:
+        """What is in /app that the image did not have: a read-only container could not have written it."""
+        now = {path for path in self.app.rglob("*") if "__pycache__" not in path.parts}
+        return sorted(f"/app/{path.relative_to(self.app)}" for path in now - self.image)
+
     def left_running(self) -> list[str]:
         """Processes that carry this stack's folder in their command or environment."""
         found = []
@@ -122,10 +130,26 @@ class Stack:
         hosts = "|".join(map(re.escape, self.services))
         word = re.sub(rf"(?<![\w.])({hosts})(?=:\d)", "127.0.0.1", word.replace("0.0.0.0", "127.0.0.1"))
         word = PORT.sub(lambda match: str(self.ports.get(match[0], match[0])), word)
-        paths = {"/app": self.app, **{path: self.folder / volume for path, volume in service.volumes.items()}}
+        paths = {
+            "/app": self.app,
+            SECRETS: self._secrets(service),
+            **{path: self.folder / volume for path, volume in service.volumes.items()},
+        }
         for path, local in paths.items():
             word = re.sub(rf"(?<![\w/:.-]){re.escape(path)}(?=[/\s]|$)", str(local), word)
         return word
+
+    def _secrets(self, service: Service) -> Path:
+        return self.folder / "run-secrets" / service.name
+
+    def give_secrets(self) -> None:
+        """Make them as a user does, and give each service its own."""
+        made = self.folder / "secrets"
+        subprocess.run(["bash", str(PROJECT_ROOT / "scripts" / "compose_secrets.sh"), str(made)], check=True)
+        for service in self.services.values():
+            self._secrets(service).mkdir(parents=True)
+            for name, file in service.secrets.items():
+                shutil.copy(made / Path(file).name, self._secrets(service) / name)
 
     def _environment(self, service: Service) -> dict[str, str]:
         names, values = service.environment.keys(), self.here(service, list(service.environment.values()))
@@ -168,7 +192,7 @@ class Stack:
         data, environment = self._pgdata(service), self._environment(service)
         data.mkdir(parents=True)
         secret = data.parent / "password"
-        secret.write_text(environment["POSTGRES_PASSWORD"])
+        secret.write_text(Path(environment["POSTGRES_PASSWORD_FILE"]).read_text())
         user = self._postgres_user()
         if user:
             for path in (data, secret):
@@ -221,7 +245,9 @@ def running_stack(variables: dict[str, str]) -> Iterator[Stack]:
         (folder / "bin" / "wget").write_text(WGET.format(python=sys.executable))
         (folder / "bin" / "wget").chmod(0o755)
     stack = Stack(folder, found, dict(zip(named, free_ports(len(named)), strict=True)))
+    stack.image = frozenset((folder / "app").rglob("*"))
     try:
+        stack.give_secrets()
         stack.start()
         yield stack
     finally:

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import requests
 
-from tests.compose.compose_file import VARIABLES
+from tests.compose.compose_file import VARIABLES, declared
 from tests.compose.running_stack import Stack, running_stack
 from tests.running_services import until
 
@@ -59,6 +59,8 @@ def test_a_file_that_lands_is_released_by_the_services_of_the_file(events: Path)
 
         without_key = requests.get(f"{stack.url('8333')}/lakehouse/{POINTER}", timeout=10)
         assert without_key.status_code == 403
+        temporary = tuple(path.partition(":")[0] for path in declared("daemon")["tmpfs"])
+        assert [path for path in stack.written_into_the_image() if not path.startswith(temporary)] == []
     assert stack.left_running() == []
 
 
@@ -80,13 +82,13 @@ def _assets(stack: Stack) -> list[str]:
 
 
 def _pointer(stack: Stack) -> dict[str, Any]:
-    environment = stack.services["object-store"].environment
+    secret = (stack.folder / "secrets" / "query_s3_key").read_text()
     client = boto3.client(
         "s3",
         endpoint_url=stack.url("8333"),
         region_name="us-east-1",
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id="query",
+        aws_secret_access_key=secret,
     )
     if not client.list_objects_v2(Bucket="lakehouse", Prefix=POINTER).get("Contents"):
         return {}

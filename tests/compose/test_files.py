@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import stat
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from lakehouse.settings import PREFIX, PROJECT_ROOT, Settings, load_settings
+from lakehouse.storage.policies import Who, seaweedfs_identity
 from tests.compose import compose_file
-from tests.compose.compose_file import COPIES, DOCKERFILE, VARIABLES, MissingVariableError, services
+from tests.compose.compose_file import COPIES, DOCKERFILE, VARIABLES, services
 from tests.lakehouse_instance import LINKED, TOOLS
 
 COPIED = [source for sources, _ in COPIES for source in sources]
@@ -39,17 +44,53 @@ def declared() -> dict[str, Any]:
 
 def test_no_secret_stands_in_a_file() -> None:
     for text in (compose_file.text(), DOCKERFILE):
-        named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*\s*[:=]\s*(.+)$", text, re.M)
-        assert [value for value in named if not re.fullmatch(r'"true"|\$\{\w+:(?:\?[^}]+|-)\}', value)] == []
+        named = re.findall(r"(?i)^\W*\w*(?:password|secret|token)\w*[ \t]*[:=][ \t]*(.+)$", text, re.M)
+        file = r"/run/secrets\S*|\{ file: \./secrets/\w+ \}|.*target: \w+ \}|\[[\w.]+\]|\[\]"
+        assert [value for value in named if not re.fullmatch(rf'"true"|\$\{{\w+:-\}}|{file}', value)] == []
         assert re.findall(r"://[^\s:/]+:(?!\$\{\w+:\?)[^\s@]*@", text) == []
     assert not re.search(r"(?im)^(?:ENV|ARG).*(?:password|secret|token|_key)", DOCKERFILE)
 
 
-@pytest.mark.parametrize("name", VARIABLES)
-def test_a_secret_that_is_not_set_is_asked_for(name: str) -> None:
-    with pytest.raises(MissingVariableError, match=f"{name}: choose "):
-        services({**VARIABLES, name: ""})
-    assert f"\n# {name}=\n" in (PROJECT_ROOT / ".env.example").read_text()
+def test_every_secret_is_a_file_that_the_script_makes_and_nobody_else_may_list(tmp_path: Path) -> None:
+    script = PROJECT_ROOT / "scripts" / "compose_secrets.sh"
+    for _ in range(2):
+        subprocess.run(["bash", str(script), str(tmp_path / "secrets")], check=True)
+    wanted = {Path(file).name for service in SERVICES.values() for file in service.secrets.values()}
+    assert wanted == {file.name for file in (tmp_path / "secrets").iterdir()}
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    contents = [file.read_text() for file in (tmp_path / "secrets").iterdir()]
+    assert len(set(contents)) == len(contents) and min(map(len, contents)) >= 48
+    assert "/secrets/\n" in (PROJECT_ROOT / ".gitignore").read_text()
+
+
+def test_the_object_stores_keys_have_the_rights_of_the_policies(tmp_path: Path) -> None:
+    subprocess.run(["bash", str(PROJECT_ROOT / "scripts" / "compose_secrets.sh"), str(tmp_path)], check=True)
+    found = json.loads((tmp_path / "object_store.json").read_text())["identities"]
+    storage = SERVICES["webserver"].environment["LAKEHOUSE_STORAGE"]
+    for one in found:
+        (key,) = one["credentials"]
+        wanted = seaweedfs_identity(storage, Who(one["name"]), key["accessKey"], key["secretKey"])
+        assert sorted(one["actions"]) == sorted(wanted["actions"])
+    assert {service.environment.get("LAKEHOUSE_S3_ACCESS_KEY_ID") for service in OURS} <= {
+        None, *(one["name"] for one in found)
+    }  # fmt: skip
+
+
+def test_only_what_ends_holds_an_owners_credentials() -> None:
+    owners = {"postgres_password", "owner_s3_key", "object_store.json"}
+    given = {name: {Path(file).name for file in service.secrets.values()} for name, service in SERVICES.items()}
+    holders = {name for name, files in given.items() if files & owners}
+    assert holders == {"postgres", "object-store", "bootstrap"}
+    assert SERVICES["bootstrap"].runs_once
+    assert given["query"] == {"query_s3_key"}
+    assert given["dashboard"] == set()
+
+
+def test_our_containers_can_change_nothing_but_their_volume_and_gain_no_right(declared: dict[str, Any]) -> None:
+    for name, service in declared["services"].items():
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if name in {one.name for one in OURS}:
+            assert service["read_only"] and service["cap_drop"] == ["ALL"], name
 
 
 def test_every_variable_is_in_env_example() -> None:
@@ -60,12 +101,14 @@ def test_every_variable_is_in_env_example() -> None:
 
 def test_every_service_that_stays_has_a_health_check_and_comes_back(declared: dict[str, Any]) -> None:
     for name, service in declared["services"].items():
-        assert service["restart"] == ("no" if name == "setup" else "unless-stopped"), name
-        assert ("healthcheck" in service) == (name != "setup"), name
+        once = name in ("bootstrap", "setup")
+        assert service["restart"] == ("no" if once else "unless-stopped"), name
+        assert ("healthcheck" in service) == (not once), name
     waited_for = {other: how for service in SERVICES.values() for other, how in service.depends_on.items()}
     assert waited_for == {
         "postgres": "service_healthy",
         "object-store": "service_healthy",
+        "bootstrap": "service_completed_successfully",
         "setup": "service_completed_successfully",
         "query": "service_healthy",
     }
@@ -106,14 +149,18 @@ def test_the_image_gets_what_it_needs_and_the_builder_sees_nothing_else() -> Non
     assert [path for path in named if path not in COPIED] == []
 
 
-def test_every_setting_exists_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_exists_and_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     names = {PREFIX + name.upper() for name in Settings.model_fields.keys() - NOT_OURS_TO_CHOOSE}
     for service in WITH_SETTINGS:
         ours = {name for name in service.environment if name.startswith(PREFIX)}
-        assert ours == names | OWN.get(service.name, set())
+        files = {name.upper() for name in service.secrets if name.startswith(PREFIX.lower())}
+        without = {"LAKEHOUSE_POSTGRES_PASSWORD"} if service.name == "query" else set()
+        assert ours | files == (names | OWN.get(service.name, set())) - without
+        assert not ours & files
         with monkeypatch.context() as patch:
             for name, value in service.environment.items():
                 patch.setenv(name, value)
+            patch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path))
             load_settings.cache_clear()
             assert load_settings().stores_on_s3
     load_settings.cache_clear()

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL lives as long as a process uses it."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -98,3 +99,20 @@ def test_a_deep_folder_works_though_socket_paths_are_short(tmp_path: Path) -> No
     with postgres.connect(settings) as connection:
         assert isinstance(connection, psycopg.Connection)
     postgres.leave(settings.data_dir / "postgres")
+
+
+def test_another_server_is_never_sent_the_lakes_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Settings(postgres_url="postgresql://lake:ours%27@db/lake?sslmode=require")
+    assert postgres.postgres_url(ours) == "postgresql://lake@db/lake?sslmode=require"
+    assert (os.environ["PGPASSWORD"], os.environ["PGSSLMODE"]) == ("ours'", "require")
+    with postgres.libpq_environment("postgresql://bi@elsewhere/x") as address:
+        assert address == "postgresql://bi@elsewhere/x"
+        assert not {"PGPASSWORD", "PGSSLMODE"} & os.environ.keys()
+    with postgres.libpq_environment("postgresql://bi:theirs@elsewhere:5433/x") as address:
+        assert (address, os.environ["PGPASSWORD"]) == ("postgresql://bi@elsewhere:5433/x", "theirs")
+    assert os.environ["PGPASSWORD"] == "ours'"
+    postgres.postgres_url(Settings(postgres_url="postgresql://lake@db/lake"))
+    assert not {"PGPASSWORD", "PGSSLMODE"} & os.environ.keys()
+    monkeypatch.setenv("PGPASSWORD", "exported by its user")
+    with postgres.libpq_environment("postgresql://bi@elsewhere/x"):
+        assert os.environ["PGPASSWORD"] == "exported by its user"

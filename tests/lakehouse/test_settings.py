@@ -45,3 +45,33 @@ def test_nothing_hangs_on_the_current_directory(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LAKEHOUSE_DATA_DIR", "data")
     assert load_settings().data_dir == PROJECT_ROOT / "data"
+
+
+def test_a_secret_may_lie_in_a_file_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "lakehouse_postgres_password").write_text("p@ss 'w\"\n")
+    (tmp_path / "LAKEHOUSE_QUERY_TOKEN").write_text("from a file")
+    (tmp_path / "somebody_elses").write_text("x")
+    monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("LAKEHOUSE_QUERY_TOKEN", "from the environment")
+    settings = load_settings()
+    assert settings.postgres_password.get_secret_value() == "p@ss 'w\""
+    assert settings.query_token.get_secret_value() == "from the environment"
+
+
+def test_a_file_that_names_no_setting_and_a_folder_that_is_not_there_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "lakehouse_postgres_pasword").write_text("x")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_POSTGRES_PASWORD is not a setting; did you mean LAKEHOUSE_POS"):
+        load_settings()
+    monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path / "gone"))
+    with pytest.raises(SettingsError, match="LAKEHOUSE_SECRETS_DIR: there is no folder"):
+        load_settings()
+
+
+def test_a_key_that_would_break_out_of_its_quotes_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_S3_SECRET_ACCESS_KEY", "hunter2'; DROP")
+    with pytest.raises(SettingsError, match="LAKEHOUSE_S3_SECRET_ACCESS_KEY: must have no quote") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
