@@ -38,11 +38,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
-from lakehouse.access_cli import app as access_app
-from lakehouse.alerts.cli import app as alerts_app
-from lakehouse.backup.cli import app as backup_app
-from lakehouse.console import err, fail, out, settings_or_exit
-from lakehouse.doctor.cli import app as doctor_app
+for commands in (access_app, alerts_app, backup_app, doctor_app):
+    app.add_typer(commands)
 
 
 @app.command()
