@@ -31,6 +31,8 @@ from lakehouse.writing.locks import (
 
 WAIT_SECONDS = 120.0
 """For one table's writers, and for releases that are being published."""
+POLITE_SECONDS = 0.1
+RETRY_SECONDS = 0.3
 FILES_AT_ONCE = 10_000
 
 
@@ -57,7 +59,7 @@ def compact(
     for table in wanted:
         try:
             _compact_when_free(lake, table, pipeline_of, environments, wait_seconds, report)
-        except (InUseError, LockTimeoutError, duckdb.Error) as error:
+        except (InUseError, duckdb.Error) as error:
             problems.append(f"{table.table} was not compacted: {str(error).splitlines()[0]}")
             report(problems[-1])
     with closing(connect(lake.settings)) as postgres:
@@ -88,23 +90,34 @@ def _compact_when_free(
         *(pipeline_lock(name) for name in pipelines),
         *(environment_lock(name) for name in environments),
     ]
-    patient = lake.settings.model_copy(
-        update={"lock_timeout_seconds": min(max(wait_seconds, 0.001), lake.settings.lock_timeout_seconds)}
-    )
     deadline = time.monotonic() + wait_seconds
-    while True:
-        with holding(patient, locks, holder=HOLDER, waiting=report) as postgres:
-            reason = _needed_by(postgres, pipelines)
-            if reason is None:
+    politely_until = time.monotonic() + wait_seconds / 2
+    reason = ""
+    told = set[str]()
+
+    def once(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            report(sentence)
+
+    while time.monotonic() < deadline or not reason:
+        # At first only when all are free at once: to hold one while waiting for another would hold others up.
+        left = max(deadline - time.monotonic(), POLITE_SECONDS)
+        seconds = POLITE_SECONDS if time.monotonic() < politely_until else left
+        patient = lake.settings.model_copy(update={"lock_timeout_seconds": seconds})
+        try:
+            with holding(patient, locks, holder=HOLDER, waiting=once) as postgres:
                 # Never waited for with the others held: a backup may take hours.
                 with trying(postgres, maintenance_lock()) as held_by:
-                    if held_by is None:
+                    needed_by = _needed_by(postgres, pipelines)
+                    if held_by is None and needed_by is None:
                         _compact(lake, table)
                         return
-                reason = f"{maintenance_lock()} is held by {held_by}"
-        if time.monotonic() > deadline:
-            raise InUseError(reason)
-        time.sleep(0.5)
+                reason = needed_by or f"{maintenance_lock()} is held by {held_by}."
+        except LockTimeoutError as error:
+            reason = str(error)
+        time.sleep(RETRY_SECONDS)
+    raise InUseError(reason)
 
 
 def _pipelines(table: str, pipeline_of: Mapping[str, str]) -> set[str]:

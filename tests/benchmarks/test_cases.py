@@ -16,6 +16,7 @@ def test_every_case_has_a_name_of_its_own_and_says_what_it_is() -> None:
     assert all(name == case.name and case.title and case.what.endswith(".") for name, case in CASES.items())
 
 
+@pytest.mark.proof
 def test_a_case_measures_on_a_lake_of_its_own() -> None:
     told = overhead.measure(Options(runs=1, scale=0.01, data=Path())).markdown()
     assert "**5 models, nothing due**" in told

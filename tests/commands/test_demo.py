@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lakehouse.demo.checks import CHECKS
 from tests.lakehouse_instance import LakehouseInstance
 
@@ -51,6 +53,7 @@ def test_a_second_demo_loads_and_computes_nothing(demo_lakehouse: LakehouseInsta
     assert again.stdout.count("equal") == len(CHECKS)
 
 
+@pytest.mark.proof
 def test_a_mart_that_is_wrong_or_empty_fails_the_demo(demo_lakehouse: LakehouseInstance) -> None:
     # Somebody changes tables behind SQLMesh's back: no model is due, so only the comparison with raw can notice.
     wrong = physical_table(demo_lakehouse, "marts.top_pickup_locations")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import running_services, until
@@ -29,6 +30,7 @@ def events(path: Path, first: int, days: int, revenue: int) -> None:
     )
 
 
+@pytest.mark.proof
 def test_a_file_that_lands_is_loaded_computed_checked_and_released(
     new_lakehouse: Callable[[], LakehouseInstance], storage_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_a_late_file_recomputes_its_days_unaided(
     assert demo_lakehouse.value("SELECT SUM(net_revenue) FROM marts.daily_revenue") == demo_lakehouse.value(ours)
 
 
+@pytest.mark.proof
 def test_a_job_is_backfilled_day_by_day(demo_lakehouse: LakehouseInstance, demo_services: RunningServices) -> None:
     before = computed_at(demo_lakehouse)
     done = demo_lakehouse.activated(
@@ -109,6 +110,7 @@ def test_a_job_is_backfilled_day_by_day(demo_lakehouse: LakehouseInstance, demo_
     assert {day for day in after if after[day] != before[day]} == wanted
 
 
+@pytest.mark.proof
 def test_a_run_that_ends_with_the_services_does_not_count_as_started(
     demo_lakehouse: LakehouseInstance, demo_services: RunningServices
 ) -> None:

@@ -26,8 +26,8 @@ from tests.releases_proof.loader import loaded, say
 GRACE_HOURS = 180 / 3600
 """What the product leaves alone for a day is deleted after three minutes: longer than any query of this suite takes."""
 BACKFILL = "backfill"
-LOAD_PAUSE_SECONDS = 3.0
-"""Between two loads, on average."""
+LOAD_PAUSE_SECONDS = 8.0
+"""Between two loads of one loader, on average: a developer's environment comes to rest only between loads."""
 
 
 def main(kind: str, folder: str, project: str) -> None:
@@ -39,13 +39,13 @@ def main(kind: str, folder: str, project: str) -> None:
     work(Path(folder), Path(project))
 
 
-def load(environment: Mapping[str, str], folder: Path, output: Path) -> None:
+def load(environment: Mapping[str, str], folder: Path, output: Path, loaders: int) -> None:
     """Load after load, with a pause in which the environments may come to rest. Forked: it is killed most often."""
     os.environ.update(environment)
     for stream in (1, 2):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
     steps.arm(steps.LOADER, folder)
-    again({"load": partial(load_once, Lake(settings_module.load_settings()))}, pause=2 * LOAD_PAUSE_SECONDS)
+    again({"load": partial(load_once, Lake(settings_module.load_settings()))}, pause=2 * LOAD_PAUSE_SECONDS * loaders)
 
 
 def load_once(lake: Lake) -> None:

@@ -122,7 +122,9 @@ class World:
             if loader is None or not loader.is_alive():
                 output = self.folder / f"{name}.out"
                 started = self.forks.Process(
-                    target=workers.load, args=(self.variables, self.folder, output), daemon=True
+                    target=workers.load,
+                    args=(self.variables, self.folder, output, len(self.loaders)),
+                    daemon=True,
                 )
                 started.start()
                 self.loaders[name] = started

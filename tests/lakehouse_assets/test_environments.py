@@ -268,6 +268,7 @@ def told(house: House, job: str, op: str, **config: Any) -> Mapping[str, Any]:
     return {name: value.value for name, value in output.step_output_data.metadata.items()}
 
 
+@pytest.mark.proof
 def test_each_act_is_a_job_whose_result_reads_well_in_the_web_ui(filled: House) -> None:
     """prod has the changed daily_revenue by now, and the files the original."""
     made = told(filled, "env_create", "create_environment", name="dev_job")

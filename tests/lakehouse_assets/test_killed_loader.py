@@ -40,7 +40,9 @@ def waiting_locks(house: House) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("commits", [1, 2, 3])
+@pytest.mark.parametrize(
+    "commits", [pytest.param(1, marks=pytest.mark.proof), 2, pytest.param(3, marks=pytest.mark.proof)]
+)
 def test_a_run_repairs_a_killed_load_before_it_computes(house: House, commits: int) -> None:
     file = f"ecommerce_events_killed_{commits}.parquet"
     house.land_events(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from tests.lakehouse_assets.conftest import House
 
@@ -62,6 +63,7 @@ def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
     assert house.computed_at() == settled
 
 
+@pytest.mark.proof
 def test_a_changed_file_replaces_its_own_rows_and_the_days_that_it_left(house: House) -> None:
     house.land_events(
         "ecommerce_events_c.parquet", DAYS.replace("2010-01-01", "2012-05-01").replace("SELECT i,", "SELECT 10000 + i,")

@@ -141,6 +141,7 @@ def desk_on_s3(
     settings_module.load_settings.cache_clear()
 
 
+@pytest.mark.proof
 def test_a_store_that_dies_in_the_middle_is_a_sentence_and_a_retry_publishes(
     desk_on_s3: Desk, mortal_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def test_what_another_program_wrote_is_checked_before_it_is_released(published: 
     release(published)
 
 
+@pytest.mark.proof
 def test_a_hold_makes_later_releases_wait(published: House) -> None:
     sql = "SELECT sum(total_revenue)::DOUBLE FROM marts.daily_revenue"
     publishing.rollback(published.lake, "prod", None, by="ann")

@@ -109,6 +109,12 @@ class LandingHouse:
             return marks.read(connection, "load")
 
 
+FOLDER_AND_LATER_S3 = pytest.mark.parametrize(
+    "storage_environment", ["folder", pytest.param("s3", marks=pytest.mark.proof)], indirect=True
+)
+"""`make test` runs these on a folder, `make prove` on S3 too."""
+
+
 @pytest.fixture
 def house(
     storage_environment: dict[str, str],

@@ -6,7 +6,9 @@ import json
 
 import dagster as dg
 
-from tests.landing.conftest import EVENTS, LandingHouse, event
+from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, event
+
+pytestmark = FOLDER_AND_LATER_S3
 
 
 def test_a_file_is_asked_for_once_loaded_and_never_asked_for_again(house: LandingHouse) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT
-from tests.landing.conftest import EVENTS, LandingHouse, event
+from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, event
+
+pytestmark = FOLDER_AND_LATER_S3
 
 
 @pytest.mark.parametrize("moment", ["before the rows go", "after the rows went", "before the ledger hears of it"])

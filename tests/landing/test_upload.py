@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.landing.conftest import EVENTS, LandingHouse, event
+from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, event
+
+pytestmark = FOLDER_AND_LATER_S3
 
 
 def test_files_and_folders_land_load_and_a_second_upload_moves_nothing(house: LandingHouse) -> None:

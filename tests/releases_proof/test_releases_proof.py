@@ -27,6 +27,7 @@ def prove(tmp_path: Path, environment: dict[str, str], *, with_rule: bool, kills
 
 
 @pytest.mark.usefixtures("settings")
+@pytest.mark.proof
 def test_no_release_is_wrong_while_loaders_are_killed(tmp_path: Path, lakehouse_environment: dict[str, str]) -> None:
     report = prove(tmp_path, lakehouse_environment, with_rule=True, kills=KILLS, seconds=SECONDS)
     assert not report.violations, str(report)

@@ -180,6 +180,7 @@ def test_the_lock_is_a_part_of_the_projects_with_hashes_and_no_addresses() -> No
     assert not {"dagster", "dlt", "sqlmesh", "streamlit"} & set(found)
 
 
+@pytest.mark.proof
 def test_the_handler_imports_only_what_the_image_holds() -> None:
     script = """
 import sys, json
