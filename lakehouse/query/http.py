@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,22 +17,28 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lakehouse.query import openapi
+from lakehouse.query.callers import Callers, asked_environment
 from lakehouse.query.formats import FORMATS
 from lakehouse.query.gate import Gate
 from lakehouse.query.metrics import Metrics
 from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Source
-from lakehouse.query.requests import ENVIRONMENT, MAX_BODY_BYTES, media_type, parse_request
+from lakehouse.query.requests import MAX_BODY_BYTES, media_type, parse_request
+from lakehouse.query.responses import (
+    LOG,
+    SAFE_HEADERS,
+    content_type,
+    http_problem,
+    problem_response,
+    reply_headers,
+    unexpected,
+)
 from lakehouse.query.service import Cancellation, QueryService, Question, Reply
 from lakehouse.query.streaming import StreamedBody, StreamedResponse
-from lakehouse.query.tokens import Grant, Limits, TokenBook
+from lakehouse.query.tokens import Limits
 from lakehouse.settings import Settings, is_loopback
-from lakehouse.storage import StorageError
 
 BODY_SECONDS = 5.0
-LOG = logging.getLogger("lakehouse.query")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SAFE_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
 def create_app(settings: Settings, service: QueryService | None = None) -> Starlette:
@@ -50,20 +50,6 @@ def create_app(settings: Settings, service: QueryService | None = None) -> Starl
     return Endpoints(service, needs_token=needs_token).app
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, and what they may."""
-
-    name: str
-    limits: Limits
-    environments: tuple[str, ...] | None  # None: all
-
-    def check(self, environment: str) -> None:
-        """Raises QueryError when this environment is not theirs."""
-        if self.environments is not None and environment not in self.environments:
-            raise QueryError("forbidden", f"This token is not for {environment}.")
-
-
 class Endpoints:
     """What each address answers."""
 
@@ -72,7 +58,7 @@ class Endpoints:
         self._service = service
         self._environment = settings.environment
         self._needs_token = needs_token
-        self._tokens = TokenBook(service.storage)
+        self._callers = Callers(service, needs_token=needs_token)
         self._gate = Gate(settings.query_workers, settings.query_queue, settings.query_seconds)
         self._metrics = Metrics(service, self._gate)
         self._ready_at = float("-inf")
@@ -90,7 +76,7 @@ class Endpoints:
                 Route("/swagger/start.js", self._start_script, methods=["GET"]),
                 *([Mount("/swagger", StaticFiles(directory=page))] if page else []),
             ],
-            exception_handlers={HTTPException: _http_problem, Exception: _unexpected},
+            exception_handlers={HTTPException: http_problem, Exception: unexpected},
             lifespan=self._lifespan,
         )
 
@@ -100,40 +86,11 @@ class Endpoints:
         yield
         self._service.close()
 
-    # ---------------------------------------------------------------------------------------- who asks
-
-    async def _caller(self, request: Request) -> Caller:
-        service = self._service
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and token:
-            try:
-                grant: Grant | None = await run_in_threadpool(self._tokens.find, token.strip())
-            except StorageError:
-                raise QueryError("unavailable", "Tokens can't be checked now.") from None
-            if grant is None:
-                raise QueryError("unauthorized", "This token is unknown, revoked or expired.")
-            return Caller(grant.name, grant.limits(service.limits), grant.environments)
-        if self._needs_token:
-            raise QueryError("unauthorized", "Send a token: Authorization: Bearer …")
-        # A page on the internet may point a name of its own at this machine: only our own names are answered.
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if name.strip("[]").lower() not in LOOPBACK:
-            raise QueryError("forbidden", "Without a token only this machine is answered, under its own names.")
-        return Caller("", service.limits, None)
-
-    def _asked_environment(self, request: Request, caller: Caller) -> str:
-        environment = request.query_params.get("environment", self._environment)
-        if not re.fullmatch(ENVIRONMENT, environment):
-            raise QueryError("invalid-request", "environment: must be a name such as prod or dev_ann.")
-        caller.check(environment)
-        return environment
-
     # ------------------------------------------------------------------------------------------- query
 
     async def _query(self, request: Request) -> Response:
         started = time.perf_counter()
-        caller = await self._caller(request)
+        caller = await self._callers.of(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise QueryError("unsupported-type", "Send JSON, as Content-Type: application/json.")
         body = await _body(request)
@@ -171,7 +128,7 @@ class Endpoints:
             await stack.aclose()
 
         streamed = StreamedBody(reply, cancellation, tells_cut=FORMATS[chosen].tells_cut, own_limit=own_limit)
-        return StreamedResponse(streamed, end, media_type=_content_type(chosen), headers=self._headers(reply))
+        return StreamedResponse(streamed, end, media_type=content_type(chosen), headers=reply_headers(reply))
 
     async def _asked(
         self, request: Request, question: Question, limits: Limits, cancellation: Cancellation, *, use_cache: bool
@@ -192,31 +149,6 @@ class Endpoints:
         finally:
             leaving.cancel()
 
-    def _headers(self, reply: Reply) -> dict[str, str]:
-        source = reply.source
-        headers = {
-            **SAFE_HEADERS,
-            "lakehouse-environment": source.manifest.environment,
-            "lakehouse-release": str(source.manifest.number),
-            "lakehouse-cut-at": source.manifest.cut_at,
-            "lakehouse-start": "warm" if reply.is_warm else "cold",
-            "lakehouse-cached": "yes" if reply.is_cached else "no",
-            "lakehouse-query-id": uuid.uuid4().hex,
-            "vary": "Accept, Authorization",
-            "cache-control": "private, no-cache" if reply.etag else "private, no-store",
-        }
-        if source.held:
-            headers["lakehouse-held"] = source.held
-        if reply.etag:
-            headers["etag"] = f'"{reply.etag}"'
-        if reply.is_whole:
-            headers |= {
-                "lakehouse-rows": str(reply.rows),
-                "lakehouse-cut": reply.cut or "no",
-                "lakehouse-execution-ms": f"{reply.execution_ms:.3f}",
-            }
-        return headers
-
     def _not_modified(self, etag: str, source: Source) -> Response:
         self._metrics.calls.labels("not_modified").inc()
         headers = {**SAFE_HEADERS, "etag": f'"{etag}"', "lakehouse-release": str(source.manifest.number)}
@@ -225,7 +157,7 @@ class Endpoints:
     def _whole(self, reply: Reply, chosen: str, started: float) -> Response:
         body = b"".join(reply.body)
         self._note(reply, started, len(body))
-        return Response(body, media_type=_content_type(chosen), headers=self._headers(reply))
+        return Response(body, media_type=content_type(chosen), headers=reply_headers(reply))
 
     def _note(self, reply: Reply, started: float, size: int) -> None:
         self._metrics.calls.labels("cached" if reply.is_cached else "answered").inc()
@@ -236,15 +168,15 @@ class Endpoints:
     # ------------------------------------------------------------------------------------------- pages
 
     async def _tables(self, request: Request) -> Response:
-        caller = await self._caller(request)
-        environment = self._asked_environment(request, caller)
+        caller = await self._callers.of(request)
+        environment = asked_environment(request, caller, self._environment)
         number = _number(request.query_params.get("release"))
         source = await run_in_threadpool(self._service.releases.find, environment, number)
         return JSONResponse(source.listing(), headers=SAFE_HEADERS)
 
     async def _releases(self, request: Request) -> Response:
-        caller = await self._caller(request)
-        environment = self._asked_environment(request, caller)
+        caller = await self._callers.of(request)
+        environment = asked_environment(request, caller, self._environment)
         current = await run_in_threadpool(self._service.releases.find, environment)
         history = await run_in_threadpool(self._service.releases.history, environment)
         return JSONResponse(
@@ -301,7 +233,7 @@ class Endpoints:
             except QueryError as error:
                 self._metrics.calls.labels(error.kind.replace("-", "_")).inc()
                 LOG.info("%s %s", error.kind, error.status)
-                return _problem(error)
+                return problem_response(error)
             except ClientDisconnect:
                 self._metrics.calls.labels("left").inc()
                 return Response(status_code=499)
@@ -338,30 +270,3 @@ def _number(text: str | None) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise QueryError("invalid-request", "release: must be a number.")
     return int(text)
-
-
-def _content_type(chosen: str) -> str:
-    return "text/csv; charset=utf-8; header=present" if chosen == "text/csv" else chosen
-
-
-def _problem(error: QueryError) -> Response:
-    headers = dict(SAFE_HEADERS)
-    if error.retry_after:
-        headers["retry-after"] = str(error.retry_after)
-    if error.kind == "unauthorized":
-        headers["www-authenticate"] = 'Bearer realm="lakehouse"'
-    return Response(json.dumps(error.problem()), error.status, media_type="application/problem+json", headers=headers)
-
-
-async def _http_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    body: Mapping[str, Any] = {"type": "about:blank", "title": error.detail, "status": error.status_code}
-    return Response(
-        json.dumps(body), error.status_code, media_type="application/problem+json", headers=dict(error.headers or {})
-    )
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    LOG.error("unexpected %s", type(error).__name__)
-    body = {"type": "about:blank", "title": "The service failed on this request", "status": 500}
-    return Response(json.dumps(body), 500, media_type="application/problem+json")

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 from lakehouse.query import frames
+from lakehouse.query.calls import Call, Config
 from lakehouse.query.problems import QueryError
-from lakehouse.query.worker import Call, Config
 
 START_SECONDS = 20.0
 GRACE_SECONDS = 0.5

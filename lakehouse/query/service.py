@@ -12,13 +12,13 @@ from typing import Any
 from lakehouse.extensions import extension_directory
 from lakehouse.lake import create_secret
 from lakehouse.query.cache import AnswerCache, CachedAnswer
+from lakehouse.query.calls import Call, Config
 from lakehouse.query.formats import JSON
 from lakehouse.query.frames import Kind
 from lakehouse.query.pool import Pool, WorkerProcess
 from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Releases, Source
 from lakehouse.query.tokens import Limits
-from lakehouse.query.worker import Call, Config
 from lakehouse.settings import Settings
 from lakehouse.storage import Storage, open_storage
 

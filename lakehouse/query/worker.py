@@ -15,55 +15,26 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import closing
 from json import loads
 from typing import Any
 
 import duckdb
 
 from lakehouse.query import frames
+from lakehouse.query.calls import Call, Config
 from lakehouse.query.formats import FORMATS, Answer
-from lakehouse.query.guard import CATALOG, check, first_line
+from lakehouse.query.guard import check, first_line
 from lakehouse.query.problems import QueryError
+from lakehouse.query.sessions import Releases
 from lakehouse.query.values import columns_of, selecting
 
-RELEASES_OPEN = 2
 STATEMENTS_KNOWN = 256
 BASE_BYTES = 256 << 20
 """What Python and the libraries take before a statement takes anything."""
-BUFFERS_SHARE = 0.6
-"""The part of a call's memory that DuckDB manages; its scalar functions take theirs beside it."""
 RETIRED_SHARE = 0.85
 """A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
 PR_SET_NO_NEW_PRIVS = 38
-
-
-@dataclass(frozen=True)
-class Config:
-    """What a worker is told once, by its owner."""
-
-    extension_directory: str
-    threads: int
-    memory_bytes: int
-    secret: str = ""
-    """DuckDB's CREATE SECRET with a key that reads the published zone; empty for a folder."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One statement and its limits."""
-
-    id: str
-    sql: str
-    attach: str  # the ATTACH statement of the release
-    allowed: str  # the only place that may be read, a folder's address that ends in a slash
-    served: list[str]
-    format: str
-    max_rows: int
-    max_bytes: int
-    parameters: dict[str, Any]
-    about: dict[str, Any]
 
 
 def limit_process(memory_bytes: int) -> None:
@@ -75,63 +46,6 @@ def limit_process(memory_bytes: int) -> None:
     if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
         library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-
-
-class Releases:
-    """The releases that are open, each in a DuckDB of its own that can read nothing else."""
-
-    def __init__(self, config: Config):
-        self._config = config
-        self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
-
-    def session(self, call: Call) -> tuple[duckdb.DuckDBPyConnection, bool]:
-        """A session for one call, and whether its release was open already."""
-        warm = call.attach in self._open
-        if not warm:
-            while len(self._open) >= RELEASES_OPEN:
-                self._open.popitem(last=False)[1].close()
-            self._open[call.attach] = self._connect(call)
-        self._open.move_to_end(call.attach)
-        session = self._open[call.attach].cursor()
-        session.execute(f"USE {CATALOG}")
-        return session, warm
-
-    def close(self, call: Call) -> None:
-        """Forget a release: its DuckDB may be broken, or its files gone."""
-        connection = self._open.pop(call.attach, None)
-        if connection is not None:
-            with suppress(duckdb.Error):
-                connection.close()
-
-    def _connect(self, call: Call) -> duckdb.DuckDBPyConnection:
-        config = self._config
-        connection = duckdb.connect(
-            config={
-                "extension_directory": config.extension_directory,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "allow_community_extensions": False,
-                "allow_unsigned_extensions": False,
-                "python_enable_replacements": False,
-                "threads": config.threads,
-                "memory_limit": f"{int(config.memory_bytes * BUFFERS_SHARE) >> 20}MiB",
-                "temp_directory": "",
-            }
-        )
-        try:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("LOAD ducklake")
-            if config.secret:
-                connection.execute("LOAD httpfs")
-                connection.execute(config.secret)
-            connection.execute(call.attach)
-            connection.execute(f"SET allowed_directories = ['{call.allowed.replace(chr(39), chr(39) * 2)}']")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 class Worker:

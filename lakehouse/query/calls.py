@@ -1,0 +1,33 @@
+"""What a worker is told: once about itself, then a call a statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a worker is told once, by its owner."""
+
+    extension_directory: str
+    threads: int
+    memory_bytes: int
+    secret: str = ""
+    """DuckDB's CREATE SECRET with a key that reads the published zone; empty for a folder."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One statement and its limits."""
+
+    id: str
+    sql: str
+    attach: str  # the ATTACH statement of the release
+    allowed: str  # the only place that may be read, a folder's address that ends in a slash
+    served: list[str]
+    format: str
+    max_rows: int
+    max_bytes: int
+    parameters: dict[str, Any]
+    about: dict[str, Any]
