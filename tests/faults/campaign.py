@@ -141,7 +141,7 @@ class Campaign:
             with contextlib.suppress(Exception):  # PostgreSQL may be coming back
                 if done():
                     return True
-            time.sleep(0.1)
+            time.sleep(0.3)
         return False
 
     def _settle(self) -> None:

@@ -26,6 +26,7 @@ JUDGE_SQL = """
          WHERE orders.cents IS DISTINCT FROM lines.cents)
     FROM marts.totals, marts.all_days
 """
+PAUSE_SECONDS = 0.3
 RETRY_SECONDS = 15.0
 """So long after the storage is back a reader may have to try again."""
 
@@ -70,7 +71,7 @@ class Readers:
                 self._failed(f"a reader of {environment}: {str(error).splitlines()[0]}")
             except Exception as error:
                 self.violation(f"a reader of {environment} broke: {error!r}")
-            time.sleep(0.1)
+            time.sleep(PAUSE_SECONDS)
 
     def _check(self, environment: str, number: int | None) -> None:
         try:

@@ -136,7 +136,7 @@ def environments(folder: Path, project: Path) -> None:
             "promotion": lambda: acts.promote(lake, "prod", name, run="promote"),
             "environment dropped": lambda: acts.drop(lake, name, run="drop"),
         },
-        pause=4.0,
+        pause=8.0,
     )
 
 
