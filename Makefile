@@ -32,8 +32,9 @@ up: .venv/installed .env ## PostgreSQL, Dagster, query service, dashboard; Ctrl-
 test: .venv/installed-dev .env ## Every test
 	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-prove: .venv/installed-dev .env ## That no release is wrong, for longer (PROOF_SEED=n: that run again)
-	@$(BIN)/python -m pytest -m proof -s tests/releases_proof $(ARGS)
+prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all that takes long (FAULT_SEED=n: again)
+	@$(BIN)/python -m pytest -m proof -s tests/faults tests/releases_proof $(ARGS)
+	@$(BIN)/python -m pytest -m proof --ignore=tests/faults --ignore=tests/releases_proof $(ARGS)
 
 lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -18,7 +18,9 @@ from tests.faults.readers import RETRY_SECONDS, Readers
 from tests.faults.world import World
 from tests.releases_proof.proof import DEV, PROD, problems
 
-REACHED_SECONDS = 90.0
+BURSTS = (1, 2, 4, 6)
+"""So many faults come before the lake has recovered from the first of them."""
+REACHED_SECONDS = 60.0
 RECOVERED_SECONDS = 240.0
 SETTLED_SECONDS = 300.0
 
@@ -104,8 +106,11 @@ class Campaign:
             order: list[str] = []
             while len(order) < count:
                 order += self.random.sample(names, len(names))
-            for name in order[:count]:
-                self._one(name, kinds[name])
+            order = order[:count]
+            while order:
+                burst = self.random.choice(BURSTS)
+                self._burst({name: kinds[name] for name in order[:burst]})
+                order = order[burst:]
             self._settle()
         finally:
             self.readers.stop.set()
@@ -115,24 +120,27 @@ class Campaign:
         self.report.violations += self.readers.violations
         return self.report
 
-    def _one(self, name: str, fault: Callable[[], bool]) -> None:
-        told = self.report.kinds[name]
+    def _burst(self, faults: dict[str, Callable[[], bool]]) -> None:
+        """One fault, or some before the lake has recovered from the first; then an ordinary recovery."""
         violations = len(self.readers.violations)
-        time.sleep(self.random.uniform(0, 1.5))
-        if not fault():
-            told.not_reached += 1
+        happened = []
+        for name, fault in faults.items():
+            time.sleep(self.random.uniform(0, 1.5))
+            if fault():
+                happened.append((self.report.kinds[name], time.monotonic()))
+                self.report.kinds[name].injected += 1
+            else:
+                self.report.kinds[name].not_reached += 1
             self.world.tend()
-            return
-        told.injected += 1
-        began = time.monotonic()
         marks = self.world.marks()
         releases = {PROD: self.world.newest_release(PROD)}
-        self.world.tend()
         if self._wait(lambda: self.world.is_well_since(marks, releases), RECOVERED_SECONDS):
-            told.seconds.append(time.monotonic() - began)
+            for told, began in happened:
+                told.seconds.append(time.monotonic() - began)
         else:
-            self.report.violations.append(f"not recovered from: {name} (unfinished: {self.world.marks()})")
-        told.violations += len(self.readers.violations) - violations
+            self.report.violations.append(f"not recovered from {list(faults)} (unfinished: {self.world.marks()})")
+        for told, _ in happened:
+            told.violations += len(self.readers.violations) - violations
 
     def _wait(self, done: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
