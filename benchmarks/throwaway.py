@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 
 from benchmarks.measurement import Sample
+from lakehouse.child_environments import child_environment
 from lakehouse.lake import Lake
 from lakehouse.postgres import join, leave
-from lakehouse.settings import PROJECT_ROOT, Settings, child_environment
+from lakehouse.settings import PROJECT_ROOT, Settings
 
 TOOLS = Path(sys.executable).parent
 SAMPLING_SECONDS = 0.2

@@ -15,21 +15,17 @@ from rich.table import Table
 
 from lakehouse.alerts.hook import notify
 from lakehouse.alerts.message import Alert
+from lakehouse.child_environments import child_environment, dashboard_environment
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import (
-    PREFIX,
     PROJECT_ROOT,
     Settings,
-    child_environment,
     is_loopback,
     make_private,
     reachable,
 )
 from lakehouse.supervisor import Service, ServiceError, stop_requests, supervise
-
-HARMLESS = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE")
-"""What the dashboard gets of our environment: no credential of the storage or of PostgreSQL can be among it."""
 
 AS_ROOT = (
     "[yellow]You are root: whatever runs here, every model's and source's code too, may then change anything on this "
@@ -114,15 +110,6 @@ def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
             folder, settings.query_host, settings.dashboard_port,
         ),
     )  # fmt: skip
-
-
-def dashboard_environment(settings: Settings) -> dict[str, str]:
-    """It reads through the query service alone, so it gets that one's address and a token for it."""
-    return {
-        **{name: os.environ[name] for name in HARMLESS if name in os.environ},
-        f"{PREFIX}QUERY_URL": settings.query_service_url,
-        f"{PREFIX}QUERY_TOKEN": settings.query_token.get_secret_value(),
-    }
 
 
 def _show_addresses(settings: Settings, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Every setting, its default and its meaning. Nothing else reads the environment or `.env`."""
+"""Every setting, its default and its meaning. Nothing else reads settings from the environment or `.env`."""
 
 from __future__ import annotations
 
@@ -296,14 +296,3 @@ def is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False
-
-
-def child_environment(settings: Settings, extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of a Dagster process that we start: ours, with Dagster's home named."""
-    return {
-        **os.environ,
-        "DAGSTER_HOME": str(settings.dagster_home),
-        # Thousands of partitions computed in one run are written in batches.
-        "DAGSTER_EVENT_BATCH_SIZE": "1000",
-        **(extra or {}),
-    }

@@ -11,7 +11,8 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 
-from lakehouse.settings import Settings, child_environment
+from lakehouse.child_environments import child_environment
+from lakehouse.settings import Settings
 
 POLL_SECONDS = 0.25
 TAG = "lakehouse/demo"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
+from lakehouse.child_environments import worker_environment
 from lakehouse.query import frames
 from lakehouse.query.calls import Call, Config
 from lakehouse.query.problems import QueryError
@@ -23,7 +23,6 @@ GRACE_SECONDS = 0.5
 """Between asking a statement to stop and killing its process."""
 SPOILING = frozenset({"memory-limit", "unavailable"})
 """After these a worker is replaced: what it holds may be in the next caller's way."""
-KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
 
 
 class WorkerProcess:
@@ -35,7 +34,7 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "lakehouse.query.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=_clean_environment(),
+                env=worker_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -158,12 +157,6 @@ class WorkerProcess:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._socket.close()
-
-
-def _clean_environment() -> dict[str, str]:
-    """What a worker sees of ours: where programs and libraries lie, nothing else."""
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "HOME": "/nonexistent"}
 
 
 @dataclass

@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 
+from lakehouse.child_environments import child_environment
 from lakehouse.doctor.embedded import State
 from lakehouse.doctor.examination import Examination, reason
 from lakehouse.doctor.findings import Seen, UnableError, warning, wrong
-from lakehouse.settings import child_environment
 
 LOAD_SECONDS = 120
 LOAD = """

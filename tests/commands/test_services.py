@@ -14,7 +14,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from lakehouse.services import dashboard_environment
+from lakehouse.child_environments import dashboard_environment
 from lakehouse.settings import Settings
 from tests.lakehouse_instance import TOOLS, LakehouseInstance
 from tests.running_services import RunningServices, running_services, until

@@ -15,9 +15,9 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
+from lakehouse.child_environments import dashboard_environment
 from lakehouse.lake import Lake
 from lakehouse.query.client import LakehouseClient
-from lakehouse.services import dashboard_environment
 from lakehouse.settings import Settings
 from tests.browser.conftest import browser, images, page  # noqa: F401
 from tests.dashboard import marts
