@@ -8,7 +8,7 @@ import signal
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -96,7 +96,7 @@ class Campaign:
             kinds["object store is cut off"] = lambda: self._store_away("cut")
         return kinds
 
-    def run(self, count: int, only: Iterable[str] = ()) -> Report:
+    def run(self, count: int, only: Iterable[str] = (), bursts: Sequence[int] = BURSTS) -> Report:
         """So many faults, spread over all kinds."""
         kinds = self.faults()
         names = [name for name in kinds if not only or any(word in name for word in only)]
@@ -108,7 +108,7 @@ class Campaign:
                 order += self.random.sample(names, len(names))
             order = order[:count]
             while order:
-                burst = self.random.choice(BURSTS)
+                burst = self.random.choice(bursts)
                 self._burst({name: kinds[name] for name in order[:burst]})
                 order = order[burst:]
             self._settle()
