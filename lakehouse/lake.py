@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import duckdb
+import psycopg
 
 from lakehouse.extensions import extension_directory
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
 from lakehouse.settings import Settings, make_private
-from lakehouse.storage import Storage, open_storage
+from lakehouse.storage import ConflictError, NotThereError, Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, duckdb_secret
 from lakehouse.writing import ledger
 
@@ -25,6 +27,8 @@ METADATA_SCHEMA = "lakehouse"
 """dlt passes its `ducklake_name` as this; where the two differ they see two different lakes."""
 ZONES = ("raw", "staging", "marts")
 BOOTSTRAP_LOCK = "bootstrap"
+IDENTITY_KEY = "lakehouse.json"
+"""In the storage: which lake's files lie there."""
 
 
 class LakeError(Exception):
@@ -110,10 +114,34 @@ class Lake:
                 ledger.bootstrap(postgres)
             except ledger.LedgerError as error:
                 raise LakeError(str(error)) from None
+            self._claim_storage(postgres)
             with closing(duckdb.connect(config=self.duckdb_config())) as connection:
                 self.attach(connection, create=True)
                 for zone in ZONES:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
+
+    def _claim_storage(self, postgres: psycopg.Connection) -> None:
+        """Raises LakeError when the storage is another lake's."""
+        row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
+        assert row is not None
+        content = json.dumps({"lake": row[0]}).encode()
+        with suppress(ConflictError):
+            if self.storage_owner() is None:
+                self.storage.write(IDENTITY_KEY, content, new=True)
+        if self.storage_owner() != row[0]:
+            raise LakeError(
+                f"{self.settings.storage_uri} holds the files of another lake: its catalog is not in this PostgreSQL. "
+                "Give this lake a LAKEHOUSE_STORAGE of its own. If the catalog was lost, `lakehouse restore` brings a "
+                f"backup of it back; to begin anew over old files, delete {IDENTITY_KEY} there."
+            )
+
+    def storage_owner(self) -> str | None:
+        """The identity of the lake whose files lie in the storage; None where none has claimed it yet."""
+        try:
+            content, _ = self.storage.read(IDENTITY_KEY)
+        except NotThereError:
+            return None
+        return str(json.loads(content)["lake"])
 
     def newest_snapshot(self) -> int:
         """The number of the lake's newest snapshot."""

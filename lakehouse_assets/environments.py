@@ -235,6 +235,24 @@ def expired(lake: Lake) -> list[str]:
     return [row.info.name for row in listing(lake) if row.info.expires_at and row.info.expires_at <= now]
 
 
+def half_dropped(lake: Lake) -> list[str]:
+    """The environments that are gone but for their releases: dropping them was cut off."""
+    with closing(connect(lake.settings)) as connection:
+        released = {release.environment for release in log.history(connection)}
+        rows = connection.execute(
+            "SELECT environment FROM ledger.deployments UNION SELECT environment FROM ledger.table_users "
+            "UNION SELECT scope FROM ledger.marks WHERE kind <> 'load'"
+        ).fetchall()
+    return sorted(released - {name for (name,) in rows} - set(sqlmesh.environment_names(project())) - set(STAYS))
+
+
+def drop_releases(lake: Lake, name: str, *, run: str, report: Report = lambda _: None) -> None:
+    """Finish a drop that was cut off after its tables were gone."""
+    with publishing.publishing(lake, name, run=run, report=report):
+        if name in half_dropped(lake):
+            publishing.drop(lake, name, run=run, report=report)
+
+
 def head_changed(
     lake: Lake, connection: psycopg.Connection, environment: str, *, run: str, author: str = "", report: Report
 ) -> None:

@@ -41,19 +41,22 @@ def _environments(work: Work) -> Outcome:
     ledger.require_ledger(work.lake)
     expired = [name for name in environments.expired(work.lake) if name not in environments.STAYS]
     dropped = 0
+    half_dropped = environments.half_dropped(work.lake)
     if not work.dry_run:
         for name in expired:
             dropped += environments.drop(work.lake, name, run=HOLDER, report=work.report)
+        for name in half_dropped:
+            environments.drop_releases(work.lake, name, run=HOLDER, report=work.report)
     with holding(work.lake.settings, [tables_lock()], holder=HOLDER, waiting=work.report) as connection:
         unused = sqlmesh.drop_expired_tables(project(), dry_run=work.dry_run)
         if not work.dry_run:
             ledger.forget_tables(connection, unused)
     word = "would be" if work.dry_run else "are"
     return Outcome(
-        f"{counted(len(expired), 'environment')} past their time and {counted(len(unused), 'table')} unused for a "
-        f"week {word} dropped.",
+        f"{counted(len(expired) + len(half_dropped), 'environment')} past their time and "
+        f"{counted(len(unused), 'table')} unused for a week {word} dropped.",
         {
-            "environments": ", ".join(expired) or "none", "tables": ", ".join(unused) or "none",
+            "environments": ", ".join([*expired, *half_dropped]) or "none", "tables": ", ".join(unused) or "none",
             "tables_dropped": 0 if work.dry_run else dropped + len(unused),
         },
     )  # fmt: skip
@@ -64,8 +67,11 @@ def _releases(work: Work) -> Outcome:
 
 
 def _compaction(work: Work) -> Outcome:
+    from lakehouse_assets.publishing import publish_waiting_elsewhere
     from lakehouse_assets.sources import pipeline_of
 
+    if not work.dry_run:  # a release that waits needs the past that compaction spoils
+        publish_waiting_elsewhere(work.lake, work.report)
     return compaction.compact(work.lake, pipeline_of(), dry_run=work.dry_run, report=work.report)
 
 

@@ -49,6 +49,14 @@ def publish_elsewhere(lake: Lake, environment: str, say: Callable[[str], None]) 
     say(f"{left[0]} waits to be published" if left else f"readers of {environment} get its new release")
 
 
+def publish_waiting_elsewhere(lake: Lake, say: Callable[[str], None]) -> None:
+    """Publish what waits in any other environment: a developer's, whose code location runs nowhere just now."""
+    with closing(connect(lake.settings)) as connection:
+        environments = {release.environment for release in log.candidates(connection)}
+    for environment in sorted(environments):
+        publish_elsewhere(lake, environment, say)
+
+
 def resume_readers(lake: Lake, environment: str) -> None:
     """End a hold, when there is one."""
     with closing(connect(lake.settings)) as connection:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 
 import duckdb
 import psycopg
 
+from lakehouse.feed import MAINTENANCE
 from lakehouse.lake import Lake, identifier, quoted
 from lakehouse.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
 from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
@@ -20,17 +22,17 @@ from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.writing import marks
 from lakehouse.writing.locks import (
-    Lock,
     LockTimeoutError,
     environment_lock,
     holding,
     maintenance_lock,
     pipeline_lock,
+    tables_lock,
     trying,
 )
 
 WAIT_SECONDS = 120.0
-"""For one table's writers, and for releases that are being published."""
+"""For writers, and for releases that are being published: all tables together."""
 POLITE_SECONDS = 0.1
 RETRY_SECONDS = 0.3
 FILES_AT_ONCE = 10_000
@@ -51,20 +53,37 @@ def compact(
     """Compact every table that needs it. `pipeline_of` names the pipeline behind each raw table."""
     with closing(connect(lake.settings)) as postgres:
         before = measure(postgres)
-        environments = _environments(postgres)
     wanted = [table for table in before.tables if table.needs_compaction]
     if dry_run:
-        return _outcome(before, before, [], [f"{table.table} would be compacted" for table in wanted])
-    problems = []
+        return _outcome(before, before, [], [], [f"{table.table} would be compacted" for table in wanted])
+    left, problems = list[str](), list[str]()
+    patience = Patience(wait_seconds)
     for table in wanted:
         try:
-            _compact_when_free(lake, table, pipeline_of, environments, wait_seconds, report)
-        except (InUseError, duckdb.Error) as error:
+            _compact_when_free(lake, table, _pipelines(table.table, pipeline_of), patience, report)
+        except InUseError as error:
+            left.append(f"{table.table} is left for the next time: {error}")
+            report(left[-1])
+        except duckdb.Error as error:
+            if "does not exist" in str(error):  # dropped meanwhile
+                continue
             problems.append(f"{table.table} was not compacted: {str(error).splitlines()[0]}")
-            report(problems[-1])
     with closing(connect(lake.settings)) as postgres:
         after = measure(postgres)
-    return _outcome(before, after, problems, [table.table for table in wanted])
+    return _outcome(before, after, left, problems, [table.table for table in wanted])
+
+
+@dataclass
+class Patience:
+    """How long all tables together may still wait for others."""
+
+    seconds: float
+
+    def wait(self) -> bool:
+        """Wait a moment; gives False when there is no patience left."""
+        time.sleep(RETRY_SECONDS)
+        self.seconds -= RETRY_SECONDS
+        return self.seconds > 0
 
 
 def _environments(postgres: psycopg.Connection) -> set[str]:
@@ -77,22 +96,12 @@ def _environments(postgres: psycopg.Connection) -> set[str]:
 
 
 def _compact_when_free(
-    lake: Lake,
-    table: TableFiles,
-    pipeline_of: Mapping[str, str],
-    environments: Collection[str],
-    wait_seconds: float,
-    report: Report,
+    lake: Lake, table: TableFiles, pipelines: Collection[str], patience: Patience, report: Report
 ) -> None:
-    """Wait for releases that are being published without holding anybody up, then hold everybody for one table."""
-    pipelines = _pipelines(table.table, pipeline_of)
-    locks: list[Lock] = [
-        *(pipeline_lock(name) for name in pipelines),
-        *(environment_lock(name) for name in environments),
-    ]
-    deadline = time.monotonic() + wait_seconds
-    politely_until = time.monotonic() + wait_seconds / 2
-    reason = ""
+    """Hold everybody for one table, when nobody is at it and no release or repair needs its past.
+
+    Until patience ends, all locks are taken at once or none: to hold one while waiting for another holds others up.
+    """
     told = set[str]()
 
     def once(sentence: str) -> None:
@@ -100,24 +109,28 @@ def _compact_when_free(
             told.add(sentence)
             report(sentence)
 
-    while time.monotonic() < deadline or not reason:
-        # At first only when all are free at once: to hold one while waiting for another would hold others up.
-        left = max(deadline - time.monotonic(), POLITE_SECONDS)
-        seconds = POLITE_SECONDS if time.monotonic() < politely_until else left
-        patient = lake.settings.model_copy(update={"lock_timeout_seconds": seconds})
+    while True:
+        with closing(connect(lake.settings)) as postgres:
+            environments = _environments(postgres)
+        locks = [
+            *(pipeline_lock(name) for name in pipelines),
+            *(environment_lock(name) for name in environments),
+            tables_lock(),  # no environment begins meanwhile
+        ]
+        hasty = lake.settings.model_copy(update={"lock_timeout_seconds": POLITE_SECONDS})
         try:
-            with holding(patient, locks, holder=HOLDER, waiting=once) as postgres:
+            with holding(hasty, locks, holder=HOLDER, waiting=once) as postgres:
                 # Never waited for with the others held: a backup may take hours.
                 with trying(postgres, maintenance_lock()) as held_by:
-                    needed_by = _needed_by(postgres, pipelines)
-                    if held_by is None and needed_by is None:
+                    reason = f"{maintenance_lock()} is held by {held_by}." if held_by else ""
+                    reason = reason or _needed_by(postgres, pipelines)
+                    if not reason and _environments(postgres) <= environments:
                         _compact(lake, table)
                         return
-                reason = needed_by or f"{maintenance_lock()} is held by {held_by}."
         except LockTimeoutError as error:
-            reason = str(error)
-        time.sleep(RETRY_SECONDS)
-    raise InUseError(reason)
+            reason = str(error).split(" Nothing was changed")[0]
+        if not patience.wait():
+            raise InUseError(reason)
 
 
 def _pipelines(table: str, pipeline_of: Mapping[str, str]) -> set[str]:
@@ -127,15 +140,15 @@ def _pipelines(table: str, pipeline_of: Mapping[str, str]) -> set[str]:
     return set(pipeline_of.values()) if table.startswith(("raw.", "raw_")) else set()
 
 
-def _needed_by(postgres: psycopg.Connection, pipelines: Collection[str]) -> str | None:
-    """Who still reads the past: a release that is cut and not published, the repair of a load."""
+def _needed_by(postgres: psycopg.Connection, pipelines: Collection[str]) -> str:
+    """Who still reads the past: a release that is cut and not published, the repair of a load. Else nothing."""
     waiting = log.candidates(postgres)
     if waiting:
         return f"{waiting[0]} is cut and not published yet, and reads the lake as it was then."
     for mark in marks.read(postgres, "load"):
         if mark.scope in pipelines:
             return f"the repair of the {mark} reads what has changed since; the next load does it."
-    return None
+    return ""
 
 
 def _compact(lake: Lake, table: TableFiles) -> None:
@@ -157,6 +170,7 @@ def _compact(lake: Lake, table: TableFiles) -> None:
         rows = connection.execute(count).fetchone()
         for step in steps:
             connection.execute("BEGIN")
+            connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
             connection.execute(step)
             if connection.execute(count).fetchone() != rows:
                 connection.execute("ROLLBACK")
@@ -164,12 +178,13 @@ def _compact(lake: Lake, table: TableFiles) -> None:
             connection.execute("COMMIT")
 
 
-def _outcome(before: LakeFiles, after: LakeFiles, problems: list[str], tables: list[str]) -> Outcome:
+def _outcome(before: LakeFiles, after: LakeFiles, left: list[str], problems: list[str], tables: list[str]) -> Outcome:
     return Outcome(
         f"{counted(len(tables), 'table')}; {counted(before.files, 'file')} ({megabytes(before.size_bytes)}) before, "
         f"{after.files:,} ({megabytes(after.size_bytes)}) after.",
         {
-            "tables": ", ".join(tables) or "none", "files_before": before.files, "files_after": after.files,
+            "tables": ", ".join(tables) or "none", "left": "\n".join(left) or "none",
+            "files_before": before.files, "files_after": after.files,
             "small_files_before": before.small_files, "small_files_after": after.small_files,
             "bytes_before": before.size_bytes, "bytes_after": after.size_bytes,
             "dead_bytes_before": before.dead_bytes, "dead_bytes_after": after.dead_bytes,

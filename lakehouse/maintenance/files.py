@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
-from lakehouse.lake import METADATA_SCHEMA, Lake, quoted
+from lakehouse.lake import Lake, quoted
 from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
+from lakehouse.postgres import connect
 from lakehouse.writing.locks import holding, maintenance_lock
 
 UNUSED_HOURS = 24.0
@@ -30,21 +31,16 @@ def delete_orphans(
 ) -> Outcome:
     """Delete the files that no snapshot names and that are too old to be a running writer's: killed writers left them.
 
-    When most files are such, the storage is another lake's as well: nothing is deleted, and a problem says so.
+    Nothing is deleted where the storage does not say that it is this lake's.
     """
-    with closing(lake.connect()) as connection:  # DuckLake refuses the call, dry or not, where it may only read
-        orphans = _call(connection, "ducklake_delete_orphaned_files", hours, dry_run=True)
-    with holding(lake.settings, [maintenance_lock()], holder=HOLDER, waiting=report) as postgres:
-        row = postgres.execute(f"SELECT count(*) FROM {METADATA_SCHEMA}.ducklake_data_file").fetchone()
-    named = row[0] if row else 0
-    if len(orphans) > max(named, 1000):
+    with closing(connect(lake.settings)) as postgres:
+        row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
+    if row is None or lake.storage_owner() != row[0]:
         return Outcome(
-            f"{len(orphans):,} files that the catalog does not name were left alone.",
-            {"orphans": len(orphans), "files_named": named},
+            "No file was deleted.",
             problems=(
-                f"{lake.settings.lake_uri} holds {len(orphans):,} files that this lake's catalog does not name, more "
-                f"than the {named:,} that it does: another lake may store its files there. Nothing was deleted. Give "
-                "each lake a storage of its own, or delete these files by hand.",
+                f"{lake.settings.storage_uri} does not say that it is this lake's: files that its catalog does not "
+                "name may be another lake's. `lakehouse bootstrap` says whose it is, or claims it.",
             ),
         )
     return _delete(lake, "ducklake_delete_orphaned_files", "named by no snapshot", hours, dry_run, report)

@@ -11,23 +11,15 @@ from lakehouse.releases import log, publishing
 
 
 def prune(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None) -> Outcome:
-    """Let go of the oldest releases beyond `releases_kept`, of what killed publishers left, and of folders whose
-    environment is gone."""
+    """Let go of the oldest releases beyond `releases_kept`, and of the files that killed publishers left."""
     keep = lake.settings.releases_kept
     with closing(connect(lake.settings)) as postgres:
-        kept = {one.environment for one in log.history(postgres) if one.state != "gone"}
-    lying = {found.key.split("/")[1] for found in lake.storage.list("published/") if found.key.count("/") > 1}
+        environments = {one.environment for one in log.history(postgres)}
     numbers: list[str] = []
     freed = 0
-    for environment in sorted(kept | lying):
+    for environment in sorted(environments):
         with publishing.publishing(lake, environment, run=HOLDER, report=report) as connection:
-            if log.history(connection, environment):
-                gone, size = publishing.prune(lake, connection, environment, keep, dry_run=dry_run)
-            else:  # dropped, by a process that was killed before it had deleted the files
-                files = list(lake.storage.list(f"{log.environment_folder(environment)}/"))
-                gone, size = [], sum(found.size_bytes for found in files)
-                if not dry_run:
-                    lake.storage.delete([found.key for found in files])
+            gone, size = publishing.prune(lake, connection, environment, keep, dry_run=dry_run)
         numbers += [f"{number} of {environment}" for number in gone]
         freed += size
     word = "would be" if dry_run else "are"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from lakehouse.feed import MAINTENANCE
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.releases import log
 from lakehouse.releases.log import Release, ServedTable
@@ -220,6 +221,7 @@ def changed_at(connection: psycopg.Connection, tables: Collection[str] | None = 
                 regexp_matches(
                     changes_made, '(inserted_into_table|deleted_from_table|inlined_insert|inlined_delete):(\\d+)', 'g'
                 ) AS found (parts)
+            WHERE coalesce(author, '') <> %(maintenance)s
             GROUP BY 1
         )
         SELECT s.schema_name || '.' || t.table_name, greatest(t.begin_snapshot, changed.snapshot_id)
@@ -229,6 +231,6 @@ def changed_at(connection: psycopg.Connection, tables: Collection[str] | None = 
         WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL
           AND (%(tables)s::text[] IS NULL OR s.schema_name || '.' || t.table_name = ANY(%(tables)s))
         """,
-        {"tables": None if tables is None else list(tables)},
+        {"tables": None if tables is None else list(tables), "maintenance": MAINTENANCE},
     ).fetchall()
     return {name: int(snapshot) for name, snapshot in rows}

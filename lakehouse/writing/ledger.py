@@ -10,6 +10,13 @@ from psycopg import sql
 BOOTSTRAP_SQL = """
 CREATE SCHEMA IF NOT EXISTS ledger;
 
+-- Which lake this is: its storage says the same, so that two never write or tidy one storage.
+CREATE TABLE IF NOT EXISTS ledger.identity (
+    is_the_one boolean PRIMARY KEY DEFAULT true CHECK (is_the_one),
+    id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO ledger.identity DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 -- One row per unfinished piece of work. Written before its first commit, deleted after its last.
 CREATE TABLE IF NOT EXISTS ledger.marks (
     kind text NOT NULL CHECK (kind IN ('load', 'deploy', 'model')),

@@ -6,6 +6,11 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from lakehouse.lake import IDENTITY_KEY, Lake, LakeError
 from lakehouse.maintenance import compaction, files, snapshots
 from tests.lakehouse.maintenance.conftest import Tended
 
@@ -50,12 +55,24 @@ def test_an_orphan_goes_when_it_is_too_old_for_a_writer_at_work(tended: Tended) 
 
 def test_the_files_of_another_lake_are_left_alone(tended: Tended) -> None:
     tended.small_increments(2)
-    folder = Path(tended.lake.settings.lake_uri) / "theirs"
-    folder.mkdir()
-    for number in range(1001):
-        path = folder / f"{number}.parquet"
-        path.write_bytes(b"x")
-        os.utime(path, (1_700_000_000, 1_700_000_000))
+    orphan = Path(tended.lake.settings.lake_uri) / "theirs.parquet"
+    orphan.write_bytes(b"x")
+    os.utime(orphan, (1_700_000_000, 1_700_000_000))
+    tended.lake.storage.delete([IDENTITY_KEY])
+    tended.lake.storage.write(IDENTITY_KEY, b'{"lake": "another"}')
     done = files.delete_orphans(tended.lake)
-    assert "another lake may store its files there. Nothing was deleted." in done.problems[0]
-    assert len(list(folder.iterdir())) == 1001
+    assert "does not say that it is this lake's" in done.problems[0]
+    assert orphan.exists()
+
+
+def test_a_second_lake_may_not_use_the_storage_of_the_first(tended: Tended, server_url: str) -> None:
+    """As after PostgreSQL was lost: an empty catalog over full storage."""
+    tended.small_increments(2)
+    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
+        connection.execute("CREATE DATABASE second_lake")
+    url = SecretStr(server_url.replace("/lakehouse?", "/second_lake?"))
+    second = Lake(tended.lake.settings.model_copy(update={"postgres_url": url}))
+    with pytest.raises(LakeError, match="holds the files of another lake.*lakehouse restore"):
+        second.bootstrap()
+    tended.lake.bootstrap()
+    assert tended.rows("SELECT count(*) FROM raw.t") == [(40,)]
