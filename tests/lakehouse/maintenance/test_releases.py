@@ -8,7 +8,7 @@ from tests.lakehouse.maintenance.conftest import Tended
 
 
 def test_what_users_publish_themselves_stays(tended: Tended) -> None:
-    """An asset with `io_manager_key="published_io"`, in an environment that never had a release, and in one that has."""
+    """Their assets with `io_manager_key="published_io"`, in an environment without any release and in one with."""
     snapshot = tended.small_increments(1)
     release = log.write(tended.ledger, "dev_x", snapshot, [], code_version="v", run="r", author="a", changed=["c"])
     log.give_up(tended.ledger, release, "never mind")
