@@ -15,7 +15,7 @@ from lakehouse.backup.checking import check, contents_checked, fetch, is_immutab
 from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content
 from lakehouse.backup.place import BackupPlace
 from lakehouse.backup.taking import AT_ONCE, Progress
-from lakehouse.lake import Lake
+from lakehouse.lake import IDENTITY_KEY, Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.releases.pointer import swap_pointer
@@ -61,6 +61,8 @@ def restore(
         relocation.relocate(lake, connection, manifest, etags)
         for environment in sorted({release.environment for release in log.history(connection)}):
             swap_pointer(lake.storage, connection, environment)
+    if manifest.with_files:  # it was empty, whoever had claimed it before
+        lake.storage.delete([IDENTITY_KEY])
     lake.bootstrap()  # what a newer version of ours has beyond the backup's
     with closing(connect(lake.settings)) as connection:
         checksums.record(connection, {file.name: file for file in manifest.files if is_immutable(file.name)})
