@@ -163,12 +163,13 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
     }
     for schema in [name for name in SCHEMAS if name in there]:
         _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.writer)
-        _for_all_tables(connection, schema, ROWS, roles.writer, roles.owner)
-        _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {} TO {}", schema, roles.writer)
+        _for_all(connection, "TABLES", schema, ROWS, roles.writer, roles.owner)
+        # SELECT is for pg_dump, which a backup runs.
+        _for_all(connection, "SEQUENCES", schema, "USAGE, SELECT", roles.writer, roles.owner)
         if schema in READ_WHOLE:
             _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.reader)
             for maker in (roles.owner, roles.writer):
-                _for_all_tables(connection, schema, "SELECT", roles.reader, maker)
+                _for_all(connection, "TABLES", schema, "SELECT", roles.reader, maker)
     if CATALOG in there:  # DuckLake makes and drops a table for the inlined rows of each of the lake's
         _run(connection, "GRANT CREATE ON SCHEMA {} TO {}", CATALOG, roles.writer)
     row = connection.execute("SELECT to_regclass(%s)", [f"{MODELS_STATE}.{ENVIRONMENTS}"]).fetchone()
@@ -177,10 +178,10 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
         _run(connection, "GRANT SELECT ON {}.{} TO {}", MODELS_STATE, ENVIRONMENTS, roles.reader)
 
 
-def _for_all_tables(connection: psycopg.Connection, schema: str, rights: str, role: str, maker: str) -> None:
-    """Rights on the tables that are there, and on those that `maker` will make."""
-    _run(connection, f"GRANT {rights} ON ALL TABLES IN SCHEMA {{}} TO {{}}", schema, role)
-    default = f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA {{}} GRANT {rights} ON TABLES TO {{}}"
+def _for_all(connection: psycopg.Connection, kind: str, schema: str, rights: str, role: str, maker: str) -> None:
+    """Rights on the tables or sequences that are there, and on those that `maker` will make."""
+    _run(connection, f"GRANT {rights} ON ALL {kind} IN SCHEMA {{}} TO {{}}", schema, role)
+    default = f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA {{}} GRANT {rights} ON {kind} TO {{}}"
     _run(connection, default, maker, schema, role)
 
 

@@ -14,6 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from lakehouse import roles
+from lakehouse.backup import taking
+from lakehouse.backup.place import BackupPlace
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError, connect
 from lakehouse.roles import Roles, RolesError
@@ -130,6 +132,14 @@ def test_a_writer_starts_the_services_and_cannot_drop_or_make_what_is_the_owners
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 postgres.execute(forbidden)  # type: ignore[arg-type]
+
+
+def test_a_writer_makes_a_backup(secured: Secured, tmp_path: Path) -> None:
+    lake = secured.lake("writer")
+    with secured.postgres("owner") as postgres:  # what an upgrade of Dagster brings is the writers' too
+        postgres.execute("CREATE TABLE dagster.newer (id serial)")
+    taken = taking.take(lake, BackupPlace.at(lake.settings, str(tmp_path / "backups")), run="test")
+    assert taken.manifest.database.size_bytes
 
 
 def test_an_owner_bootstraps_and_alters_though_it_may_make_no_role(secured: Secured) -> None:
