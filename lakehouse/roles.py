@@ -143,6 +143,9 @@ def _own(connection: psycopg.Connection, roles: Roles) -> None:
         [list(SCHEMAS), roles.owner],
     ).fetchall():
         _run(connection, "ALTER SCHEMA {} OWNER TO {}", schema, roles.owner)
+    # DuckLake makes and drops a table for the inlined rows of each of the lake's. PostgreSQL gives a table only to a
+    # role that could have made it there, unless a superuser asks.
+    _run(connection, "GRANT USAGE, CREATE ON SCHEMA {} TO {}", CATALOG, roles.writer)
     for schema, table, inlined in connection.execute(
         """
         SELECT nspname, relname, relname ~ '^ducklake_inlined_(data|delete)_[0-9]'
@@ -170,8 +173,6 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
             _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.reader)
             for maker in (roles.owner, roles.writer):
                 _for_all(connection, "TABLES", schema, "SELECT", roles.reader, maker)
-    if CATALOG in there:  # DuckLake makes and drops a table for the inlined rows of each of the lake's
-        _run(connection, "GRANT CREATE ON SCHEMA {} TO {}", CATALOG, roles.writer)
     row = connection.execute("SELECT to_regclass(%s)", [f"{MODELS_STATE}.{ENVIRONMENTS}"]).fetchone()
     if row and row[0]:
         _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", MODELS_STATE, roles.reader)

@@ -169,6 +169,8 @@ def test_a_login_that_may_make_no_roles_gets_a_sentence_and_a_lake(server_url: s
     url = address(server_url.replace("/lakehouse?", f"/{database}?"), login)
     lake = Lake(Settings(data_dir=tmp_path, postgres_url=SecretStr(url)))
     lake.bootstrap()
+    with closing(lake.connect()) as connection:  # its rows are inlined, in a table that becomes the writers'
+        connection.execute("CREATE TABLE raw.before AS SELECT 1 AS a")
     with closing(connect(lake.settings)) as postgres:
         with pytest.raises(RolesError, match=f"{login} may not .permission denied to create role.*The lake works"):
             roles.make(postgres)
