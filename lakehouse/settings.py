@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     webserver_host: str = Field("127.0.0.1", description="Address on which `make up` serves the Dagster web UI.")
     webserver_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Its port.")
+    webserver_names: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+(, ?[A-Za-z0-9_.-]+)*)?$")] = Field(
+        "", description="Host names, separated by commas, that it answers to beside localhost and addresses."
+    )
     lock_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         3600.0, description="How long a load, run or deploy waits for another writer before it gives up."
     )
@@ -214,6 +217,11 @@ class Settings(BaseSettings):
     def landing_uri(self) -> str:
         """The landing zone: one folder a dataset."""
         return f"{self.storage_uri}/landing"
+
+    @property
+    def web_ui_names(self) -> list[str]:
+        """The host names of WEBSERVER_NAMES."""
+        return [name.strip() for name in self.webserver_names.split(",") if name]
 
     @property
     def query_service_url(self) -> str:
