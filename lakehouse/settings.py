@@ -240,13 +240,20 @@ class Settings(BaseSettings):
 
 
 def _secrets_dir() -> Path | None:
-    """Where files with secrets lie, if there are any."""
+    """Where files with secrets lie, if there are any. A default that we may not look into is somebody else's."""
     name = f"{PREFIX}SECRETS_DIR"
     given = os.environ.get(name) or (dotenv_values(ENV_FILE).get(name) if ENV_FILE.exists() else None)
-    folder = Path(given).expanduser() if given else Path(str(Settings.model_fields["secrets_dir"].default))
-    if given and not (PROJECT_ROOT / folder).is_dir():
-        raise SettingsError(f"{name}: there is no folder {folder}.")
-    return PROJECT_ROOT / folder if (PROJECT_ROOT / folder).is_dir() else None
+    if given:
+        folder = PROJECT_ROOT / Path(given).expanduser()
+        if not folder.is_dir():
+            raise SettingsError(f"{name}: there is no folder {Path(given).expanduser()}.")
+        return folder
+    folder = Path(str(Settings.model_fields["secrets_dir"].default))
+    try:
+        next(folder.iterdir(), None)
+    except OSError:
+        return None
+    return folder
 
 
 def _unknown_names(secrets_dir: Path | None) -> list[str]:
