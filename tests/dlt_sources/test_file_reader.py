@@ -15,11 +15,26 @@ import pytest
 from dlt_sources.datasets import ecommerce
 from dlt_sources.file_reader import FileReader
 from dlt_sources.typed_parquet import UnusableFile
+from lakehouse.settings import PROJECT_ROOT
 from tests.dlt_sources.loading import Landing, Loader
 from tests.dlt_sources.test_typed_parquet import DATASET
 
 GOOD = "id,name\n1,a\n2,b\n"
 FAULTY = "tests.dlt_sources.faulty_reader"
+LIMITED = """
+import ctypes, resource, sys
+from pathlib import Path
+from dlt_sources.file_reader import FileReader
+from tests.dlt_sources.test_file_reader import GOOD, Reading
+
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(24, 24)  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: root, too, may raise no limit then
+for kind, most in ((resource.RLIMIT_DATA, 800 << 20), (resource.RLIMIT_FSIZE, 64 << 20)):
+    resource.setrlimit(kind, (most, most))
+with FileReader(first_seconds=20) as reader:
+    reading = Reading(Path(sys.argv[1]), reader)
+    print(reading.rows(GOOD), reading.rows(GOOD))
+"""
 
 
 class Reading:
@@ -73,6 +88,13 @@ def test_a_file_that_crashes_the_reader_is_refused_and_the_next_is_read(faulty: 
     assert faulty.refusal(GOOD + "3,CRASH\n") == "it crashed the reader (signal 11, Segmentation fault)"
     assert faulty.refusal(GOOD + "3,MEMORY\n").startswith("reading it takes more memory than a file may have")
     assert faulty.rows(GOOD) == 2
+
+
+def test_a_machine_with_lower_limits_than_ours_reads_sound_files(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["2", "2"], done.stderr[-800:]
 
 
 def test_what_fails_only_after_other_files_is_read_by_a_fresh_process(faulty: Reading) -> None:
