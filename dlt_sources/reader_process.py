@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dlt_sources.file_reader import ReadRequest
-from dlt_sources.typed_parquet import NeedsMemory, TypedParquet, UnusableFile, connect
+from dlt_sources.typed_parquet import NeedsDisk, NeedsMemory, TypedParquet, UnusableFile, connect
 
 DATA_BYTES = 900 << 20
 """All memory of the process. DuckDB manages `typed_parquet.MEMORY` of it; its decoders take theirs beside it."""
@@ -51,13 +51,21 @@ def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
     try:
         size = request.path.stat().st_size
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        limit = _allowed(resource.RLIMIT_FSIZE, max(WRITTEN_BYTES, WRITTEN_SHARE * size))
+        wanted = max(WRITTEN_BYTES, WRITTEN_SHARE * size)
+        limit = _allowed(resource.RLIMIT_FSIZE, wanted)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))  # the next file may need more
         with connect(request.target.parent) as connection:
             parquet = TypedParquet(connection, request.dataset, request.known_columns, normalize, request.load_id)
             return {"rows": parquet.write(request.path, request.target, request.source_file)}
     except NeedsMemory as error:
         return {"memory": str(error)}
+    except NeedsDisk as error:
+        if limit < wanted:  # the machine's fault
+            return {
+                "problem": f"it needs more than the {limit:,} bytes that a process may write into a file here "
+                "(ulimit -f): raise that"
+            }
+        return {"refusal": str(error)}
     except UnusableFile as error:
         return {"refusal": str(error)}
     except OSError as error:
