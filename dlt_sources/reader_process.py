@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from dlt_sources.file_reader import ReadRequest
-from dlt_sources.typed_parquet import NeedsMemory, TypedParquet, UnusableFile, connect
+from dlt_sources.typed_parquet import NeedsDisk, NeedsMemory, TypedParquet, UnusableFile, connect
 
 DATA_BYTES = 900 << 20
 """All memory of the process. DuckDB manages `typed_parquet.MEMORY` of it; its decoders take theirs beside it."""
@@ -25,10 +25,17 @@ WRITTEN_SHARE = 20
 
 def limit_process() -> None:
     """Take from this process what no sound file needs."""
-    resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
+    most = _allowed(resource.RLIMIT_DATA, DATA_BYTES)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an error of the write instead
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
+
+
+def _allowed(kind: int, wanted: int) -> int:
+    """What we want, or less where whoever started us allows no more: a limit can't be raised again."""
+    _, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
@@ -43,13 +50,22 @@ def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
 
     try:
         size = request.path.stat().st_size
-        limit = max(WRITTEN_BYTES, WRITTEN_SHARE * size)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        wanted = max(WRITTEN_BYTES, WRITTEN_SHARE * size)
+        limit = _allowed(resource.RLIMIT_FSIZE, wanted)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))  # the next file may need more
         with connect(request.target.parent) as connection:
             parquet = TypedParquet(connection, request.dataset, request.known_columns, normalize, request.load_id)
             return {"rows": parquet.write(request.path, request.target, request.source_file)}
     except NeedsMemory as error:
         return {"memory": str(error)}
+    except NeedsDisk as error:
+        if limit < wanted:  # the machine's fault
+            return {
+                "problem": f"it needs more than the {limit:,} bytes that a process may write into a file here "
+                "(ulimit -f): raise that"
+            }
+        return {"refusal": str(error)}
     except UnusableFile as error:
         return {"refusal": str(error)}
     except OSError as error:

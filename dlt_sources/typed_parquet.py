@@ -29,6 +29,10 @@ class NeedsMemory(UnusableFile):
     """The file takes more memory than this process has left."""
 
 
+class NeedsDisk(UnusableFile):
+    """The file becomes more on disk than this process may write."""
+
+
 def link_local_file(uri: str, target: Path) -> None:
     """Make a local file readable at `target`: a path without the characters that DuckDB takes for a pattern."""
     target.symlink_to(Path(uri).resolve(strict=True))
@@ -91,7 +95,7 @@ class TypedParquet:
         if "No space left" in text:
             return OSError("there is no space left on the disk")
         if "File too large" in text:
-            return UnusableFile("it unfolds to more than a file of its size may take on disk")
+            return NeedsDisk("it unfolds to more than a file of its size may take on disk")
         found = column_types.misfit(text)
         if found is None:
             if path.suffix == ".parquet":

@@ -143,6 +143,9 @@ def _own(connection: psycopg.Connection, roles: Roles) -> None:
         [list(SCHEMAS), roles.owner],
     ).fetchall():
         _run(connection, "ALTER SCHEMA {} OWNER TO {}", schema, roles.owner)
+    # DuckLake makes and drops a table for the inlined rows of each of the lake's. PostgreSQL gives a table only to a
+    # role that could have made it there, unless a superuser asks.
+    _run(connection, "GRANT USAGE, CREATE ON SCHEMA {} TO {}", CATALOG, roles.writer)
     for schema, table, inlined in connection.execute(
         """
         SELECT nspname, relname, relname ~ '^ducklake_inlined_(data|delete)_[0-9]'
@@ -163,24 +166,23 @@ def _grant(connection: psycopg.Connection, roles: Roles) -> None:
     }
     for schema in [name for name in SCHEMAS if name in there]:
         _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.writer)
-        _for_all_tables(connection, schema, ROWS, roles.writer, roles.owner)
-        _run(connection, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {} TO {}", schema, roles.writer)
+        _for_all(connection, "TABLES", schema, ROWS, roles.writer, roles.owner)
+        # SELECT is for pg_dump, which a backup runs.
+        _for_all(connection, "SEQUENCES", schema, "USAGE, SELECT", roles.writer, roles.owner)
         if schema in READ_WHOLE:
             _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", schema, roles.reader)
             for maker in (roles.owner, roles.writer):
-                _for_all_tables(connection, schema, "SELECT", roles.reader, maker)
-    if CATALOG in there:  # DuckLake makes and drops a table for the inlined rows of each of the lake's
-        _run(connection, "GRANT CREATE ON SCHEMA {} TO {}", CATALOG, roles.writer)
+                _for_all(connection, "TABLES", schema, "SELECT", roles.reader, maker)
     row = connection.execute("SELECT to_regclass(%s)", [f"{MODELS_STATE}.{ENVIRONMENTS}"]).fetchone()
     if row and row[0]:
         _run(connection, "GRANT USAGE ON SCHEMA {} TO {}", MODELS_STATE, roles.reader)
         _run(connection, "GRANT SELECT ON {}.{} TO {}", MODELS_STATE, ENVIRONMENTS, roles.reader)
 
 
-def _for_all_tables(connection: psycopg.Connection, schema: str, rights: str, role: str, maker: str) -> None:
-    """Rights on the tables that are there, and on those that `maker` will make."""
-    _run(connection, f"GRANT {rights} ON ALL TABLES IN SCHEMA {{}} TO {{}}", schema, role)
-    default = f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA {{}} GRANT {rights} ON TABLES TO {{}}"
+def _for_all(connection: psycopg.Connection, kind: str, schema: str, rights: str, role: str, maker: str) -> None:
+    """Rights on the tables or sequences that are there, and on those that `maker` will make."""
+    _run(connection, f"GRANT {rights} ON ALL {kind} IN SCHEMA {{}} TO {{}}", schema, role)
+    default = f"ALTER DEFAULT PRIVILEGES FOR ROLE {{}} IN SCHEMA {{}} GRANT {rights} ON {kind} TO {{}}"
     _run(connection, default, maker, schema, role)
 
 

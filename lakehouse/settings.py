@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     webserver_host: str = Field("127.0.0.1", description="Address on which `make up` serves the Dagster web UI.")
     webserver_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Its port.")
+    webserver_names: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+(, ?[A-Za-z0-9_.-]+)*)?$")] = Field(
+        "", description="Host names, separated by commas, that it answers to beside localhost and addresses."
+    )
     lock_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         3600.0, description="How long a load, run or deploy waits for another writer before it gives up."
     )
@@ -216,6 +219,11 @@ class Settings(BaseSettings):
         return f"{self.storage_uri}/landing"
 
     @property
+    def web_ui_names(self) -> list[str]:
+        """The host names of WEBSERVER_NAMES."""
+        return [name.strip() for name in self.webserver_names.split(",") if name]
+
+    @property
     def query_service_url(self) -> str:
         """Where the query service is reached: QUERY_URL, or the one that this machine serves."""
         return self.query_url or f"http://{reachable(self.query_host)}:{self.query_port}"
@@ -232,13 +240,20 @@ class Settings(BaseSettings):
 
 
 def _secrets_dir() -> Path | None:
-    """Where files with secrets lie, if there are any."""
+    """Where files with secrets lie, if there are any. A default that we may not look into is somebody else's."""
     name = f"{PREFIX}SECRETS_DIR"
     given = os.environ.get(name) or (dotenv_values(ENV_FILE).get(name) if ENV_FILE.exists() else None)
-    folder = Path(given).expanduser() if given else Path(str(Settings.model_fields["secrets_dir"].default))
-    if given and not (PROJECT_ROOT / folder).is_dir():
-        raise SettingsError(f"{name}: there is no folder {folder}.")
-    return PROJECT_ROOT / folder if (PROJECT_ROOT / folder).is_dir() else None
+    if given:
+        folder = PROJECT_ROOT / Path(given).expanduser()
+        if not folder.is_dir():
+            raise SettingsError(f"{name}: there is no folder {Path(given).expanduser()}.")
+        return folder
+    folder = Path(str(Settings.model_fields["secrets_dir"].default))
+    try:
+        next(folder.iterdir(), None)
+    except OSError:
+        return None
+    return folder
 
 
 def _unknown_names(secrets_dir: Path | None) -> list[str]:

@@ -7,8 +7,9 @@ Dagster refuses that itself.
 
 from __future__ import annotations
 
+import ipaddress
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
@@ -17,7 +18,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+from lakehouse.settings import SettingsError, load_settings
+
 ELSEWHERE = ("cross-site", "same-site")
 """Sec-Fetch-Site: another port of this machine is "same-site", and is no page of ours either."""
 
@@ -25,17 +27,17 @@ ELSEWHERE = ("cross-site", "same-site")
 class SameOriginOnly:
     """Lets programs through, and browsers only when the page that asks came from here.
 
-    Listening on loopback it also answers to loopback's names only: a stranger's name that suddenly means 127.0.0.1
-    makes every page of his one of ours.
+    It also answers to an address, to localhost and to `names` only: a stranger's name that suddenly means this machine
+    makes every page of his one of ours (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, names: Collection[str] = ()) -> None:
         self.app = app
-        self.hosts = hosts
+        self.names = {"localhost", *(name.lower() for name in names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass it on, or answer 403."""
-        reason = _reason(scope, self.hosts) if scope["type"] in ("http", "websocket") else ""
+        reason = _reason(scope, self.names) if scope["type"] in ("http", "websocket") else ""
         if not reason:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -44,13 +46,13 @@ class SameOriginOnly:
             await PlainTextResponse(reason, 403)(scope, receive, send)
 
 
-def _reason(scope: Scope, hosts: Sequence[str]) -> str:
+def _reason(scope: Scope, names: Collection[str]) -> str:
     """Why it is refused; empty when it is not."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
-    if hosts and name not in hosts:
-        return f"The web UI listens on this machine only and does not answer to the name {name!r}."
+    name = _name(host)
+    if name not in names and not _is_address(name):
+        return f"The web UI does not answer to the name {name!r}. LAKEHOUSE_WEBSERVER_NAMES has those that it does."
     if scope["type"] == "http" and scope["method"] == "GET":
         asked = scope["path"].endswith("/graphql") and "query" in parse_qs(scope["query_string"].decode("latin-1"))
         return "GraphQL is asked with POST: a GET could be a picture on another site's page." if asked else ""
@@ -60,17 +62,36 @@ def _reason(scope: Scope, hosts: Sequence[str]) -> str:
     return ""
 
 
+def _name(host: str) -> str:
+    """Without the port; empty when it is no host at all."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def main() -> None:
     """As `dagster-webserver`."""
     from dagster_webserver.cli import main as serve
     from dagster_webserver.webserver import DagsterWebserver
 
     own = DagsterWebserver.build_middleware
-    listens = sys.argv[sys.argv.index("-h") + 1] if "-h" in sys.argv[:-1] else "127.0.0.1"
-    hosts = LOOPBACK if listens in LOOPBACK else ()
+    try:
+        names = load_settings().web_ui_names
+    except SettingsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
 
     def build_middleware(self: DagsterWebserver) -> list[Middleware]:
-        return [Middleware(SameOriginOnly, hosts=hosts), *own(self)]
+        return [Middleware(SameOriginOnly, names=names), *own(self)]
 
     DagsterWebserver.build_middleware = build_middleware  # type: ignore[method-assign]
     serve()  # type: ignore[no-untyped-call]

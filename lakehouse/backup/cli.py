@@ -133,13 +133,15 @@ def restore(
             out.print(f"Backup {manifest.stamp} is whole: every checksum fits.", highlight=False)
             return
         report = err.print if err.is_terminal else lambda _: None
-        restoring.restore(lake, place, manifest, create_bucket=create_bucket, report=report, progress=progress)
+        without_roles = restoring.restore(
+            lake, place, manifest, create_bucket=create_bucket, report=report, progress=progress
+        )
     out.print(
         f"Restored {manifest.stamp}: {plural(len(manifest.files), 'file')}, snapshot {manifest.snapshot}. `lakehouse "
         "verify` reads it all; `lakehouse up` starts the services.",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    for note in _notes(manifest):
+    for note in [*_notes(manifest), *([escape(without_roles)] if without_roles else [])]:
         out.print(note, highlight=False, soft_wrap=True)
 
 

@@ -10,6 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
+
+from lakehouse import roles
 from lakehouse.backup import checksums, database, relocation
 from lakehouse.backup.checking import check, contents_checked, fetch, is_immutable
 from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, Content
@@ -36,8 +39,10 @@ def restore(
     create_bucket: bool = False,
     report: Callable[[str], None] = lambda _: None,
     progress: Progress = lambda _, __: None,
-) -> None:
+) -> str:
     """Make the lakehouse of the settings what the backup holds. Nothing is changed before all of it has been checked.
+
+    Gives a sentence when PostgreSQL's roles could not be made, and nobody but this login has rights; else nothing.
 
     Raises:
         BackupError: the target is not empty, or the backup is damaged.
@@ -66,7 +71,18 @@ def restore(
     lake.bootstrap()  # what a newer version of ours has beyond the backup's
     with closing(connect(lake.settings)) as connection:
         checksums.record(connection, {file.name: file for file in manifest.files if is_immutable(file.name)})
+        without_roles = _make_roles(connection)
     lake.storage.delete([AT_WORK])
+    return without_roles
+
+
+def _make_roles(connection: psycopg.Connection) -> str:
+    """A dump has no rights in it: its roles may not be this server's."""
+    try:
+        roles.make(connection)
+    except roles.RolesError as error:
+        return str(error)
+    return ""
 
 
 def _require_empty(lake: Lake, place: BackupPlace, manifest: BackupManifest) -> None:

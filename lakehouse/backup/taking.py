@@ -20,13 +20,14 @@ from lakehouse.backup.manifest import BackupError, BackupFile, BackupManifest, C
 from lakehouse.backup.place import BackupPlace
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.releases.manifest import read_manifest
-from lakehouse.storage import NotThereError, Storage, StoredObject
+from lakehouse.storage import ConflictError, NotThereError, Storage, StoredObject
 from lakehouse.storage.folder import FolderStorage
 from lakehouse.writing import marks
 from lakehouse.writing.environments import require_ledger
 from lakehouse.writing.locks import backup_lock, holding, maintenance_lock, pipeline_lock, trying
 
 DUMP_ATTEMPTS = 3
+READ_ATTEMPTS = 3
 AT_ONCE = 4
 Report = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -218,27 +219,55 @@ class _Taking:
         """Keep one file; None when it has gone."""
         sha256 = self.known.get((found.key, found.size_bytes, found.etag))
         if sha256 and (not self.with_files or Content(sha256, 0).key in self.there):
-            content = Content(sha256, found.size_bytes)
+            content, etag = Content(sha256, found.size_bytes), found.etag
         else:
             try:
-                content = self._read(found.key)
-            except (NotThereError, FileNotFoundError):  # another program has just deleted it
+                content, etag = self._read(found)
+            except NotThereError:  # another program has just deleted it
                 if found.key in self.moment.immutable:
                     self.counts.missing.append(found.key)
                 return None
         with self.counting:
             self.counts.done += found.size_bytes
             self.progress(self.counts.done, self.total)
-        return BackupFile(content.sha256, content.size_bytes, name=found.key, etag=found.etag)
+        return BackupFile(content.sha256, content.size_bytes, name=found.key, etag=etag)
 
-    def _read(self, key: str) -> Content:
+    def _read(self, found: StoredObject) -> tuple[Content, str]:
+        """A file's content, and the etag that belongs to it."""
+        key = found.key
         if isinstance(self.storage, FolderStorage) and key in self.moment.immutable:
-            return self._content(self.storage.root / key, keep=self.with_files, key=key)
+            try:
+                return self._content(self.storage.root / key, keep=self.with_files, key=key), found.etag
+            except FileNotFoundError as error:
+                raise NotThereError(str(error)) from None
         # What may change meanwhile is read once, so that the checksum and the bytes belong together.
         with tempfile.TemporaryDirectory(dir=self.aside) as folder:
             copy = Path(folder) / "file"
-            self.storage.download(key, copy)
-            return self._content(copy, keep=self.with_files, key=key)
+            etag = self._download(found, copy)
+            return self._content(copy, keep=self.with_files, key=key), etag
+
+    def _download(self, found: StoredObject, copy: Path) -> str:
+        """Read a file into `copy`, anew when it was replaced since it was listed. Gives the etag of what was read.
+
+        One that is replaced all the time gets none: a restored lakehouse then takes it for a file that it does not
+        know, and loads it, rather than for one whose rows it has.
+        """
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                self.storage.download(found.key, copy)
+            except ConflictError:
+                if attempt == READ_ATTEMPTS:
+                    raise
+            else:
+                if found.key in self.moment.immutable:
+                    return found.etag
+                now = self.storage.find(found.key)
+                if now is None:
+                    raise NotThereError(f"There is no {self.storage.uri_of(found.key)}.")
+                if now.etag == found.etag:
+                    return now.etag
+                found = now
+        return ""
 
     def _content(self, path: Path, *, keep: bool, key: str = "") -> Content:
         """A file's checksum; its bytes go to the place, unless they are there.

@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 from psycopg import sql
 
 from lakehouse.doctor.embedded import State
-from lakehouse.doctor.examination import Examination
+from lakehouse.doctor.examination import Examination, reason
 from lakehouse.doctor.findings import Finding, Seen, UnableError, warning, wrong
 from lakehouse.lake import METADATA_SCHEMA
 from lakehouse.storage.s3 import S3Storage
+from lakehouse.zones import LANDING
 
 OLDEST_VERSION = 14
 CLOCK_SECONDS = 5.0
@@ -143,12 +144,8 @@ def clocks(examination: Examination) -> Seen:
         unable.append(str(error))
     try:
         storage = examination.storage
-        if isinstance(storage, S3Storage):
-            reply = storage.client.list_objects_v2(Bucket=storage.bucket, MaxKeys=1)
-            told = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-            if told:
-                shown = datetime.strptime(told, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
-                apart["the object store"] = shown.timestamp() + 0.5 - examination.seconds()
+        if isinstance(storage, S3Storage) and (told := _stores_time(storage)):
+            apart["the object store"] = told - examination.seconds()
     except UnableError as error:
         unable.append(str(error))
     if not apart:
@@ -165,6 +162,24 @@ def clocks(examination: Examination) -> Seen:
         if abs(seconds) > CLOCK_SECONDS
     ]
     return Seen(f"this machine and {' and '.join(apart)} agree within {CLOCK_SECONDS:g} s", tuple(findings))
+
+
+def _stores_time(storage: S3Storage) -> float | None:
+    """Seconds since 1970, by the Date of an answer, which is cut to a second. None where it has none.
+
+    Raises UnableError when the store can't be asked.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:  # Who may list only the lake's part of the bucket must name it.
+        prefix = f"{storage.prefix}/{LANDING}/".lstrip("/")
+        reply = storage.client.list_objects_v2(Bucket=storage.bucket, Prefix=prefix, MaxKeys=1)
+    except (ClientError, BotoCoreError) as error:
+        raise UnableError(f"the object store can't be asked for its time: {reason(error)}") from None
+    told = reply["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    if not told:
+        return None
+    return datetime.strptime(told, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC).timestamp() + 0.5
 
 
 def lakes(examination: Examination) -> Seen:

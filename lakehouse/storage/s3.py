@@ -179,10 +179,15 @@ class S3Storage:
         return str(found.get("Metadata", {}).get(CHECKSUM, ""))
 
     def download(self, key: str, target: Path, version: str = "") -> None:
-        """GET to a file, in parts when it is big."""
+        """GET to a file, in parts when it is big. Raises ConflictError when it was replaced between two of them."""
+        from s3transfer.exceptions import S3DownloadFailedError
+
         with self._explaining(key):
             extra = {"VersionId": version} if version else None
-            self.client.download_file(self.bucket, self._object_key(key), str(target), ExtraArgs=extra)
+            try:
+                self.client.download_file(self.bucket, self._object_key(key), str(target), ExtraArgs=extra)
+            except S3DownloadFailedError:  # no Boto3Error
+                raise ConflictError(f"{self.uri_of(key)} was written by somebody else meanwhile.") from None
 
     def copy(self, source: str, target: str, version: str = "") -> None:
         """Copied by the store, a big one in parts."""

@@ -93,6 +93,14 @@ def test_our_containers_can_change_nothing_but_their_volume_and_gain_no_right(de
             assert service["read_only"] and service["cap_drop"] == ["ALL"], name
 
 
+def test_a_restore_is_run_by_a_service_that_may_and_before_which_nothing_is_there() -> None:
+    text = (PROJECT_ROOT / "docs" / "backup.md").read_text()
+    (command,) = re.findall(r"docker compose run --rm (.*? lakehouse restore [^`]*)`", text, re.S)
+    (named,) = [word for word in command.split() if word in SERVICES]
+    assert {Path(file).name for file in SERVICES[named].secrets.values()} >= {"postgres_password", "owner_s3_key"}
+    assert set(SERVICES[named].depends_on) == {"postgres", "object-store"}
+
+
 def test_every_variable_is_in_env_example() -> None:
     example = (PROJECT_ROOT / ".env.example").read_text()
     names = {match["name"] for match in compose_file.VARIABLE.finditer(compose_file.text())} - {None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,11 +16,31 @@ import pytest
 from dlt_sources.datasets import ecommerce
 from dlt_sources.file_reader import FileReader
 from dlt_sources.typed_parquet import UnusableFile
+from lakehouse.settings import PROJECT_ROOT
 from tests.dlt_sources.loading import Landing, Loader
 from tests.dlt_sources.test_typed_parquet import DATASET
 
 GOOD = "id,name\n1,a\n2,b\n"
 FAULTY = "tests.dlt_sources.faulty_reader"
+LIMITED = """
+import ctypes, resource, sys
+from pathlib import Path
+from dlt_sources.file_reader import FileReader
+from tests.dlt_sources.test_file_reader import DATASET, GOOD, Reading
+
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(24, 24)  # PR_CAPBSET_DROP, CAP_SYS_RESOURCE: root, too, may raise no limit then
+for kind, most in ((resource.RLIMIT_DATA, 800 << 20), (resource.RLIMIT_FSIZE, 1 << 20)):
+    resource.setrlimit(kind, (most, most))
+with FileReader(first_seconds=20) as reader:
+    reading = Reading(Path(sys.argv[1]), reader)
+    print(reading.rows(GOOD), reading.rows(GOOD))
+    try:
+        reader.write(DATASET, Path(sys.argv[2]), Path(sys.argv[1], "out"), "big.csv",
+            known_columns=DATASET.table.column_types, normalize=str.lower, load_id="load")
+    except OSError as error:
+        print(error)
+"""
 
 
 class Reading:
@@ -73,6 +94,16 @@ def test_a_file_that_crashes_the_reader_is_refused_and_the_next_is_read(faulty: 
     assert faulty.refusal(GOOD + "3,CRASH\n") == "it crashed the reader (signal 11, Segmentation fault)"
     assert faulty.refusal(GOOD + "3,MEMORY\n").startswith("reading it takes more memory than a file may have")
     assert faulty.rows(GOOD) == 2
+
+
+def test_a_machine_with_lower_limits_than_ours_reads_sound_files_and_blames_none(tmp_path: Path) -> None:
+    big = tmp_path / "big.csv"
+    big.write_text("id,name\n" + "".join(f"{number},{os.urandom(12).hex()}\n" for number in range(150_000)))
+    command = [sys.executable, "-c", LIMITED, str(tmp_path), str(big)]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    read, *problem = done.stdout.splitlines()
+    assert read == "2 2", done.stderr[-800:]
+    assert "it needs more than the 1,048,576 bytes that a process may write into a file here" in problem[0]
 
 
 def test_what_fails_only_after_other_files_is_read_by_a_fresh_process(faulty: Reading) -> None:

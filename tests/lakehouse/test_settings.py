@@ -1,6 +1,8 @@
 """Settings: named in a sentence when wrong, listed in one file, never shown when secret."""
 
+import errno
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,21 @@ def test_a_file_that_names_no_setting_and_a_folder_that_is_not_there_are_named(
         load_settings()
     monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path / "gone"))
     with pytest.raises(SettingsError, match="LAKEHOUSE_SECRETS_DIR: there is no folder"):
+        load_settings()
+
+
+def test_a_folder_of_secrets_that_is_only_the_default_and_may_not_be_listed_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(folder: Path) -> Iterator[Path]:  # as a folder of root's, mode 0700; tests may run as root
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    monkeypatch.setattr(Settings.model_fields["secrets_dir"], "default", tmp_path)
+    load_settings()
+    load_settings.cache_clear()
+    monkeypatch.setenv("LAKEHOUSE_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(SettingsError, match=f"The settings can't be read: {tmp_path}: Permission denied"):
         load_settings()
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from pydantic import SecretStr
 
+from lakehouse.doctor import database
+from lakehouse.doctor.examination import Examination
+from lakehouse.settings import Settings
 from lakehouse.storage.policies import Who, iam_policy, seaweedfs_identity
 from lakehouse.storage.s3 import S3Storage
 from tests.object_store import ObjectStore, serve
@@ -89,3 +95,15 @@ def test_the_policies_for_aws_name_this_storage_and_no_more() -> None:
     assert policies[Who.writer][0]["Resource"] == "arn:aws:s3:::policies/lake/*"
     assert not {"s3:DeleteObjectVersion", "s3:PutBucketVersioning", "s3:PutBucketPolicy"} & allowed[Who.writer]
     assert "Condition" not in iam_policy("s3://whole-bucket", Who.reader)["Statement"][1]
+
+
+def test_a_writers_key_is_enough_to_compare_clocks(store: ObjectStore, server_url: str, tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path, postgres_url=SecretStr(server_url), storage=URI, s3_endpoint=store.endpoint,
+        s3_access_key_id=Who.writer, s3_secret_access_key=SecretStr(f"secret-of-{Who.writer}"),
+    )  # fmt: skip
+    with closing(Examination(lambda: settings)) as examination:
+        assert "PostgreSQL and the object store agree" in database.clocks(examination).line
+        # A store that says no from now on: PostgreSQL's clock is looked at all the same.
+        examination.storage.client = store.client(Who.writer, "wrong")  # type: ignore[attr-defined]
+        assert "this machine and PostgreSQL agree" in database.clocks(examination).line

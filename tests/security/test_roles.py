@@ -14,6 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from lakehouse import roles
+from lakehouse.backup import taking
+from lakehouse.backup.place import BackupPlace
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError, connect
 from lakehouse.roles import Roles, RolesError
@@ -132,6 +134,14 @@ def test_a_writer_starts_the_services_and_cannot_drop_or_make_what_is_the_owners
                 postgres.execute(forbidden)  # type: ignore[arg-type]
 
 
+def test_a_writer_makes_a_backup(secured: Secured, tmp_path: Path) -> None:
+    lake = secured.lake("writer")
+    with secured.postgres("owner") as postgres:  # what an upgrade of Dagster brings is the writers' too
+        postgres.execute("CREATE TABLE dagster.newer (id serial)")
+    taken = taking.take(lake, BackupPlace.at(lake.settings, str(tmp_path / "backups")), run="test")
+    assert taken.manifest.database.size_bytes
+
+
 def test_an_owner_bootstraps_and_alters_though_it_may_make_no_role(secured: Secured) -> None:
     secured.lake("owner").bootstrap()
     with secured.postgres("owner") as postgres:
@@ -159,6 +169,8 @@ def test_a_login_that_may_make_no_roles_gets_a_sentence_and_a_lake(server_url: s
     url = address(server_url.replace("/lakehouse?", f"/{database}?"), login)
     lake = Lake(Settings(data_dir=tmp_path, postgres_url=SecretStr(url)))
     lake.bootstrap()
+    with closing(lake.connect()) as connection:  # its rows are inlined, in a table that becomes the writers'
+        connection.execute("CREATE TABLE raw.before AS SELECT 1 AS a")
     with closing(connect(lake.settings)) as postgres:
         with pytest.raises(RolesError, match=f"{login} may not .permission denied to create role.*The lake works"):
             roles.make(postgres)

@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lakehouse_assets.webserver import LOOPBACK, SameOriginOnly
+from lakehouse_assets.webserver import SameOriginOnly
 
 HERE = "http://127.0.0.1:3000"
 
@@ -29,7 +29,7 @@ async def _socket(socket: WebSocket) -> None:
 def browser() -> TestClient:
     """Something to guard, as seen from http://127.0.0.1:3000."""
     routes = [Route("/{path:path}", _page, methods=["GET", "POST"]), WebSocketRoute("/graphql", _socket)]
-    app = Starlette(routes=routes, middleware=[Middleware(SameOriginOnly, hosts=LOOPBACK)])
+    app = Starlette(routes=routes, middleware=[Middleware(SameOriginOnly, names=["lake.example"])])
     return TestClient(app, base_url=HERE)
 
 
@@ -56,9 +56,19 @@ def test_a_picture_can_not_be_a_mutation(browser: TestClient) -> None:
 
 def test_a_strangers_name_for_this_machine_is_refused(browser: TestClient) -> None:
     headers = {"Host": "evil.example:3000", "Origin": "http://evil.example:3000"}
+    # Wherever it listens: Compose publishes on loopback what listens on every address of its container.
     for reply in (browser.get("/runs", headers=headers), browser.post("/graphql", headers=headers)):
         assert reply.status_code == 403
         assert "does not answer to the name 'evil.example'" in reply.text
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:3000", "[::1]:3000", "192.0.2.7:3000", "lake.example", "Lake.Example:3000"]
+)
+def test_an_address_and_its_own_names_are_answered(browser: TestClient, host: str) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    assert browser.get("/runs", headers=headers).text == "done"
+    assert browser.post("/graphql", headers=headers).text == "done"
 
 
 @pytest.mark.parametrize(

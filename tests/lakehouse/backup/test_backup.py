@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.backup import database, relocation, restoring, taking
+from lakehouse.backup import database, named_files, relocation, restoring, taking
 from lakehouse.backup.checking import check
 from lakehouse.backup.manifest import BackupError
 from lakehouse.backup.place import BackupPlace
@@ -20,6 +20,7 @@ from lakehouse.landing import files
 from lakehouse.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.reading import connect_release
+from lakehouse.storage import StoredObject
 from lakehouse.verify.everything import verify
 from lakehouse.writing import marks
 from lakehouse.writing.locks import holding, maintenance_lock, pipeline_lock
@@ -220,6 +221,28 @@ def test_a_backup_is_of_one_moment_while_a_loader_writes(
     assert left == right > 0
     assert lake.newest_snapshot() == manifest.snapshot
     assert verify(lake, fast=False, run="test").problems == []
+
+
+@FOLDER
+def test_a_landed_file_replaced_during_a_backup_is_loaded_by_the_restored_lakehouse(
+    publisher: Publisher, place: BackupPlace, elsewhere: Callable[[], Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(publisher)
+    list_files = named_files.other_files
+
+    def replaced_meanwhile(lake: Lake) -> list[StoredObject]:
+        listed = list(list_files(lake))
+        lake.storage.write("landing/shop/orders.csv", b"id\n1\n2\n")
+        return listed
+
+    monkeypatch.setattr(named_files, "other_files", replaced_meanwhile)
+    taking.take(publisher.lake, place, run="test")
+    lake = elsewhere()
+    restore(lake, place, place.choose())
+
+    assert lake.storage.read("landing/shop/orders.csv")[0] == b"id\n1\n2\n"
+    with closing(connect(lake.settings)) as connection:
+        assert [file.state for file in files(lake.storage, connection, "shop")] == ["waiting"]
 
 
 @FOLDER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from lakehouse import settings as settings_module
 from lakehouse.backup.cli import app
 from lakehouse.lake import Lake
+from lakehouse.postgres import connect
+from lakehouse.roles import Roles
 from tests.lakehouse.releases.conftest import Publisher
 
 
@@ -55,6 +58,10 @@ def test_the_commands_from_backup_to_restore(
     restored = run(app, ["restore", place, "--at", record["stamp"]])
     assert restored.exit_code == 0, restored.stderr
     assert "Restored" in restored.stdout
+    with closing(connect(lake.settings)) as connection:  # a dump has no rights in it
+        writer = Roles.of(connection.info.dbname).writer
+        right = connection.execute("SELECT has_table_privilege(%s, 'ledger.marks', 'INSERT')", [writer]).fetchone()
+    assert right == (True,)
 
 
 def test_a_newer_server_than_the_tools_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

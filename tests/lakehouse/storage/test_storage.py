@@ -167,3 +167,19 @@ def test_a_missing_bucket_is_created_when_asked(object_store: ObjectStore) -> No
         storage.make_ready(create=True)
     storage.write("landing/x", b"1")
     assert object_store.client().get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+
+
+def test_an_object_replaced_while_its_parts_are_read_is_never_mixed(object_store: ObjectStore, tmp_path: Path) -> None:
+    bucket, big = object_store.new_bucket(), 20 << 20
+    storage = S3Storage(f"s3://{bucket}/lake", object_store.client())
+    storage.write("landing/a/b.csv", b"1" * big)
+    parts = []
+
+    def replace(**_: object) -> None:
+        parts.append(1)
+        if len(parts) == 2:
+            object_store.client().put_object(Bucket=bucket, Key="lake/landing/a/b.csv", Body=b"2" * big)
+
+    storage.client.meta.events.register("before-call.s3.GetObject", replace)
+    with pytest.raises(ConflictError, match="was written by somebody else meanwhile"):
+        storage.download("landing/a/b.csv", tmp_path / "copy")
