@@ -220,8 +220,8 @@ class Settings(BaseSettings):
 
     @property
     def web_ui_names(self) -> list[str]:
-        """The host names of WEBSERVER_NAMES."""
-        return [name.strip() for name in self.webserver_names.split(",") if name]
+        """The host names of WEBSERVER_NAMES, and what it listens on, which may be a name."""
+        return [self.webserver_host] + [name.strip() for name in self.webserver_names.split(",") if name]
 
     @property
     def query_service_url(self) -> str:
