@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psutil
 import pytest
@@ -35,7 +35,10 @@ def daemons(lakehouse: LakehouseInstance) -> set[psutil.Process]:
 
 def listening(lakehouse: LakehouseInstance) -> set[str]:
     """The addresses on which any process of this lakehouse accepts connections."""
-    found = [one for process in lakehouse.processes() for one in process.net_connections("inet")]
+    found = []
+    for process in lakehouse.processes():
+        with suppress(psutil.NoSuchProcess):  # one of PostgreSQL's own may just have ended
+            found += process.net_connections("inet")
     assert len({one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}) >= 3
     return {one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN}
 
