@@ -96,8 +96,10 @@ class Campaign:
             kinds["object store is cut off"] = lambda: self._store_away("cut")
         return kinds
 
-    def run(self, count: int, only: Iterable[str] = (), bursts: Sequence[int] = BURSTS) -> Report:
-        """So many faults, spread over all kinds."""
+    def run(
+        self, count: int, only: Iterable[str] = (), bursts: Sequence[int] = BURSTS, seconds: float = float("inf")
+    ) -> Report:
+        """So many faults, spread over all kinds; none begins after so many seconds."""
         kinds = self.faults()
         names = [name for name in kinds if not only or any(word in name for word in only)]
         threads = self.readers.start()
@@ -107,7 +109,8 @@ class Campaign:
             while len(order) < count:
                 order += self.random.sample(names, len(names))
             order = order[:count]
-            while order:
+            end = time.monotonic() + seconds
+            while order and time.monotonic() < end:
                 burst = self.random.choice(bursts)
                 self._burst({name: kinds[name] for name in order[:burst]})
                 order = order[burst:]

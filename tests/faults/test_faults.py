@@ -1,7 +1,7 @@
 """Nothing is lost, nothing comes twice and readers see no mixture, whoever is killed and whatever is away.
 
 `make prove` injects hundreds of faults and writes docs/faults.md; `make test` a few of every sort.
-FAULT_SEED=n repeats a run.
+FAULT_SEED=n repeats a run; FAULTS=n and FAULT_SECONDS=s shorten one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def campaign(
     if not with_rule:
         (folder / "no-rule").touch()
     with World(folder, store).at_work() as world:
-        report = Campaign(world, seed=seed).run(count, only, bursts)
+        report = Campaign(world, seed=seed).run(count, only, bursts, float(os.environ.get("FAULT_SECONDS") or "inf"))
     print(f"\n{report}\nThe same again: FAULT_SEED={seed}")
     return report
 
