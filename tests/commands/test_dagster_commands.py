@@ -80,7 +80,7 @@ def test_asset_materialize_loads_a_raw_table_again_without_a_change(demo_lakehou
     "command",
     [
         "dagster asset materialize --select marts/top_pickup_locations",
-        "dg launch --assets marts/top_pickup_locations",
+        pytest.param("dg launch --assets marts/top_pickup_locations", marks=pytest.mark.proof),
     ],
     ids=["dagster", "dg"],
 )

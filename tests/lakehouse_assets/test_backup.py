@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
@@ -36,6 +37,7 @@ def views(lake: Lake, schemas: tuple[str, ...] = ("raw", "marts")) -> dict[str, 
         return {name: sorted(connection.execute(f"FROM {name}").fetchall(), key=repr) for (name,) in names}
 
 
+@pytest.mark.proof
 def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, server_url: str, tmp_path: Path) -> None:
     house.land_events("ecommerce_events_saved.parquet", EVENTS)
     house.load_events()

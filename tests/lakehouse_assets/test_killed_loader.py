@@ -40,9 +40,8 @@ def waiting_locks(house: House) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize(
-    "commits", [pytest.param(1, marks=pytest.mark.proof), 2, pytest.param(3, marks=pytest.mark.proof)]
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("commits", [1, 2, 3])
 def test_a_run_repairs_a_killed_load_before_it_computes(house: House, commits: int) -> None:
     file = f"ecommerce_events_killed_{commits}.parquet"
     house.land_events(

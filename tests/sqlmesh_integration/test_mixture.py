@@ -118,6 +118,7 @@ def test_a_unique_key_model_is_rebuilt_on_demand(computed: Computed) -> None:
     assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user WHERE user_id = 6") == [(0,)]
 
 
+@pytest.mark.proof
 def test_the_command_line_of_a_fresh_instance_takes_models_partitioned_differently(
     computed: Computed, tmp_path: Path
 ) -> None:

@@ -79,7 +79,7 @@ def test_expiry_keeps_what_releases_and_repairs_need(tended: Tended) -> None:
 
 
 @hypothesis.settings(
-    max_examples=5, deadline=None, derandomize=True,
+    max_examples=3, deadline=None, derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 @hypothesis.given(st.lists(st.sampled_from(["insert", "one", "delete", "update", "tend"]), min_size=4, max_size=14))
