@@ -9,21 +9,26 @@ from lakehouse.releases import log
 from lakehouse.releases.rule import changed_at
 from lakehouse.writing import marks
 
+GRACE_SECONDS = 3600.0
+"""So long after it was the newest, a snapshot may be taken for one that begins: a release, a mark."""
 
-def expirable(connection: psycopg.Connection, days: float) -> list[int]:
+
+def expirable(connection: psycopg.Connection, days: float, grace_seconds: float = GRACE_SECONDS) -> list[int]:
     """The snapshots that nobody needs, the oldest first.
 
-    Needed are: the newest; those younger than `days`; those of releases that wait to be published; all since the oldest
+    Needed are: the newest, and those that were it within `days` or the grace; those of releases that wait to be published; all since the oldest
     mark, whose repair reads what changed since; and the last that changed a table, by which content is recognised.
     """
     rows = connection.execute(
         f"""
-        SELECT snapshot_id FROM {METADATA_SCHEMA}.ducklake_snapshot
-        WHERE snapshot_time < now() - make_interval(secs => %s)
-          AND snapshot_id < (SELECT max(snapshot_id) FROM {METADATA_SCHEMA}.ducklake_snapshot)
+        SELECT snapshot_id FROM (
+            SELECT snapshot_id, lead(snapshot_time) OVER (ORDER BY snapshot_id) AS newest_until
+            FROM {METADATA_SCHEMA}.ducklake_snapshot
+        ) AS snapshots
+        WHERE newest_until < now() - make_interval(secs => %s)
         ORDER BY snapshot_id
         """,
-        [days * 86_400],
+        [max(days * 86_400, grace_seconds)],
     ).fetchall()
     # Read after the list was made: what is cut or marked from here on has the newest snapshot or a later one.
     kept = {release.snapshot for release in log.candidates(connection)} | set(changed_at(connection).values())

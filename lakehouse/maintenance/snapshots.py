@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from lakehouse.lake import Lake
-from lakehouse.maintenance.history import expirable
+from lakehouse.maintenance.history import GRACE_SECONDS, expirable
 from lakehouse.maintenance.measures import measure
 from lakehouse.maintenance.outcome import HOLDER, Outcome, Report
 from lakehouse.writing.locks import holding, maintenance_lock
@@ -13,7 +13,9 @@ from lakehouse.writing.locks import holding, maintenance_lock
 AT_ONCE = 500
 
 
-def expire(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None) -> Outcome:
+def expire(
+    lake: Lake, *, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS, report: Report = lambda _: None
+) -> Outcome:
     """Forget the snapshots older than `history_days` that neither a release nor a repair needs.
 
     Their files are deleted later, by `files.delete_unused`.
@@ -21,7 +23,7 @@ def expire(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None
     days = lake.settings.history_days
     with holding(lake.settings, [maintenance_lock()], holder=HOLDER, waiting=report) as postgres:
         before = measure(postgres)
-        versions = expirable(postgres, days)
+        versions = expirable(postgres, days, grace_seconds)
         if not dry_run and versions:
             with closing(lake.connect()) as connection:
                 for start in range(0, len(versions), AT_ONCE):

@@ -113,7 +113,7 @@ def tend(folder: Path, project: Path) -> None:
         {
             "bootstrap": lake.bootstrap,
             "compaction": lambda: compaction.compact(lake, feed.PIPELINE_OF),
-            "expiry": lambda: snapshots.expire(lake),
+            "expiry": lambda: snapshots.expire(lake, grace_seconds=GRACE_HOURS * 3600 / 6),
             "clean-up": lambda: files.delete_unused(lake, hours=GRACE_HOURS),
             "orphans": lambda: files.delete_orphans(lake, hours=GRACE_HOURS),
             "old releases": lambda: releases.prune(lake),

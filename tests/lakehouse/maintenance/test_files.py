@@ -27,7 +27,7 @@ def test_what_was_let_go_stays_for_a_day_for_running_queries(tended: Tended) -> 
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM raw.t").fetchone() == (120,)
         compaction.compact(tended.lake, {})
-        snapshots.expire(tended.forgetful)
+        snapshots.expire(tended.forgetful, grace_seconds=0)
         assert files.delete_unused(tended.lake).figures["files_after"] == len(lying(tended)) == 7
         assert reader.execute("SELECT sum(id) FROM raw.t").fetchone() == (sum(range(120)),)
         reader.execute("COMMIT")

@@ -53,8 +53,8 @@ def test_expiry_forgets_the_past_but_not_which_content_is_which(tended: Tended) 
     tended.execute("CREATE TABLE raw.u (id INT)", "CREATE TABLE raw.v (id INT)")
     known = changed_at(tended.ledger)
     assert known["raw.t"] == last
-    dry = snapshots.expire(tended.forgetful, dry_run=True)
-    done = snapshots.expire(tended.forgetful)
+    dry = snapshots.expire(tended.forgetful, dry_run=True, grace_seconds=0)
+    done = snapshots.expire(tended.forgetful, grace_seconds=0)
     assert dry.figures["snapshots_after"] == done.figures["snapshots_after"]
     assert changed_at(tended.ledger) == known
     assert tended.lake.has_snapshot(last)
@@ -72,10 +72,20 @@ def test_expiry_keeps_what_releases_and_repairs_need(tended: Tended) -> None:
     marked = tended.execute("DELETE FROM raw.t WHERE id < 10")
     marks.write(tended.ledger, "load", "source", run="r", snapshot=marked, details={"tables": {}})
     newest = tended.execute("DELETE FROM raw.t WHERE id < 20", "DELETE FROM raw.t WHERE id < 30")
-    snapshots.expire(tended.forgetful)
+    snapshots.expire(tended.forgetful, grace_seconds=0)
     kept = {s for s in range(newest + 1) if tended.lake.has_snapshot(s)}
     assert kept == {cut - 1, marked, marked + 1, marked + 2}
     assert tended.rows("SELECT count(*) FROM raw.t", cut - 1) == [(40,)]
+
+
+def test_what_was_the_newest_until_a_moment_ago_may_be_about_to_be_cut(tended: Tended) -> None:
+    """However old it is: a release takes the newest snapshot first, and is written a moment later."""
+    newest = tended.small_increments(2)
+    tended.ledger.execute("UPDATE lakehouse.ducklake_snapshot SET snapshot_time = now() - interval '30 days'")
+    tended.execute("INSERT INTO raw.t VALUES (1, 'somebody else')")
+    snapshots.expire(tended.lake)
+    assert tended.lake.has_snapshot(newest)
+    assert not tended.lake.has_snapshot(newest - 1)
 
 
 @hypothesis.settings(
@@ -104,7 +114,7 @@ def test_whatever_is_done_and_tended_the_rows_are_right_and_the_feed_since(tende
             rows = [(i, text + "u" if i % 4 == number % 4 else text) for i, text in rows]
         else:
             assert not compaction.compact(tended.lake, {}).problems
-            snapshots.expire(tended.forgetful)
+            snapshots.expire(tended.forgetful, grace_seconds=0)
             files.delete_unused(tended.lake, hours=0)
             files.delete_orphans(tended.lake, hours=0)
             told_since, then = tended.lake.newest_snapshot(), list(rows)
