@@ -16,8 +16,9 @@ GRACE_SECONDS = 3600.0
 def expirable(connection: psycopg.Connection, days: float, grace_seconds: float = GRACE_SECONDS) -> list[int]:
     """The snapshots that nobody needs, the oldest first.
 
-    Needed are: the newest, and those that were it within `days` or the grace; those of releases that wait to be published; all since the oldest
-    mark, whose repair reads what changed since; and the last that changed a table, by which content is recognised.
+    Needed are: the newest, and those that were it within `days` or the grace; those of releases that wait to be
+    published; all since the oldest mark, whose repair reads what changed since; and the last that changed a table, by
+    which content is recognised.
     """
     rows = connection.execute(
         f"""
