@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from lakehouse.releases import log
 from tests.faults import steps
@@ -18,7 +19,7 @@ from tests.faults.readers import RETRY_SECONDS, Readers
 from tests.faults.world import World
 from tests.releases_proof.proof import DEV, PROD, problems
 
-BURSTS = (1, 2, 4, 6)
+BURSTS = (1, 3, 6, 12)
 """So many faults come before the lake has recovered from the first of them."""
 REACHED_SECONDS = 60.0
 RECOVERED_SECONDS = 240.0
@@ -70,6 +71,11 @@ class Report:
         return "\n".join(lines)
 
 
+def place(name: str) -> str:
+    """The kind of fault that is a named place."""
+    return f"SIGKILL, {name}"
+
+
 class Campaign:
     """Faults on one world."""
 
@@ -79,14 +85,14 @@ class Campaign:
         self.report = Report(seed, "S3" if world.store else "folder")
         self.readers = Readers(world.lake, (PROD, DEV), seed)
 
-    def faults(self) -> dict[str, Callable[[], bool]]:
-        """Every kind that this world knows: does it, and gives whether it happened."""
+    def faults(self) -> dict[str, Callable[[], None]]:
+        """Every kind that this world knows. What dies at a named place is only asked for here, and comes by itself."""
         world = self.world
-        kinds: dict[str, Callable[[], bool]] = {
-            f"SIGKILL of {name}": self._killing(name) for name in (steps.LOADER, *world.kinds)
+        kinds: dict[str, Callable[[], None]] = {
+            f"SIGKILL of {name}": partial(world.kill, name) for name in (steps.LOADER, *world.kinds)
         }
-        kinds |= {f"SIGKILL, {name}": self._dying_at(name) for name in steps.STEPS}
-        kinds["SIGKILL of PostgreSQL"] = self._postgres
+        kinds |= {place(name): partial(steps.ask, world.folder, name) for name in steps.STEPS}
+        kinds["SIGKILL of PostgreSQL"] = world.kill_postgres
         if world.has_disk:
             kinds["disk full"] = self._full_disk
         if world.store:
@@ -123,27 +129,33 @@ class Campaign:
         self.report.violations += self.readers.violations
         return self.report
 
-    def _burst(self, faults: dict[str, Callable[[], bool]]) -> None:
+    def _burst(self, faults: dict[str, Callable[[], None]]) -> None:
         """One fault, or some before the lake has recovered from the first; then an ordinary recovery."""
         violations = len(self.readers.violations)
-        happened = []
-        for name, fault in faults.items():
-            time.sleep(self.random.uniform(0, 1.5))
-            if fault():
-                happened.append((self.report.kinds[name], time.monotonic()))
-                self.report.kinds[name].injected += 1
+        happened: dict[str, float] = {}
+        places = {place(name): name for name in steps.STEPS if place(name) in faults}
+        for name in sorted(faults, key=lambda name: name not in places):
+            faults[name]()
+            if name not in places:
+                happened[name] = time.monotonic()
+                self._wait(lambda: False, self.random.uniform(0, 2))
+        self._wait(lambda: all(steps.is_reached(self.world.folder, name) for name in places.values()), REACHED_SECONDS)
+        for fault, name in places.items():
+            if steps.take_back(self.world.folder, name):
+                self.report.kinds[fault].not_reached += 1
             else:
-                self.report.kinds[name].not_reached += 1
-            self.world.tend()
+                happened[fault] = time.monotonic()
         marks = self.world.marks()
         releases = {PROD: self.world.newest_release(PROD)}
-        if self._wait(lambda: self.world.is_well_since(marks, releases), RECOVERED_SECONDS):
-            for told, began in happened:
-                told.seconds.append(time.monotonic() - began)
-        else:
+        recovered = self._wait(lambda: self.world.is_well_since(marks, releases), RECOVERED_SECONDS)
+        if not recovered:
             self.report.violations.append(f"not recovered from {list(faults)} (unfinished: {self.world.marks()})")
-        for told, _ in happened:
+        for name, began in happened.items():
+            told = self.report.kinds[name]
+            told.injected += 1
             told.violations += len(self.readers.violations) - violations
+            if recovered:
+                told.seconds.append(time.monotonic() - began)
 
     def _wait(self, done: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -187,57 +199,30 @@ class Campaign:
 
     # ------------------------------------------------------------------------------------------- kinds
 
-    def _killing(self, name: str) -> Callable[[], bool]:
-        def kill() -> bool:
-            self.world.kill(name)
-            return True
-
-        return kill
-
-    def _dying_at(self, name: str) -> Callable[[], bool]:
-        def die() -> bool:
-            steps.ask(self.world.folder, name)
-            deadline = time.monotonic() + REACHED_SECONDS
-            while (self.world.folder / "step").exists():
-                if time.monotonic() > deadline:
-                    return not steps.take_back(self.world.folder)
-                time.sleep(0.02)
-            return True
-
-        return die
-
-    def _postgres(self) -> bool:
-        self.world.kill_postgres()
-        return True
-
-    def _full_disk(self) -> bool:
+    def _full_disk(self) -> None:
         with self._storage_away():
             with self.world.full_disk():
                 time.sleep(self.random.uniform(1, 4))
-        return True
 
-    def _store_killed(self) -> bool:
+    def _store_killed(self) -> None:
         assert self.world.store
         with self._storage_away():
             self.world.store.kill()
             time.sleep(self.random.uniform(0, 3))
             self.world.store.start()
-        return True
 
-    def _store_frozen(self) -> bool:
+    def _store_frozen(self) -> None:
         assert self.world.store and self.world.store.process
         with self._storage_away():
             self.world.store.process.send_signal(signal.SIGSTOP)
             time.sleep(self.random.uniform(1, 5))
             self.world.store.process.send_signal(signal.SIGCONT)
-        return True
 
-    def _store_away(self, mode: str) -> bool:
+    def _store_away(self, mode: str) -> None:
         with self._storage_away():
             self.world.store_answers(mode)  # type: ignore[arg-type]
             time.sleep(self.random.uniform(1, 4))
             self.world.store_answers("pass")
-        return True
 
     @contextlib.contextmanager
     def _storage_away(self):  # type: ignore[no-untyped-def]

@@ -72,15 +72,24 @@ STEPS = {
 }
 
 
+def _asked(folder: Path, name: str) -> Path:
+    return folder / f"die at {name.replace('/', ' ')}"
+
+
 def ask(folder: Path, name: str) -> None:
     """Let the next process that comes there die."""
-    (folder / "step").write_text(name)
+    _asked(folder, name).touch()
 
 
-def take_back(folder: Path) -> bool:
-    """Whether nobody has come there yet; then nobody will die there any more."""
+def is_reached(folder: Path, name: str) -> bool:
+    """Whether somebody died there."""
+    return not _asked(folder, name).exists()
+
+
+def take_back(folder: Path, name: str) -> bool:
+    """Nobody will die there any more; gives False when somebody has by now."""
     try:
-        (folder / "step").unlink()
+        _asked(folder, name).unlink()
     except FileNotFoundError:
         return False
     return True
@@ -100,13 +109,8 @@ def arm(process: str, folder: Path) -> None:
 
 def _dying(function: Callable[..., Any], when: str, name: str, folder: Path) -> Callable[..., Any]:
     def here() -> None:
-        try:
-            if (folder / "step").read_text() != name:
-                return
-            (folder / "step").unlink()  # one process dies of it
-        except FileNotFoundError:
-            return
-        os.kill(os.getpid(), signal.SIGKILL)
+        if take_back(folder, name):  # one process dies of it
+            os.kill(os.getpid(), signal.SIGKILL)
 
     @functools.wraps(function)
     def wrapper(*arguments: Any, **options: Any) -> Any:

@@ -56,7 +56,7 @@ def judge(report: Report) -> None:
 
 
 def test_a_sample_of_faults_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    judge(campaign(tmp_path, len(SAMPLE), only=SAMPLE, bursts=(4,)))
+    judge(campaign(tmp_path, len(SAMPLE), only=SAMPLE, bursts=(8,)))
 
 
 @pytest.mark.proof
