@@ -29,7 +29,7 @@ demo: .venv/installed .env ## From source to answer (DATA=folder: real files, LI
 up: .venv/installed .env ## PostgreSQL, Dagster, query service, dashboard; Ctrl-C ends them
 	@$(BIN)/lakehouse up
 
-test: .venv/installed-dev .env ## Every test
+test: .venv/installed-dev .env ## Every test but the long ones (make prove)
 	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all that takes long (FAULT_SEED=n: again)
