@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 from dagster._core.loader import LoadingContextForTest
@@ -19,7 +20,10 @@ TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))]}
 def shown(shop: Sandbox, key: dg.AssetCheckKey = POSITIVE) -> Shown | None:
     """What the web UI shows of a check."""
     record = shop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
-    return asyncio.run(record.resolve_status(LoadingContextForTest(shop.instance))) if record else None
+    if record is None:
+        return None
+    with ThreadPoolExecutor(1) as pool:  # a browser of other tests may have an event loop in this thread
+        return pool.submit(asyncio.run, record.resolve_status(LoadingContextForTest(shop.instance))).result()
 
 
 def test_a_catch_up_that_leaves_a_model_as_it_is_leaves_its_result(shop: Sandbox) -> None:
