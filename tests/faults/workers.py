@@ -112,7 +112,7 @@ def tend(folder: Path, project: Path) -> None:
     again(
         {
             "bootstrap": lake.bootstrap,
-            "compaction": lambda: compaction.compact(lake, feed.PIPELINE_OF),
+            "compaction": lambda: compaction.compact(lake, feed.PIPELINE_OF, wait_seconds=8),
             "expiry": lambda: snapshots.expire(lake, grace_seconds=GRACE_HOURS * 3600 / 6),
             "clean-up": lambda: files.delete_unused(lake, hours=GRACE_HOURS),
             "orphans": lambda: files.delete_orphans(lake, hours=GRACE_HOURS),
