@@ -15,6 +15,7 @@ LOADERS, READERS = 4, 20
 ANSWERS = (
     "No release was cut:",  # somebody was writing, or a load came between: it is tried again
     "There is no release of prod before",
+    "has no published release",
     "can't be promoted to",
     "Nothing was changed. Try again when it has ended",
 )
