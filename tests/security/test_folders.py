@@ -9,10 +9,18 @@ from contextlib import closing
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings
+
+
+@pytest.fixture(autouse=True)
+def _no_other_lakehouse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another folder's tests in this process may have a lakehouse of theirs in the environment."""
+    for name in [name for name in os.environ if name.startswith("LAKEHOUSE_")]:
+        monkeypatch.delenv(name)
 
 
 def mode(path: Path) -> int:
