@@ -16,7 +16,10 @@ COPY lakehouse lakehouse/
 COPY lakehouse_assets lakehouse_assets/
 COPY sqlmesh_project sqlmesh_project/
 # Editable, as everywhere: the models and Dagster's home are found beside the code.
-RUN pip install --no-deps --no-build-isolation -e . && chown -R lakehouse:lakehouse dagster_home
+# Compiled here: a container's file system is read-only.
+RUN pip install --no-deps --no-build-isolation -e . \
+    && python -m compileall -q lakehouse lakehouse_assets dlt_sources sqlmesh_project \
+    && chown -R lakehouse:lakehouse dagster_home
 
 USER lakehouse
 CMD ["lakehouse", "--help"]

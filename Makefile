@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# Without compiled modules every process spends seconds on compiling Dagster, dlt and SQLMesh again.
+unexport PYTHONDONTWRITEBYTECODE
 DATA ?=
 LIVE ?=
 

@@ -166,6 +166,6 @@ def _closing(console: Console, timings: list[tuple[str, float]]) -> None:
         ("make up", "the Dagster web UI: the graph, runs, checks; Ctrl-C ends it"),
         ('.venv/bin/lakehouse query "FROM marts.top_pickup_locations"', "ask the lake"),
         (".venv/bin/lakehouse status", "what runs, what was loaded, how many rows"),
-        ("make test", "every test"),
+        ("make test", "the tests; make prove: those that take hours"),
     ):
         console.print(f"  [cyan]{command}[/cyan]  {meaning}", highlight=False)

@@ -57,7 +57,7 @@ def at_once(world: World, seconds: float, seed: int) -> AtOnce:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(1)
-        ended = [name for name, process in world.workers.items() if process.poll() is not None]
+        ended = [name for name, process in world.processes.items() if not process.is_alive()]
         assert not ended, f"{ended} ended by themselves"
     world.stop_loading()
     readers.stop.set()

@@ -170,7 +170,6 @@ class Campaign:
     def _settle(self) -> None:
         """No more comes; an ordinary run brings all of it to readers. Then all is compared with the truth."""
         self.world.stop_loading()
-        self.world.loaders.clear()
         deadline = time.monotonic() + SETTLED_SECONDS
         while not self._is_settled():
             if time.monotonic() > deadline:

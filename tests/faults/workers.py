@@ -1,7 +1,4 @@
-"""The processes that are killed: each does one kind of the product's work again and again, by the product's code.
-
-Run as `python -c "from tests.faults.workers import main; main(kind, folder, project)"`.
-"""
+"""The processes that are killed: each does one kind of the product's work again and again, by the product's code."""
 
 from __future__ import annotations
 
@@ -23,6 +20,11 @@ from tests.faults import steps
 from tests.releases_proof import feed
 from tests.releases_proof.loader import loaded, say
 
+LIBRARIES = (
+    "tests.releases_proof.loader", "tests.releases_proof.processes", "sqlmesh", "lakehouse_assets.environments",
+    "lakehouse.maintenance.compaction",
+)  # fmt: skip
+"""What they need, imported once for all of them."""
 GRACE_HOURS = 180 / 3600
 """What the product leaves alone for a day is deleted after three minutes: longer than any query of this suite takes."""
 BACKFILL = "backfill"
@@ -30,20 +32,24 @@ LOAD_PAUSE_SECONDS = 8.0
 """Between two loads of one loader, on average: a developer's environment comes to rest only between loads."""
 
 
-def main(kind: str, folder: str, project: str) -> None:
-    """Work until somebody kills this."""
+def main(environment: Mapping[str, str], kind: str, folder: Path, project: Path, output: Path, loaders: int) -> None:
+    """Work until somebody kills this. Forked; what it says goes to `output`.out and .err."""
+    os.setsid()
+    os.environ.update(environment)
+    for stream, suffix in ((1, ".out"), (2, ".err")):
+        os.dup2(os.open(output.with_name(output.name + suffix), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
+    if kind == steps.LOADER:
+        load(folder, loaders)
+        return
     work = {
         steps.RUN: run_models, BACKFILL: backfill, steps.TEND: tend, steps.ENVIRONMENTS: environments,
         steps.READERS: roll,
     }[kind]  # fmt: skip
-    work(Path(folder), Path(project))
+    work(folder, project)
 
 
-def load(environment: Mapping[str, str], folder: Path, output: Path, loaders: int) -> None:
-    """Load after load, with a pause in which the environments may come to rest. Forked: it is killed most often."""
-    os.environ.update(environment)
-    for stream in (1, 2):
-        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), stream)
+def load(folder: Path, loaders: int) -> None:
+    """Load after load, with a pause in which the environments may come to rest."""
     steps.arm(steps.LOADER, folder)
     again({"load": partial(load_once, Lake(settings_module.load_settings()))}, pause=2 * LOAD_PAUSE_SECONDS * loaders)
 

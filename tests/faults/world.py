@@ -63,11 +63,13 @@ class World:
         settings = {name.removeprefix("LAKEHOUSE_").lower(): value for name, value in self.variables.items()}
         self.lake = Lake(Settings(_env_file=None, **settings))  # type: ignore[arg-type, call-arg]
         self.projects = {PROD: self._project(PROD), DEV: self._project(DEV)}
+        # Whoever is killed again and again is forked from a process that has imported everything, and has no thread:
+        # SQLMesh would start one.
+        os.environ["SQLMESH__DISABLE_ANONYMIZED_ANALYTICS"] = "true"
         self.forks = multiprocessing.get_context("forkserver")
-        self.forks.set_forkserver_preload([workers.__name__, "tests.releases_proof.loader"])
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
-        names = [steps.LOADER, *(f"{steps.LOADER} {number}" for number in range(2, loaders + 1))]
-        self.loaders: dict[str, multiprocessing.process.BaseProcess | None] = dict.fromkeys(names)
+        self.forks.set_forkserver_preload([workers.__name__, *workers.LIBRARIES])
+        self.loaders = [steps.LOADER, *(f"{steps.LOADER} {number}" for number in range(2, loaders + 1))]
+        self.processes: dict[str, multiprocessing.process.BaseProcess] = {}
 
     def _mount(self, disk: Path) -> bool:
         """A disk of its own that can be full; without the right to mount one, that fault is left out."""
@@ -115,54 +117,45 @@ class World:
 
     def tend(self) -> None:
         """Start what is not running: its first time, or after it was killed."""
-        for name, kind in self.kinds.items():
-            if name not in self.workers or self.workers[name].poll() is not None:
-                self._start(name, kind)
-        for name, loader in self.loaders.items():
-            if loader is None or not loader.is_alive():
-                output = self.folder / f"{name}.out"
-                started = self.forks.Process(
-                    target=workers.load,
-                    args=(self.variables, self.folder, output, len(self.loaders)),
-                    daemon=True,
-                )
-                started.start()
-                self.loaders[name] = started
+        for name, kind in (*self.kinds.items(), *((name, steps.LOADER) for name in self.loaders)):
+            if name not in self.processes or not self.processes[name].is_alive():
+                self.processes[name] = self._start(name, kind)
 
-    def _start(self, name: str, kind: str) -> None:
+    def _start(self, name: str, kind: str) -> multiprocessing.process.BaseProcess:
+        variables = {**self.variables, "LAKEHOUSE_ENVIRONMENT": name if name == DEV else PROD}
         project = self.projects.get(name, self.projects[PROD])
-        program = f"from tests.faults.workers import main; main({kind!r}, {str(self.folder)!r}, {str(project)!r})"
-        environment = {**os.environ, **self.variables, "LAKEHOUSE_ENVIRONMENT": name if name == DEV else PROD}
-        with (self.folder / f"{name}.out").open("ab") as output, (self.folder / f"{name}.err").open("ab") as errors:
-            self.workers[name] = subprocess.Popen(
-                [sys.executable, "-c", program], env=environment, stdout=output, stderr=errors, cwd=ROOT,
-                start_new_session=True,
-            )  # fmt: skip
+        started = self.forks.Process(
+            target=workers.main,
+            args=(variables, kind, self.folder, project, self.folder / name, len(self.loaders)),
+        )
+        started.start()
+        return started
 
     def kill(self, name: str) -> None:
         """SIGKILL one of them and what it has started."""
-        if name in self.loaders:
-            loader = self.loaders[name]
-            if loader is not None:
-                loader.kill()
-                loader.join()
-        elif self.workers[name].poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.workers[name].pid, signal.SIGKILL)
-            self.workers[name].wait()
+        process = self.processes.get(name)
+        if process is None or process.pid is None:
+            return
+        if process.is_alive():
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not come to make a group of its own
+                process.kill()
+        process.join()
 
     def _end(self) -> None:
-        for name in [*self.workers, *self.loaders]:
+        for name in self.processes:
             self.kill(name)
 
     def stop_loading(self) -> None:
         """Bring no more."""
         for name in self.loaders:
             self.kill(name)
+        self.loaders = []
 
     def told(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the processes said of each act: who, and act, seconds, problem."""
-        for name in (*self.kinds, *self.loaders):
+        for name in self.processes:
             path = self.folder / f"{name}.out"
             for line in path.read_text().splitlines() if path.exists() else ():
                 with contextlib.suppress(ValueError):
