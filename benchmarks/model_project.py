@@ -130,7 +130,7 @@ def _configuration(lake: Lake, state_schema: str) -> dict[str, Any]:
     connection = {
         "type": "duckdb",
         "catalogs": {ALIAS: catalog},
-        "connector_config": lake.duckdb_config(),
+        "connector_config": lake.duckdb_settings(),
         "register_comments": False,
     }
     state = {

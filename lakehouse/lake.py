@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import duckdb
 import psycopg
 
-from lakehouse.extensions import extension_directory
+from lakehouse.extensions import extension_config
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
 from lakehouse.settings import Settings, make_private
@@ -42,14 +42,16 @@ class Lake:
     settings: Settings
 
     def duckdb_config(self) -> dict[str, str | bool | int | float | list[str]]:
-        """Configuration of every DuckDB connection that touches the lake, SQLMesh's and dlt's too."""
+        """Configuration of every DuckDB connection that touches the lake, for `duckdb.connect`."""
         return {
-            "extension_directory": str(extension_directory(self.settings.cache_dir)),
-            # A missing extension then fails at once instead of trying the network.
-            "autoinstall_known_extensions": False,
+            **extension_config(self.settings.cache_dir),
             "memory_limit": self.settings.memory_limit,
             "threads": self.settings.threads,
         }
+
+    def duckdb_settings(self) -> dict[str, str | bool | int | float | list[str]]:
+        """What of it can be SET on a connection that is open: for SQLMesh (0.236), which does so."""
+        return {name: value for name, value in self.duckdb_config().items() if name != "allow_unsigned_extensions"}
 
     @property
     def postgres_url(self) -> str:

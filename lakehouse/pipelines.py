@@ -44,6 +44,9 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
     from dlt.common.runtime.collector import LogCollector
     from dlt.destinations.impl.ducklake.configuration import DuckLakeCredentials
 
+    from lakehouse import dlt_connections
+
+    dlt_connections.install()
     dlt.config["runtime.dlthub_telemetry"] = False
     credentials = DuckLakeCredentials(
         ducklake_name=ALIAS,

@@ -40,7 +40,7 @@ config = Config(
                 },
                 # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
                 secrets=lake.duckdb_secrets(),
-                connector_config={**lake.duckdb_config(), "TimeZone": "UTC"},
+                connector_config={**lake.duckdb_settings(), "TimeZone": "UTC"},
                 register_comments=False,  # on views DuckLake answers with an error
                 concurrent_tasks=1,
             ),

@@ -29,8 +29,8 @@ class OpenAlert:
 def open_alert(
     connection: psycopg.Connection, environment: str, subject: str, state: str, details: dict[str, Any] | None = None
 ) -> bool:
-    """It is wrong, in this state. Gives whether that is new: one who asks twice, or two who ask at once, "
-    "tell it once."""
+    """It is wrong, in this state. Gives whether that is new: one who asks twice, or two who ask at once, tell it
+    once."""
     row = connection.execute(
         """
         INSERT INTO ledger.alerts AS known (environment, subject, state, details) VALUES (%s, %s, %s, %s)

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lakehouse.backup.manifest import BackupError
 from lakehouse.lake import METADATA_SCHEMA
@@ -85,15 +84,11 @@ def used_schemas(connection: psycopg.Connection) -> list[str]:
 
 
 def _run(settings: Settings, command: list[str], problem: str, advice: str = "") -> None:
-    """Run a client of PostgreSQL. The password goes by the environment: everybody may read a command line."""
-    words = conninfo_to_dict(postgres_url(settings))
-    password = words.pop("password", None)
-    address = make_conninfo(**{name: str(value) for name, value in words.items() if value is not None})
-    environment = {**os.environ, **({"PGPASSWORD": str(password)} if password else {})}
+    """Run a client of PostgreSQL. The password is not on the command line, which everybody may read: `postgres_url`
+    leaves it in the environment."""
     done = subprocess.run(
-        [*command, f"--dbname={address}", "--no-password"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [*command, f"--dbname={postgres_url(settings)}", "--no-password"], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
         raise BackupError(f"{problem}: {said[0]}{advice}")

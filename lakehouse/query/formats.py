@@ -149,18 +149,6 @@ def _rows(answer: Answer, written: Written) -> Iterator[tuple[Any, ...]]:
             yield row
 
 
-def _batches(reader: pa.RecordBatchReader, answer: Answer, written: Written) -> Iterator[pa.RecordBatch]:
-    for batch in reader:
-        left = answer.max_rows - written.rows
-        if batch.num_rows > left:
-            batch, written.cut = batch.slice(0, left), "rows"
-        written.rows += batch.num_rows
-        if batch.num_rows:
-            yield batch
-        if written.cut:
-            return
-
-
 class _Pieces:
     """A file that gathers what pyarrow writes, without joining it."""
 
@@ -188,6 +176,32 @@ class _Pieces:
         return parts
 
 
+class _BatchWriter(Protocol):
+    def write_batch(self, batch: pa.RecordBatch) -> None: ...
+
+
+def _write_batches(
+    writer: _BatchWriter, reader: pa.RecordBatchReader, schema: pa.Schema, pieces: _Pieces, answer: Answer, send: Send
+) -> Written:
+    """The rows up to the limits, sent batch by batch."""
+    import pyarrow as pa
+
+    written = Written()
+    for batch in reader:
+        left = answer.max_rows - written.rows
+        if batch.num_rows > left:
+            batch, written.cut = batch.slice(0, left), "rows"
+        written.rows += batch.num_rows
+        if batch.num_rows:
+            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+            send(pieces.take())
+        if pieces.size >= answer.max_bytes:
+            written.cut = written.cut or "bytes"
+        if written.cut:
+            break
+    return written
+
+
 class ArrowFormat:
     """An Arrow IPC stream. A cut one says so in the metadata of an empty last batch (`lakehouse.cut`)."""
 
@@ -198,16 +212,11 @@ class ArrowFormat:
         """Send the whole answer."""
         import pyarrow as pa
 
-        written, pieces = Written(), _Pieces()
+        pieces = _Pieces()
         reader = answer.connection.to_arrow_reader(ARROW_ROWS)
         schema = _named(reader.schema, answer)
         with pa.ipc.new_stream(pieces, schema) as stream:
-            for batch in _batches(reader, answer, written):
-                stream.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
-                send(pieces.take())
-                if pieces.size >= answer.max_bytes:
-                    written.cut = written.cut or "bytes"
-                    break
+            written = _write_batches(stream, reader, schema, pieces, answer, send)
             if written.cut:
                 nothing = pa.RecordBatch.from_pylist([], schema=schema)
                 stream.write_batch(nothing, custom_metadata={"lakehouse.cut": written.cut})
@@ -224,20 +233,14 @@ class ParquetFormat:
 
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        written, pieces = Written(), _Pieces()
+        pieces = _Pieces()
         reader = answer.connection.to_arrow_reader(ARROW_ROWS)
         # A Parquet file's columns have one name each.
         schema = _named(reader.schema, answer, unique=True)
         with pq.ParquetWriter(pieces, schema, compression="zstd") as writer:
-            for batch in _batches(reader, answer, written):
-                writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
-                send(pieces.take())
-                if pieces.size >= answer.max_bytes:
-                    written.cut = written.cut or "bytes"
-                    break
+            written = _write_batches(writer, reader, schema, pieces, answer, send)
             if written.cut:
                 writer.add_key_value_metadata({"lakehouse.cut": written.cut})
         send(pieces.take())

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.extensions import extension_directory
+from lakehouse.extensions import extension_config
 from lakehouse.lake import ALIAS, create_secret
 from lakehouse.releases.frozen import CATALOG, attach_statement
 from lakehouse.releases.log import ReleaseError, release_folder
@@ -95,8 +95,7 @@ def _connect(settings: Settings, environment: str, number: int | None) -> tuple[
     reading = find_release(storage, environment, number)
     connection = duckdb.connect(
         config={
-            "extension_directory": str(extension_directory(settings.cache_dir)),
-            "autoinstall_known_extensions": False,
+            **extension_config(settings.cache_dir),
             "memory_limit": settings.memory_limit,
             "threads": settings.threads,
         }

@@ -45,7 +45,7 @@ def shop(tmp_path: Path, lake: Lake) -> LakeSandbox:
                     "metadata_schema": METADATA_SCHEMA,
                 }
             },
-            "connector_config": lake.duckdb_config(),
+            "connector_config": lake.duckdb_settings(),
             "register_comments": False,
         },
         "state_connection": {
