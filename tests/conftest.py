@@ -39,20 +39,34 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(folder.cleanup)
 
 
+LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "sqlmesh_integration", "query", "landing")
+
+
+def scope_of(nodeid: str) -> str:
+    """A folder's tests share servers and lakehouses, so one worker runs them all."""
+    folder = nodeid.split("/")[1]
+    # These two share the lakehouse that `lakehouse demo` fills.
+    return "instance" if folder in ("browser", "commands") else folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, else it ends alone."""
+    order = {scope: place for place, scope in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order)))
+
+
 class FolderScheduling(LoadScopeScheduling):
-    """A folder's tests share servers and lakehouses, so one worker runs them all.
+    """A worker for each scope.
 
     xdist's own groups (3.8) change an item's id in a way that pytest 9.2 no longer sees.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        # These two share the lakehouse that `lakehouse demo` fills.
-        return "instance" if folder in ("browser", "commands") else folder
+        return scope_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """With `-n`, in the order of collection: the long folders come first."""
+    """With `-n`, in the order of collection."""
     return FolderScheduling(config, log)
 
 

@@ -114,8 +114,12 @@ class LakehouseInstance:
         return {**bare_environment(), **ours}
 
     def processes(self) -> list[psutil.Process]:
-        """Every process of this lakehouse but the tests themselves: by its environment or its folder."""
-        return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._owns(process)]
+        """Every process of this lakehouse but the tests themselves: by its environment or its folder.
+
+        `process.info["name"]` stays when the process has gone.
+        """
+        found = psutil.process_iter(["name"])
+        return [process for process in found if process.pid != os.getpid() and self._owns(process)]
 
     def _owns(self, process: psutil.Process) -> bool:
         try:

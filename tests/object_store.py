@@ -19,7 +19,7 @@ from typing import Any
 
 ACCESS_KEY, SECRET_KEY = "lake-key", "lake-secret-2hT9"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret-7Qx1"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 @dataclass
@@ -70,9 +70,10 @@ class ObjectStore:
                 self.arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
             )
         deadline = time.monotonic() + READY_SECONDS
-        while not self._ready():
+        while problem := self._problem():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"SeaweedFS did not start: {(self.folder / 'log').read_text()[-2000:]}")
+                log_tail = (self.folder / "log").read_text()[-2000:]
+                raise RuntimeError(f"SeaweedFS did not start: {problem}\n{log_tail}") from problem
             time.sleep(0.1)
 
     def kill(self) -> None:
@@ -82,17 +83,17 @@ class ObjectStore:
             self.process.wait()
             self.process = None
 
-    def _ready(self) -> bool:
-        """It answers, and has volumes to write to."""
+    def _problem(self) -> Exception | None:
+        """None when it answers, and has volumes to write to."""
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=1):
+            with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=5):
                 pass
             probe = self.client()
             probe.create_bucket(Bucket="ready")
             probe.put_object(Bucket="ready", Key="probe", Body=b"1")
-        except Exception:
-            return False
-        return True
+        except Exception as error:
+            return error
+        return None
 
 
 def free_ports(count: int) -> list[int]:

@@ -65,7 +65,7 @@ def test_up_serves_until_ctrl_c_and_leaves_nothing_running(bare_lakehouse: Lakeh
         )  # fmt: skip
         assert requests.get(f"{services.query_url}/healthz", timeout=10).json() == {"status": "ok"}
         assert requests.get(f"{services.dashboard_url}/_stcore/health", timeout=10).text == "ok"
-        names = {process.name() for process in bare_lakehouse.processes()}
+        names = {process.info["name"] for process in bare_lakehouse.processes()}
         assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
         mutation = {"query": "mutation {reloadWorkspace {__typename}}"}
         address, stranger = f"{services.url}/graphql", {"Origin": "https://evil.example"}
@@ -138,7 +138,7 @@ def test_sigterm_while_it_starts_leaves_nothing_running(new_lakehouse: Callable[
     with open(lakehouse.root / "up.log", "wb") as output:
         up = subprocess.Popen([str(TOOLS / "lakehouse"), "up"], env=lakehouse.environment, stdout=output, stderr=output)
     until(
-        lambda: any(process.name() == "postgres" for process in lakehouse.processes()) or up.poll() is not None,
+        lambda: any(process.info["name"] == "postgres" for process in lakehouse.processes()) or up.poll() is not None,
         60, lambda: "PostgreSQL was not started",
     )  # fmt: skip
     up.terminate()

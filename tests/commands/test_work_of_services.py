@@ -128,4 +128,4 @@ def test_a_run_that_ends_with_the_services_does_not_count_as_started(
         status = postgres.execute("SELECT status FROM dagster.runs WHERE run_id = %s", [run_id]).fetchone()
     assert f"run {run_id[:8]} of catch_up was at work when the services ended: marked failed" in demo_services.printed
     assert status == ("FAILURE",)
-    assert [process for process in demo_lakehouse.processes() if process.name() != "postgres"] == []
+    assert [process for process in demo_lakehouse.processes() if process.info["name"] != "postgres"] == []

@@ -37,6 +37,7 @@ def events(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.proof
 def test_a_file_that_lands_is_released_by_the_services_of_the_file(events: Path) -> None:
     with running_stack(VARIABLES) as stack:
         started = [line.removeprefix("started ") for line in stack.told if line.startswith("started ")]

@@ -183,7 +183,7 @@ FROM range(200000) AS t(i)"""
 def test_callers_who_leave_in_the_middle_of_a_stream_leave_no_place_taken(service: Service, sql: str) -> None:
     for number in range(4):  # more of them than there are workers
         body = {"sql": f"{sql} -- {number}", "limit": 2 * ROWS}
-        with httpx.stream("POST", f"{service.url}/query", json=body, timeout=1.5) as reply:
+        with httpx.stream("POST", f"{service.url}/query", json=body, timeout=30 if sql is LONG else 4) as reply:
             assert reply.status_code == 200
             if sql is LONG:
                 next(reply.iter_raw())
