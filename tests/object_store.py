@@ -89,7 +89,8 @@ class ObjectStore:
             with urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=5):
                 pass
             probe = self.client()
-            probe.create_bucket(Bucket="ready")
+            if "ready" not in [bucket["Name"] for bucket in probe.list_buckets()["Buckets"]]:
+                probe.create_bucket(Bucket="ready")
             probe.put_object(Bucket="ready", Key="probe", Body=b"1")
         except Exception as error:
             return error
