@@ -16,6 +16,18 @@ EXTENSIONS = {
 }
 
 
+def _check_signature(file: Path, package: str) -> None:
+    path = str(file).replace("'", "''")
+    try:
+        with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+            connection.execute(f"LOAD '{path}'")
+    except duckdb.Error as error:
+        raise RuntimeError(
+            f"{file} can't be loaded: {str(error).splitlines()[0]}\n"
+            f"Install it again: pip install --force-reinstall {package.replace('_', '-')}=={duckdb.__version__}"
+        ) from error
+
+
 @lru_cache
 def extension_directory(cache_dir: Path) -> Path:
     """A folder that DuckDB takes as its `extension_directory`; INSTALL and LOAD both work from it.
@@ -35,9 +47,7 @@ def extension_directory(cache_dir: Path) -> Path:
         target = Path(spec.origin).parent / "extensions" / version / f"{name}.duckdb_extension"
         link = folder / target.name
         if not link.is_symlink() or Path(os.readlink(link)) != target:
-            with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
-                path = str(target).replace("'", "''")
-                connection.execute(f"LOAD '{path}'")
+            _check_signature(target, package)
             # Another process may do the same at the same time: make it aside, then rename.
             aside = folder / f".{target.name}.{os.getpid()}"
             aside.unlink(missing_ok=True)
