@@ -45,13 +45,17 @@ def faults(report: Report) -> str:
         f"storage was away. Rows lost: **{report.lost}**; doubled: **{report.doubled}**; wrong to readers: "
         f"**{len(report.violations)}**.",
         "",
-        "| fault | injected | not reached | seen by readers | recovered in s (median) | at most |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| fault | injected | not reached | rows lost | twice | seen by readers | recovered in s (median) | at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    # Rows are compared when all is over: what is missing then may be any fault's doing.
+    lost, twice = (f"{'≤ ' if total else ''}{total}" for total in (report.lost, report.doubled))
     for name, told in sorted(report.kinds.items()):
         median = f"{statistics.median(told.seconds):.1f}" if told.seconds else ""
         most = f"{max(told.seconds):.1f}" if told.seconds else ""
-        lines.append(f"| {name} | {told.injected} | {told.not_reached} | {told.violations} | {median} | {most} |")
+        lines.append(
+            f"| {name} | {told.injected} | {told.not_reached} | {lost} | {twice} | {told.violations} | {median} | {most} |"
+        )
     return "\n".join(lines)
 
 
