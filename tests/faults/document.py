@@ -53,9 +53,8 @@ def faults(report: Report) -> str:
     for name, told in sorted(report.kinds.items()):
         median = f"{statistics.median(told.seconds):.1f}" if told.seconds else ""
         most = f"{max(told.seconds):.1f}" if told.seconds else ""
-        lines.append(
-            f"| {name} | {told.injected} | {told.not_reached} | {lost} | {twice} | {told.violations} | {median} | {most} |"
-        )
+        cells = (name, told.injected, told.not_reached, lost, twice, told.violations, median, most)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
