@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.lakehouse_instance import LakehouseInstance
+from lakehouse.settings import PROJECT_ROOT
+from tests.commands.test_end_to_end import events
+from tests.lakehouse_instance import TOOLS, LakehouseInstance
+from tests.running_services import until
 
 pytestmark = pytest.mark.proof
 
@@ -40,3 +44,38 @@ def test_two_deploys_of_one_environment(new_lakehouse: Callable[[], LakehouseIns
 def test_two_bootstraps_at_once(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
     done = both(new_lakehouse(), "bootstrap")
     assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+
+
+def test_two_daemons_are_told_and_load_a_file_once(
+    new_lakehouse: Callable[[], LakehouseInstance], tmp_path: Path
+) -> None:
+    lakehouse = new_lakehouse()
+    for words in (("bootstrap",), ("deploy", "prod", "--yes", "--no-backfill")):
+        assert lakehouse.lakehouse(*words).returncode == 0
+    logs = [tmp_path / "first.log", tmp_path / "second.log"]
+    daemons = []
+    try:
+        for log in logs:
+            with log.open("wb") as output:
+                daemons.append(
+                    subprocess.Popen(
+                        [str(TOOLS / "dagster-daemon"), "run", "-w", str(PROJECT_ROOT / "workspace.yaml")],
+                        env=lakehouse.environment, stdout=output, stderr=output, cwd=PROJECT_ROOT,
+                    )
+                )  # fmt: skip
+        until(
+            lambda: any("daemon is still sending heartbeats" in log.read_text() for log in logs), 180,
+            lambda: logs[1].read_text()[-2000:],
+        )  # fmt: skip
+        events(tmp_path / "shop_events.parquet", 1, days=2, revenue=1)
+        assert (
+            lakehouse.lakehouse("upload", str(tmp_path / "shop_events.parquet"), "--dataset", "ecommerce").returncode
+            == 0
+        )
+        count = "SELECT count(*), count(DISTINCT event_id) FROM raw.ecommerce__events"
+        until(lambda: lakehouse.rows(count) == [(48, 48)], 300, lambda: str(lakehouse.rows(count)))
+    finally:
+        for daemon in daemons:
+            daemon.terminate()
+            daemon.wait(120)
+    assert lakehouse.rows(count) == [(48, 48)]
