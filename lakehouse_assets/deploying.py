@@ -14,6 +14,7 @@ from lakehouse.postgres import connect
 from lakehouse.settings import make_private
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name, require_ledger
+from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
@@ -28,18 +29,25 @@ Report = Callable[[str], None]
 def bootstrap(lake: Lake, *, create_bucket: bool = False) -> list[str]:
     """Create the lake and every declared raw table, empty, where they are missing. Names the new tables."""
     lake.bootstrap(create_bucket=create_bucket)
+    lacking = _lacking(lake)
+    if not lacking:
+        return []
+    with holding(lake.settings, map(pipeline_lock, lacking), holder="bootstrap"):
+        # Another bootstrap may have made them meanwhile.
+        return [table for source in _lacking(lake) for table in _create_tables(lake, source)]
+
+
+def _lacking(lake: Lake) -> list[str]:
+    """The sources with a declared table or column that the lake does not have."""
     with lake.connect(read_only=True) as connection:
-        rows = connection.execute(
-            "SELECT table_name, column_name FROM information_schema.columns "
-            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw'"
-        ).fetchall()
-    there = set(rows)
-    created = []
-    for source in SOURCES:
-        wanted = {(table.name, name) for table in raw_tables() if table.source == source for name, *_ in table.columns}
-        if not wanted <= there:
-            created += _create_tables(lake, source)
-    return created
+        there = set(
+            connection.execute(
+                "SELECT table_name, column_name FROM information_schema.columns "
+                "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw'"
+            ).fetchall()
+        )
+    lacking = {table.source for table in raw_tables() for name, *_ in table.columns if (table.name, name) not in there}
+    return [source for source in SOURCES if source in lacking]
 
 
 def _create_tables(lake: Lake, source: str) -> list[str]:

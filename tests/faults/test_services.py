@@ -16,7 +16,8 @@ from tests.faults.test_faults import seed_of_run
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import running_services, until
 
-VICTIMS = {"run worker": "execute_run", "daemon": "dagster-daemon", "code server": "grpc"}
+# A run is a process that the code server spawns.
+VICTIMS = {"run worker": "spawn_main", "daemon": "dagster-daemon", "code server": "grpc"}
 FILES = 8
 SQL = "SELECT count(*), count(DISTINCT event_id), sum(revenue)::DOUBLE FROM raw.ecommerce__events"
 MART_SQL = "SELECT sum(total_revenue)::DOUBLE FROM marts.daily_revenue"
@@ -27,7 +28,9 @@ def victims(lakehouse: LakehouseInstance, word: str) -> list[psutil.Process]:
     found = []
     for process in lakehouse.processes():
         try:
-            if any(word in part for part in process.cmdline()):
+            if any(word in part for part in process.cmdline()) and (
+                word != VICTIMS["run worker"] or "grpc" in (process.parent() or process).cmdline()
+            ):
                 found.append(process)
         except psutil.Error:
             continue
