@@ -67,7 +67,8 @@ def compact(
         except duckdb.Error as error:
             if "does not exist" in str(error):  # dropped meanwhile
                 continue
-            problems.append(f"{table.table} was not compacted: {str(error).splitlines()[0]}")
+            # DuckLake's reason is on the second line.
+            problems.append(f"{table.table} was not compacted: {' '.join(str(error).split()[:60])}")
     with closing(connect(lake.settings)) as postgres:
         after = measure(postgres)
     return _outcome(before, after, left, problems, [table.table for table in wanted])
