@@ -16,6 +16,7 @@ import psycopg
 
 from lakehouse.feed import MAINTENANCE
 from lakehouse.lake import Lake, identifier, quoted
+from lakehouse.maintenance.flushed_deletions import forget_flushed
 from lakehouse.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
 from lakehouse.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
 from lakehouse.postgres import connect
@@ -126,7 +127,7 @@ def _compact_when_free(
                     reason = f"{maintenance_lock()} is held by {held_by}." if held_by else ""
                     reason = reason or _needed_by(postgres, pipelines)
                     if not reason and _environments(postgres) <= environments:
-                        _compact(lake, table)
+                        _compact(lake, postgres, table, report)
                         return
         except LockTimeoutError as error:
             reason = str(error).split(" Nothing was changed")[0]
@@ -152,10 +153,10 @@ def _needed_by(postgres: psycopg.Connection, pipelines: Collection[str]) -> str:
     return ""
 
 
-def _compact(lake: Lake, table: TableFiles) -> None:
+def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report: Report) -> None:
     """Each step all or nothing, and only when the table holds as many rows after it as before.
 
-    A connection of its own: DuckDB shuts the whole database after an internal error.
+    A connection of its own for each: DuckDB shuts the whole database after an internal error.
     """
     schema, name = table.table.split(".", 1)
     where = f"'lakehouse', {quoted(name)}, schema => {quoted(schema)}"
@@ -167,9 +168,11 @@ def _compact(lake: Lake, table: TableFiles) -> None:
         flush = f"schema_name => {quoted(schema)}, table_name => {quoted(name)}"
         steps.insert(0, f"CALL ducklake_flush_inlined_data('lakehouse', {flush})")
     count = f"SELECT count(*) FROM lakehouse.{identifier(schema)}.{identifier(name)}"
-    with closing(lake.connect()) as connection:
-        rows = connection.execute(count).fetchone()
-        for step in steps:
+    for step in steps:
+        with closing(lake.connect()) as connection:
+            if forget_flushed(postgres, connection, table.table):
+                report(f"{table.table}: deletions that DuckLake had flushed and kept in its catalog too are out of it")
+            rows = connection.execute(count).fetchone()
             connection.execute("BEGIN")
             connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
             connection.execute(step)

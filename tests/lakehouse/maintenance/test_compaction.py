@@ -84,6 +84,30 @@ def test_inlined_rows_that_move_into_a_file_are_no_new_content(tended: Tended) -
     assert tended.rows("FROM raw.t ORDER BY ALL") == rows
 
 
+def test_deletions_that_ducklake_flushed_and_kept_too_hold_nothing_up(tended: Tended) -> None:
+    """As it was found under load: without the repair DuckLake refuses every later compaction of the table."""
+    flush = "CALL ducklake_flush_inlined_data('lakehouse', schema_name => 'raw', table_name => 't')"
+    tended.execute("CREATE TABLE raw.t (id INT, text VARCHAR)")
+    for number in range(4):
+        tended.execute(f"INSERT INTO raw.t VALUES ({number}, 'one')", flush)
+    tended.execute("DELETE FROM raw.t WHERE id < 3")
+    (table,) = tended.ledger.execute(
+        "SELECT 'lakehouse.' || table_name FROM information_schema.tables WHERE table_name ~ '^ducklake_inlined_delete'"
+    ).fetchone() or ("",)
+    kept = tended.ledger.execute(f"SELECT * FROM {table}").fetchall()
+    assert len(kept) == 3
+    tended.execute(flush)
+    for row in kept:
+        tended.ledger.execute(f"INSERT INTO {table} VALUES (%s, %s, %s)", row)
+    tended.execute("INSERT INTO raw.t VALUES (9, 'later')", "DELETE FROM raw.t WHERE id = 3")
+    told: list[str] = []
+    done = compaction.compact(tended.lake, PIPELINES, report=told.append)
+    assert not done.problems
+    assert any("flushed" in sentence for sentence in told)
+    assert tended.rows("FROM raw.t") == [(9, "later")]
+    assert files_of(tended).inlined_rows == 0
+
+
 def test_a_release_that_waits_to_be_published_keeps_its_past(tended: Tended) -> None:
     snapshot = tended.small_increments(5)
     release = log.write(
