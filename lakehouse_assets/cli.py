@@ -40,9 +40,9 @@ def bootstrap(
     from lakehouse_assets import bootstrapping, deploying
 
     try:
-        created = deploying.bootstrap(lake, create_bucket=create_bucket)
+        created = deploying.bootstrap(lake, create_bucket=create_bucket, report=err.print)
         bootstrapping.make_states(lake)
-    except (LakeError, PostgresError, StorageError) as error:
+    except (LakeError, PostgresError, StorageError, LockTimeoutError) as error:
         fail(error)
     out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
     try:

@@ -26,13 +26,16 @@ from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
 Report = Callable[[str], None]
 
 
-def bootstrap(lake: Lake, *, create_bucket: bool = False) -> list[str]:
-    """Create the lake and every declared raw table, empty, where they are missing. Names the new tables."""
+def bootstrap(lake: Lake, *, create_bucket: bool = False, report: Report = lambda _: None) -> list[str]:
+    """Create the lake and every declared raw table, empty, where they are missing. Names the new tables.
+
+    `report` is told whom this waits for.
+    """
     lake.bootstrap(create_bucket=create_bucket)
     lacking = _lacking(lake)
     if not lacking:
         return []
-    with holding(lake.settings, map(pipeline_lock, lacking), holder="bootstrap"):
+    with holding(lake.settings, map(pipeline_lock, lacking), holder="bootstrap", waiting=report):
         # Another bootstrap may have made them meanwhile.
         return [table for source in _lacking(lake) for table in _create_tables(lake, source)]
 
