@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +15,8 @@ EXTENSIONS = {
     "postgres_scanner": "duckdb_extension_postgres_scanner",
     "httpfs": "duckdb_extension_httpfs",
 }
+
+_one_thread = threading.Lock()
 
 
 def _check_signature(file: Path, package: str) -> None:
@@ -28,13 +31,20 @@ def _check_signature(file: Path, package: str) -> None:
         ) from error
 
 
-@lru_cache
 def extension_directory(cache_dir: Path) -> Path:
     """A folder that DuckDB takes as its `extension_directory`; INSTALL and LOAD both work from it.
 
     What is linked there carries DuckDB's signature: that is checked when the link is made.
     """
-    row = duckdb.sql("SELECT version(), (SELECT platform FROM pragma_platform())").fetchone()
+    with _one_thread:
+        return _extension_directory(cache_dir)
+
+
+@lru_cache
+def _extension_directory(cache_dir: Path) -> Path:
+    # Not `duckdb.sql`: its connection is the whole process's, and two threads take each other's answers.
+    with duckdb.connect() as connection:
+        row = connection.execute("SELECT version(), (SELECT platform FROM pragma_platform())").fetchone()
     assert row is not None
     version, platform = row
     root = cache_dir / "extensions"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -37,3 +39,16 @@ def test_one_that_was_tampered_with_is_refused_and_not_linked(tmp_path: Path, mo
     with pytest.raises(RuntimeError, match="signature(.|\n)*pip install --force-reinstall duckdb-extension-httpfs=="):
         extension_directory(tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.duckdb_extension"))
+
+
+def test_twenty_threads_may_open_their_first_connection_at_once(tmp_path: Path) -> None:
+    barrier = threading.Barrier(20)
+
+    def first(folder: Path) -> Path:
+        barrier.wait()
+        return extension_directory(folder)
+
+    with ThreadPoolExecutor(20) as threads:
+        for number in range(10):
+            folder = tmp_path / str(number)
+            assert set(threads.map(first, [folder] * 20)) == {folder / "extensions"}
