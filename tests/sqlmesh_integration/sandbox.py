@@ -4,6 +4,8 @@ No `from __future__ import annotations` here: Dagster reads an op's annotations 
 """
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -132,6 +134,18 @@ class Sandbox:
             raise_on_error=False,
         )
         return Ran(result, runs[0].outcomes if runs else {})
+
+    def sqlmesh(self, *arguments: str) -> None:
+        """Do something with SQLMesh's own command line."""
+        process = self.start_sqlmesh(*arguments)
+        told, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, told
+
+    def start_sqlmesh(self, *arguments: str, hook: str = "") -> subprocess.Popen[str]:
+        """SQLMesh's own command line at work, in a process that runs the Python code `hook` first."""
+        program = f"{hook}\nimport sys\nfrom sqlmesh.cli.main import cli\ncli(sys.argv[1:])"
+        command = [sys.executable, "-c", program, *arguments]
+        return subprocess.Popen(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def partitions(self, *key: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(key))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import dagster as dg
+import pytest
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus as Shown
 
+from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
+T = TypeVar("T")
 DAY = "marts.daily_revenue"
 POSITIVE = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_revenue"]), "positive_revenue")
 NOT_NULL = dg.AssetCheckKey(dg.AssetKey(["marts", "customer_revenue"]), "not_null_columns_customer")
@@ -20,10 +25,19 @@ TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))]}
 def shown(shop: Sandbox, key: dg.AssetCheckKey = POSITIVE) -> Shown | None:
     """What the web UI shows of a check."""
     record = shop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
-    if record is None:
-        return None
+    return None if record is None else answer(record.resolve_status(LoadingContextForTest(shop.instance)))
+
+
+def shown_of_newest(shop: Sandbox, key: dg.AssetCheckKey = POSITIVE) -> Shown | None:
+    """What the web UI shows of a check beside its asset: nothing when it was made of an earlier materialization."""
+    record = shop.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+    is_of_it = answer(record.targets_latest_materialization(LoadingContextForTest(shop.instance)))
+    return shown(shop, key) if is_of_it else None
+
+
+def answer(coroutine: Coroutine[Any, Any, T]) -> T:
     with ThreadPoolExecutor(1) as pool:  # a browser of other tests may have an event loop in this thread
-        return pool.submit(asyncio.run, record.resolve_status(LoadingContextForTest(shop.instance))).result()
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 def test_a_catch_up_that_leaves_a_model_as_it_is_leaves_its_result(shop: Sandbox) -> None:
@@ -75,3 +89,49 @@ def test_a_backfill_leaves_its_result_and_no_announcement_for_each_partition(sho
     assert shown(shop) is Shown.SUCCEEDED
     history = shop.instance.event_log_storage.get_asset_check_execution_history(POSITIVE, limit=10)
     assert [record.status.value for record in history] == ["SUCCEEDED"]
+
+
+def deploy_other_code(shop: Sandbox, backfill: bool = False) -> None:
+    for name in ("daily_revenue", "customer_revenue"):
+        file = shop.folder / "models" / f"{name}.sql"
+        file.write_text(file.read_text().replace("SUM(orders.amount_usd)", "SUM(2 * orders.amount_usd)"))
+    (shop.folder / "tests" / "test_daily_revenue.yaml").unlink()
+    shop.deploy(backfill=backfill)
+
+
+def deploy_and_compute(shop: Sandbox) -> None:
+    deploy_other_code(shop, backfill=True)
+
+
+def restate(shop: Sandbox) -> None:
+    both = ("--restate-model", DAY, "--restate-model", "marts.customer_revenue")
+    shop.sqlmesh("plan", "prod", *both, "--auto-apply", "--no-prompts", "--skip-tests")
+
+
+SAME_DAYS = pytest.mark.xfail(strict=True, reason="sync tells of days that are new to Dagster, not of rewritten ones")
+NOT_COMPUTED = pytest.mark.xfail(
+    strict=True, reason="the old table's event stays the newest until something is computed"
+)
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "key"),
+    [
+        pytest.param(restate, NOT_NULL, id="full, restated by SQLMesh's command line"),
+        pytest.param(restate, POSITIVE, id="days, restated by SQLMesh's command line", marks=SAME_DAYS),
+        pytest.param(deploy_and_compute, NOT_NULL, id="full, deployed and computed"),
+        pytest.param(deploy_and_compute, POSITIVE, id="days, deployed and computed", marks=SAME_DAYS),
+        pytest.param(deploy_other_code, NOT_NULL, id="full, deployed", marks=NOT_COMPUTED),
+        pytest.param(deploy_other_code, POSITIVE, id="days, deployed", marks=NOT_COMPUTED),
+    ],
+)
+def test_a_result_is_not_shown_as_that_of_content_which_came_after_it(
+    shop: Sandbox, rewrite: Callable[[Sandbox], None], key: dg.AssetCheckKey
+) -> None:
+    sync_partitions(shop.instance, shop.resource, [shop.assets()])
+    assert shop.run("marts.customer_revenue", by_hand=True).success
+    assert shop.run(touched=TOUCHED).success
+    assert shown_of_newest(shop, key) is Shown.SUCCEEDED
+    rewrite(shop)
+    sync_partitions(shop.instance, shop.resource, [shop.assets()])
+    assert shown_of_newest(shop, key) is None

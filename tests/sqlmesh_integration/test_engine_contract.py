@@ -123,6 +123,16 @@ def test_a_closed_session_leaves_its_database_files_to_others(shop: Sandbox) -> 
         assert Deployment(session, "prod").snapshots
 
 
+def test_two_runs_in_one_process_use_one_context(empty_shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Context] = []
+    make = Context.__init__
+    monkeypatch.setattr(Context, "__init__", lambda self, *a, **k: (made.append(self), make(self, *a, **k))[1])
+    empty_shop.deploy()
+    assert empty_shop.run().success
+    assert empty_shop.run(DAY, partition="2024-01-10", by_hand=True).success
+    assert len(made) == 1
+
+
 def test_another_configuration_is_another_context(shop: Sandbox) -> None:
     with engine.session(shop.project) as first:
         pass

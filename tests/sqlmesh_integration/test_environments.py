@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from tests.sqlmesh_integration.sandbox import Sandbox, moment
+from tests.sqlmesh_integration.sandbox import Ran, Sandbox, moment
 
 DAY = "marts.daily_revenue"
 JANUARY_10 = [(moment("2024-01-10"), moment("2024-01-11"))]
@@ -85,10 +87,14 @@ def test_the_first_environment_in_the_order_of_precedence_owns_a_table(shop: San
     assert qa.resource.deployed()["marts.daily_growth"].owner == "qa"
 
 
-def test_code_that_differs_from_what_is_deployed_is_a_warning(shop: Sandbox) -> None:
+def test_code_that_differs_from_what_is_deployed_is_a_warning_on_the_run_and_on_the_asset(shop: Sandbox) -> None:
+    assert warnings_of(shop.run("marts.daily_growth", partition="2024-01-10", by_hand=True), shop) == []
     change_growth(shop)
-    shop.run("marts.daily_growth", partition="2024-01-10", by_hand=True)
     ran = shop.run("marts.daily_growth", partition="2024-01-10", by_hand=True)
+    assert warnings_of(ran, shop) == [
+        "The checked-out code of marts.daily_growth differs from what is deployed in prod; "
+        "the deployed code runs. Deploy to change that."
+    ]
     metadata = ran.materialization("marts", "daily_growth").metadata
     assert "differs from the deployed code" in str(metadata["sqlmesh/warning"].value)
     deployed = shop.resource.deployed()["marts.daily_growth"].data_hash
@@ -96,6 +102,12 @@ def test_code_that_differs_from_what_is_deployed_is_a_warning(shop: Sandbox) -> 
     assert tags["dagster/code_version"] == deployed  # so that the web UI shows the asset as behind its code
     growth = shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'")
     assert growth == shop.query("SELECT revenue_usd FROM marts.daily_revenue WHERE ordered_on = '2024-01-10'")
+
+
+def warnings_of(ran: Ran, shop: Sandbox) -> list[str]:
+    """What stands in the run's log for the person who looks at it."""
+    logged = shop.instance.all_logs(ran.result.run_id)
+    return [entry.user_message for entry in logged if entry.level == logging.WARNING]
 
 
 def test_a_deployed_model_names_what_it_reads(shop: Sandbox) -> None:

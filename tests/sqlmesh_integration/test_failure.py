@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
 ROOT = Path(__file__).parents[2]
@@ -109,31 +110,48 @@ def test_an_error_in_the_engine_is_told_with_the_model(shop: Sandbox) -> None:
     assert "amount_usd" in ran.failure
 
 
-def test_a_run_killed_in_the_middle_is_repaired_by_the_next(shop: Sandbox, tmp_path: Path) -> None:
-    """SIGKILL after the day's rows were written and before they were audited."""
-    wall = tmp_path / "wall"
+def test_a_run_killed_in_the_middle_shows_its_days_as_missing_and_the_next_repairs_them(
+    shop: Sandbox, tmp_path: Path
+) -> None:
+    """SIGKILL after the days' rows were written and before they were audited."""
+    home, wall = tmp_path / "home", tmp_path / "wall"
+    home.mkdir()
     script = f"""
 import time
 from pathlib import Path
+import dagster as dg
 from lakehouse_assets.sqlmesh_integration import engine
 from tests.sqlmesh_integration.sandbox import Sandbox
 def wait(*args, **kwargs):
     Path({str(wall)!r}).touch()
     time.sleep(60)
 engine.RecordingEvaluator.audit = wait
-Sandbox(Path({str(shop.folder)!r})).run({DAY!r}, partition="2024-01-10", by_hand=True)
+with dg.DagsterInstance.from_config({str(home)!r}) as instance:
+    shop = Sandbox(Path({str(shop.folder)!r}), instance=instance)
+    shop.run({DAY!r}, partitions=("2024-01-10", "2024-01-11"), by_hand=True)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert wall.exists(), "the run never came to the audits"
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-10"), moment("2024-01-11")),)
-    before = shop.stamps(DAY)
-    assert shop.run().success
-    assert shop.stamps(DAY)["2024-01-10"] != before.get("2024-01-10")
-    assert shop.resource.deployed()[DAY].missing == ()
+    cut_off = {"2024-01-10", "2024-01-11"}
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        shop.instance = instance
+        sync_partitions(instance, shop.resource, [shop.assets()])
+        shown = shop.partitions("marts", "daily_revenue")
+        assert cut_off < shown
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 60
+        while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert wall.exists(), "the run never came to the audits"
+        assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-10"), moment("2024-01-12")),)
+
+        assert sync_partitions(instance, shop.resource, [shop.assets()]).missing == {DAY: 2}
+        assert shop.partitions("marts", "daily_revenue") == shown - cut_off
+        before = shop.stamps(DAY)
+        assert shop.run().success
+        look_back = {"2024-01-08", "2024-01-09"}  # the model's own: what is due brings the two days before it
+        assert {day for day, stamp in shop.stamps(DAY).items() if stamp != before.get(day)} == cut_off | look_back
+        assert shop.resource.deployed()[DAY].missing == ()
+        assert shop.partitions("marts", "daily_revenue") == shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,13 +55,41 @@ def test_names_with_hyphens_are_assets(computed: Computed) -> None:
     assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["raw-zone", "click-events"])]
 
 
-def test_an_hour_and_a_month_can_be_recomputed(computed: Computed) -> None:
-    mixture, _ = computed
-    before = mixture.stamps('"web-marts"."hourly-clicks"', "at_hour")
-    assert mixture.run("web-marts.hourly-clicks", partition="2024-01-01-05:00", by_hand=True).success
-    after = mixture.stamps('"web-marts"."hourly-clicks"', "at_hour")
-    assert {hour for hour in after if after[hour] != before[hour]} == {"2024-01-01 05:00:00"}
-    assert mixture.run("marts.monthly_clicks", partition="2024-01-01", by_hand=True).success
+@pytest.mark.parametrize(
+    ("table", "column", "partitions", "rewritten"),
+    [
+        ("web-marts.hourly-clicks", "at_hour", ["2024-01-01-05:00"], {"2024-01-01 05:00:00"}),
+        (
+            "web-marts.hourly-clicks",
+            "at_hour",
+            ["2024-01-01-22:00", "2024-01-02-00:00"],
+            {"2024-01-01 22:00:00", "2024-01-01 23:00:00", "2024-01-02 00:00:00"},
+        ),
+        ("marts.monthly_clicks", "month", ["2024-01-01"], {"2024-01-01"}),
+        ("marts.monthly_clicks", "month", ["2023-12-01", "2024-01-01"], {"2023-12-01", "2024-01-01"}),
+    ],
+    ids=["an hour", "three hours", "a month", "two months"],
+)
+def test_hours_and_months_are_recomputed_and_their_neighbours_are_not(
+    computed: Computed, tmp_path: Path, table: str, column: str, partitions: list[str], rewritten: set[str]
+) -> None:
+    shutil.copytree(computed[0].folder, tmp_path / "sqlmesh")
+    mixture = Sandbox(tmp_path / "sqlmesh")
+    mixture.execute("""
+        INSERT INTO "raw-zone"."click-events"
+        VALUES (901, 1, '2023-11-30 23:59:59', 'home'), (902, 1, '2023-12-01 00:00', 'home'),
+               (903, 1, '2023-12-31 23:59:59', 'home'), (904, 1, '2024-02-01 00:00', 'home')
+    """)
+    assert mixture.run("marts.monthly_clicks", config={"mode": "recompute"}).success
+    quoted = ".".join(f'"{part}"' for part in table.split("."))
+    before = mixture.stamps(quoted, column)
+    assert len(before) > len(rewritten)
+    ends = (partitions[0], partitions[-1])
+    ran = mixture.run(table, partitions=ends, by_hand=True)
+    after = mixture.stamps(quoted, column)
+    assert ran.success and set(after) == set(before)
+    assert {start for start in after if after[start] != before[start]} == rewritten
+    assert len(ran.outcomes[table].rows) == len(rewritten)
 
 
 def test_the_same_audit_twice_is_two_checks(computed: Computed) -> None:

@@ -1,15 +1,39 @@
 """What SQLMesh knows shows in Dagster, without a run."""
 
+import time
+from datetime import timedelta
+from pathlib import Path
+
 import dagster as dg
 
+from lakehouse_assets.sqlmesh_integration.environments import promote
 from lakehouse_assets.sqlmesh_integration.sync import Synced, sync_partitions
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
+from tests.sqlmesh_integration.test_environments import change_growth
 
 DAY = "marts.daily_revenue"
+GROWTH = "marts.daily_growth"
+LARGE = "marts.large_orders_by_day"
+JANUARY_10_AND_11 = [(moment("2024-01-10"), moment("2024-01-12"))]
+RESTATE = (
+    *("plan", "prod", "--restate-model", DAY, "--start", "2024-01-10", "--end", "2024-01-11"),
+    *("--auto-apply", "--no-prompts", "--skip-tests"),
+)
 
 
 def sync(shop: Sandbox) -> Synced:
     return sync_partitions(shop.instance, shop.resource, [shop.assets()])
+
+
+def shown(shop: Sandbox, name: str) -> set[str]:
+    prefix = [] if shop.environment == "prod" else [shop.environment]
+    return shop.partitions(*prefix, *name.split("."))
+
+
+def held(shop: Sandbox, name: str) -> set[str]:
+    """The days that SQLMesh's state has as computed."""
+    ranges = shop.resource.deployed()[name].computed
+    return {f"{start + timedelta(days):%Y-%m-%d}" for start, end in ranges for days in range((end - start).days)}
 
 
 def test_a_fresh_instance_shows_every_computed_day_and_model(shop: Sandbox) -> None:
@@ -46,6 +70,70 @@ def test_a_whole_model_written_elsewhere_gets_an_event(shop: Sandbox) -> None:
     elsewhere = Sandbox(shop.folder)
     elsewhere.run("marts.customer_revenue", by_hand=True)
     assert sync(shop).materialized == {"marts.customer_revenue": 1}
+
+
+def test_a_promotion_shows_the_days_that_the_other_environment_has_computed(shop: Sandbox) -> None:
+    sync(shop)
+    change_growth(shop)
+    qa = shop.in_environment("qa", precedence=("prod", "qa"))
+    qa.deploy(backfill=True)
+    qa.resource.mark_missing({GROWTH: JANUARY_10_AND_11})
+    promote(shop.project, "qa", "prod")
+    assert sync(shop).missing == {GROWTH: 2}
+    assert shown(shop, GROWTH) == held(shop, GROWTH)
+    assert {"2024-01-10", "2024-01-11"}.isdisjoint(held(shop, GROWTH)) and "2024-01-12" in held(shop, GROWTH)
+    assert shown(shop, DAY) == held(shop, DAY)
+
+
+def test_what_sqlmeshs_own_run_computes_shows_and_nothing_else(shop: Sandbox) -> None:
+    shop.resource.mark_missing({DAY: JANUARY_10_AND_11, LARGE: None})
+    sync(shop)
+    assert shown(shop, DAY) == held(shop, DAY) and "2024-01-10" not in shown(shop, DAY)
+    shop.sqlmesh("run", "prod")
+    assert sync(shop).materialized == {DAY: 2, LARGE: 1}
+    assert "2024-01-10" in shown(shop, DAY) == held(shop, DAY)
+
+
+def test_a_restatement_in_prod_by_sqlmeshs_own_command_line_shows_as_missing_where_a_table_differs(
+    shop: Sandbox,
+) -> None:
+    change_growth(shop)
+    dev = shop.in_environment("dev")
+    dev.deploy(backfill=True)
+    sync(dev)
+    assert shown(dev, GROWTH) == held(dev, GROWTH) and "2024-01-10" in shown(dev, GROWTH)
+    shop.sqlmesh(*RESTATE)
+    assert sync(dev).missing == {GROWTH: 2}
+    assert shown(dev, GROWTH) == held(dev, GROWTH)
+
+
+def test_after_a_restatement_of_sqlmeshs_own_that_was_killed_the_state_is_shown(shop: Sandbox, tmp_path: Path) -> None:
+    """In prod SQLMesh itself holds such days as computed all the while: nobody could know better."""
+    sync(shop)
+    shop.resource.mark_missing({GROWTH: [(moment("2024-01-20"), moment("2024-01-21"))]})
+    wall = tmp_path / "wall"
+    hook = f"""
+import time
+from pathlib import Path
+from sqlmesh.core.snapshot import SnapshotEvaluator
+def wait(*args, **kwargs):
+    Path({str(wall)!r}).touch()
+    time.sleep(60)
+SnapshotEvaluator.audit = wait
+"""
+    before = shop.stamps(DAY)
+    process = shop.start_sqlmesh(*RESTATE, hook=hook)
+    deadline = time.monotonic() + 60
+    while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    told, _ = process.communicate()
+    assert wall.exists(), told
+    assert shop.stamps(DAY) != before
+    assert sync(shop).missing == {GROWTH: 1}
+    for name in (DAY, GROWTH):
+        assert shown(shop, name) == held(shop, name)
+    assert not sync(shop)
 
 
 def test_only_the_models_named_are_looked_at(shop: Sandbox) -> None:
