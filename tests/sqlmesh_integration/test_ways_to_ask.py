@@ -19,6 +19,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
@@ -72,9 +73,28 @@ class Served:
         assert all(run.is_success for run in runs)
         return runs
 
+    def runs_of(self, backfill_id: str) -> list[tuple[str, str]]:
+        """The first and the last day of each run of a backfill that has ended, and with it the last of its runs."""
+        with self.instance() as instance:
+
+            def is_over() -> bool:
+                backfill = instance.get_backfill(backfill_id)
+                return backfill is not None and backfill.status in BULK_ACTION_TERMINAL_STATUSES
+
+            wait_for(is_over, f"the backfill {backfill_id} to end", seconds=150)  # it makes no further run then
+            count = instance.get_runs_count(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
+        return sorted(days_of(run) for run in self.finished_runs(("dagster/backfill", backfill_id), count))
+
     def rewritten(self, before: dict[str, Any], table: str = DAY) -> set[str]:
         after = self.shop.stamps(table)
         return {day for day in after if after[day] != before.get(day)}
+
+
+def days_of(run: dg.DagsterRun) -> tuple[str, str]:
+    """The first and the last day that a run was asked for."""
+    one = run.tags.get("dagster/partition", "")
+    ends = [run.tags.get(f"dagster/asset_partition_range_{end}", one) for end in ("start", "end")]
+    return ends[0], ends[1]
 
 
 def wait_for(is_true: Callable[[], Any], what: str, seconds: int) -> None:
@@ -137,7 +157,7 @@ def test_one_partition_from_the_command_line(served: Served) -> None:
     assert served.shop.stamps(GROWTH) == growth
 
 
-def test_a_range_from_the_command_line(served: Served) -> None:
+def test_a_range_from_the_command_line_is_one_run(served: Served) -> None:
     before = served.shop.stamps(DAY)
     served.command(
         "dagster", "asset", "materialize", "-f", str(CODE), "--select", "marts/daily_revenue",
@@ -145,17 +165,22 @@ def test_a_range_from_the_command_line(served: Served) -> None:
     )  # fmt: skip
     assert served.rewritten(before) == {"2024-01-04", "2024-01-05", "2024-01-06"}
     days = {f"2024-01-{day:02}" for day in (4, 5, 6)}
+    (run,) = served.finished_runs(("dagster/asset_partition_range_start", "2024-01-04"), 1)
+    assert days_of(run) == ("2024-01-04", "2024-01-06")
     with served.instance() as instance:
         assert days <= instance.get_materialized_partitions(dg.AssetKey(["marts", "daily_revenue"]))
 
 
-def test_a_job_backfill(served: Served) -> None:
+def test_a_job_backfill_makes_a_run_for_each_day_whatever_an_asset_asks_for(served: Served) -> None:
+    """`dagster job backfill` knows no ranges; `dagster asset materialize --partition-range` does."""
     before = served.shop.stamps(DAY)
     served.command(
         "dagster", "job", "backfill", "-f", str(CODE), "-j", "day_job", "--noprompt",
         "--from", "2024-01-20", "--to", "2024-01-21", "--tags", '{"asked": "job"}',
     )  # fmt: skip
-    served.finished_runs(("asked", "job"), 2)
+    with served.instance() as instance:
+        (backfill,) = [found for found in instance.get_backfills() if found.tags.get("asked") == "job"]
+    assert served.runs_of(backfill.backfill_id) == [("2024-01-20", "2024-01-20"), ("2024-01-21", "2024-01-21")]
     assert served.rewritten(before) == {"2024-01-20", "2024-01-21"}
 
 
@@ -170,7 +195,7 @@ def test_a_backfill_from_the_web_ui_makes_one_run_for_each_contiguous_range(serv
         },
     )["launchPartitionBackfill"]
     assert answer["__typename"] == "LaunchBackfillSuccess", answer
-    served.finished_runs(("dagster/backfill", answer["backfillId"]), 2)
+    assert served.runs_of(answer["backfillId"]) == [("2024-01-13", "2024-01-15"), ("2024-01-18", "2024-01-18")]
     assert served.rewritten(before) == {"2024-01-13", "2024-01-14", "2024-01-15", "2024-01-18"}
     assert served.shop.stamps(GROWTH) == growth
 
