@@ -1,12 +1,17 @@
 """Deploy is its own act: nothing else ships code, and it marks nothing computed that is not."""
 
+import shutil
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
+from lakehouse_assets.defs import transformation
+from lakehouse_assets.defs.transformation import PROJECT_DIR
 from tests.lakehouse_assets.conftest import House
 
 DAILY = dg.AssetKey(["marts", "daily_revenue"])
@@ -39,6 +44,46 @@ def test_unit_tests_show_as_checks_of_their_models(house: House) -> None:
     key = dg.AssetCheckKey(dg.AssetKey(["marts", "rejected_rows"]), "unit_tests")
     (record,) = house.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     assert record.status.value == "SUCCEEDED"
+
+
+def test_a_failing_unit_test_shows_as_a_failed_check_until_it_is_mended_and_nothing_is_deployed(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "sqlmesh_project"
+    shutil.copytree(PROJECT_DIR, files)
+    model = files / "models" / "marts" / "daily_revenue.sql"
+    model.write_text(model.read_text().replace("THEN revenue ELSE 0", "THEN 2 * revenue ELSE 0"))
+    apply = {"ops": {"deploy_models": {"config": {"apply": True, "backfill": False}}}}
+    before = deployed(house)
+    with monkeypatch.context() as checked_out:
+        checked_out.setattr(transformation, "PROJECT_DIR", files)
+        result = house.run("deploy", run_config=apply, raise_on_error=False)
+        assert not result.success
+        (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]
+        assert "unit tests failed, so nothing was deployed:" in failure.user_failure_data.description
+        assert "test_refunds_are_counted_apart_from_purchases" in failure.user_failure_data.description
+        assert deployed(house) == before
+        shown, metadata = unit_tests(house, "daily_revenue")
+        assert (shown, "AssertionError" in str(metadata)) == ("FAILED", True)
+        assert unit_tests(house, "rejected_rows")[0] == "SUCCEEDED"
+    assert house.run("deploy", run_config=apply).success
+    assert unit_tests(house, "daily_revenue")[0] == "SUCCEEDED"
+
+
+def deployed(house: House) -> list[tuple[Any, ...]]:
+    """Prod's plan, and every version of a model that there ever was."""
+    with closing(connect(house.lake.settings)) as connection:
+        plans = connection.execute("SELECT plan_id, finalized_ts FROM sqlmesh._environments WHERE name = 'prod'")
+        versions = connection.execute("SELECT name, identifier FROM sqlmesh._snapshots ORDER BY 1, 2")
+        return [*plans.fetchall(), *versions.fetchall()]
+
+
+def unit_tests(house: House, mart: str) -> tuple[str, dict[str, Any]]:
+    """What the web UI shows of a mart's check `unit_tests`, and what it says."""
+    key = dg.AssetCheckKey(dg.AssetKey(["marts", mart]), "unit_tests")
+    (record,) = house.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert record.evaluation is not None
+    return record.status.value, {name: entry.value for name, entry in record.evaluation.metadata.items()}
 
 
 def test_what_sqlmesh_computed_by_itself_shows_as_materialized_without_a_run(house: House) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import dagster as dg
 import pytest
 from sqlglot import ErrorLevel, exp
 from sqlmesh import Context
 
 from dlt_sources.datasets import dataset, dataset_names
 from dlt_sources.nyc_collisions_table import CRASHES
+from lakehouse_assets.defs.ingestion import raw_assets
+from lakehouse_assets.defs.transformation import model_assets
 
 SERVED = {
     "marts.daily_revenue",
@@ -96,6 +99,38 @@ def test_column_lineage_reaches_the_raw_tables(context):
     assert staged == {'"lakehouse"."staging"."stg_nyc_collisions__crashes"': {"crash_date"}}
     raw = column_dependencies(context, "staging.stg_nyc_collisions__crashes", "crash_date")
     assert raw == {'"lakehouse"."raw"."nyc_collisions__crashes"': {"crash_date"}}
+
+
+COLLISIONS = {
+    "borough": {"borough"},
+    "crash_month": {"crash_date"},
+    "crashes_with_casualties": {"number_of_persons_injured", "number_of_persons_killed"},
+    "cyclists_killed": {"number_of_cyclist_killed"},
+}
+
+
+@pytest.mark.usefixtures("settings")
+def test_the_columns_of_a_marts_asset_lead_through_staging_to_those_of_the_raw_assets():
+    specs = model_assets().specs_by_key
+    raw = {spec.key: spec for assets in raw_assets for spec in assets.specs}
+
+    def origins(key: dg.AssetKey, column: str) -> set[dg.TableColumnDep]:
+        if key in raw:
+            assert column in {found.name for found in raw[key].metadata["dagster/column_schema"].columns}
+            return {dg.TableColumnDep(key, column)}
+        read = specs[key].metadata["dagster/column_lineage"].deps_by_column[column]
+        return {found for dep in read for found in origins(dep.asset_key, dep.column_name)}
+
+    crashes = dg.AssetKey(["raw", "nyc_collisions__crashes"])
+    for mart in ("collisions_summary", "collisions_summary_ibis"):
+        for column, sources in COLLISIONS.items():
+            expected = {dg.TableColumnDep(crashes, source) for source in sources}
+            assert origins(dg.AssetKey(["marts", mart]), column) == expected
+    events = dg.AssetKey(["raw", "ecommerce__events"])
+    assert origins(dg.AssetKey(["marts", "daily_revenue"]), "total_revenue") == {
+        dg.TableColumnDep(events, "event_type"),
+        dg.TableColumnDep(events, "revenue"),
+    }
 
 
 @pytest.mark.parametrize("table", [CRASHES, *(dataset(name).table for name in dataset_names())])
