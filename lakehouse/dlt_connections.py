@@ -8,14 +8,15 @@ import duckdb
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 from dlt.destinations.impl.ducklake import configuration
 
-AT_CONNECT = "allow_unsigned_extensions"
+from lakehouse.connections import ONLY_AT_CONNECT
+
 TIMEZONE = "TimeZone"
 
 
 class ConnectionPool(DuckDbConnectionPool):
     """dlt's, and `global_config` may hold what only `duckdb.connect` can be told.
 
-    dlt (1.31) SETs it on the open connection. It opens some five in a load, and each would spend 0.4 s of a processor
+    dlt (1.31) SETs it on the open connection. It opens six in a load, and each would spend 0.4 s of a processor
     on the signatures of extensions. This can go when dlt passes it on.
     """
 
@@ -27,7 +28,7 @@ class ConnectionPool(DuckDbConnectionPool):
     ) -> duckdb.DuckDBPyConnection:
         """A connection of its own."""
         config = {**(self.credentials.global_config or {}), **(global_config or {})}
-        if AT_CONNECT not in config or not self.always_open_connection:
+        if ONLY_AT_CONNECT not in config or not self.always_open_connection:
             return super().borrow_conn(global_config or {}, local_config or {}, pragmas or [])
         timezone = config.pop(TIMEZONE, "UTC")
         connection = duckdb.connect(config=config)

@@ -64,17 +64,3 @@ def _extension_directory(cache_dir: Path) -> Path:
             aside.symlink_to(target)
             aside.replace(link)
     return root
-
-
-def extension_config(cache_dir: Path) -> dict[str, str | bool | int | float | list[str]]:
-    """What `duckdb.connect` is told of extensions, where no stranger's SQL is run.
-
-    To check the signatures again costs every connection 0.4 s of a processor (DuckDB 1.5.5): pip has compared the
-    wheels with their hashes, `extension_directory` has checked the signatures, and `lakehouse doctor` does so again.
-    """
-    return {
-        "extension_directory": str(extension_directory(cache_dir)),
-        # A missing extension then fails at once instead of trying the network.
-        "autoinstall_known_extensions": False,
-        "allow_unsigned_extensions": True,
-    }

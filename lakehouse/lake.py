@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import duckdb
 import psycopg
 
-from lakehouse.extensions import extension_config
+from lakehouse.connections import ONLY_AT_CONNECT, Config, duckdb_config
 from lakehouse.postgres import connect as connect_postgres
 from lakehouse.postgres import postgres_url
 from lakehouse.settings import Settings, make_private
@@ -41,17 +41,13 @@ class Lake:
 
     settings: Settings
 
-    def duckdb_config(self) -> dict[str, str | bool | int | float | list[str]]:
+    def duckdb_config(self) -> Config:
         """Configuration of every DuckDB connection that touches the lake, for `duckdb.connect`."""
-        return {
-            **extension_config(self.settings.cache_dir),
-            "memory_limit": self.settings.memory_limit,
-            "threads": self.settings.threads,
-        }
+        return duckdb_config(self.settings)
 
-    def duckdb_settings(self) -> dict[str, str | bool | int | float | list[str]]:
+    def duckdb_settings(self) -> Config:
         """What of it can be SET on a connection that is open: for SQLMesh (0.236), which does so."""
-        return {name: value for name, value in self.duckdb_config().items() if name != "allow_unsigned_extensions"}
+        return {name: value for name, value in self.duckdb_config().items() if name != ONLY_AT_CONNECT}
 
     @property
     def postgres_url(self) -> str:

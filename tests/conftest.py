@@ -22,6 +22,8 @@ from tests import object_store as object_store_module
 
 pytest_plugins = ["tests.lakehouse_fixtures"]
 
+LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "sqlmesh_integration", "query", "landing")
+
 _numbers = itertools.count(1)
 
 
@@ -37,9 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(folder.name).chmod(0o755)
         config.option.basetemp = str(Path(folder.name) / "run")
         config.add_cleanup(folder.cleanup)
-
-
-LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "sqlmesh_integration", "query", "landing")
 
 
 def scope_of(nodeid: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import psycopg
 
+from lakehouse.catalog_paths import TABLE_FOLDER
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.releases import log
 from lakehouse.releases.frozen import CATALOG
@@ -16,12 +17,9 @@ from lakehouse.storage import StoredObject
 from lakehouse.zones import LANDING, QUARANTINE
 
 SQL = f"""
-    WITH data_path AS (SELECT value FROM {METADATA_SCHEMA}.ducklake_metadata WHERE key = 'data_path'),
-    tables AS (
+    WITH tables AS (
         SELECT DISTINCT ON (t.table_id) t.table_id, s.schema_name || '.' || t.table_name AS name,
-            CASE WHEN NOT t.path_is_relative THEN t.path
-                 WHEN NOT s.path_is_relative THEN s.path || t.path
-                 ELSE (SELECT value FROM data_path) || s.path || t.path END AS folder
+            {TABLE_FOLDER} AS folder
         FROM {METADATA_SCHEMA}.ducklake_table AS t JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
         ORDER BY t.table_id, t.begin_snapshot DESC
     ),

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from lakehouse.catalog_paths import FILE_ADDRESS
 from lakehouse.doctor.examination import Examination
 from lakehouse.doctor.findings import Finding, Seen, UnableError, warning, wrong
 from lakehouse.lake import METADATA_SCHEMA
@@ -137,10 +138,7 @@ def sample(examination: Examination) -> Seen:
         f"""
         WITH named AS (
             SELECT
-                CASE WHEN NOT file.path_is_relative THEN file.path
-                     WHEN NOT t.path_is_relative THEN t.path || file.path
-                     WHEN NOT s.path_is_relative THEN s.path || t.path || file.path
-                     ELSE %(root)s || s.path || t.path || file.path END AS address,
+                {FILE_ADDRESS} AS address,
                 s.schema_name || '.' || t.table_name AS table_name,
                 row_number() OVER (ORDER BY data_file_id) AS number, count(*) OVER () AS total
             FROM {METADATA_SCHEMA}.ducklake_data_file AS file
@@ -152,7 +150,7 @@ def sample(examination: Examination) -> Seen:
         WHERE number <= 5 OR number > total - 5 OR number %% greatest(total / %(sample)s, 1) = 0
         LIMIT %(sample)s
         """,
-        {"root": root, "sample": SAMPLE},
+        {"sample": SAMPLE},
     ).fetchall()
     missing = [(address, table) for address, table, _ in rows if not _exists(examination, address)]
     if not missing:

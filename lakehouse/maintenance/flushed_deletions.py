@@ -10,20 +10,16 @@ from __future__ import annotations
 import duckdb
 import psycopg
 
+from lakehouse.catalog_paths import FILE_ADDRESS
 from lakehouse.lake import METADATA_SCHEMA
 
-TWICE_SQL = """
-    SELECT DISTINCT inlined.file_id, file.begin_snapshot,
-        CASE WHEN file.path_is_relative THEN
-            CASE WHEN NOT t.path_is_relative THEN t.path
-                 WHEN NOT s.path_is_relative THEN s.path || t.path
-                 ELSE (SELECT value FROM {schema}.ducklake_metadata WHERE key = 'data_path') || s.path || t.path END
-            ELSE '' END || file.path
-    FROM {schema}.{inlined} AS inlined
-    JOIN {schema}.ducklake_delete_file AS file
+TWICE_SQL = f"""
+    SELECT DISTINCT inlined.file_id, file.begin_snapshot, {FILE_ADDRESS}
+    FROM {METADATA_SCHEMA}.{{inlined}} AS inlined
+    JOIN {METADATA_SCHEMA}.ducklake_delete_file AS file
         ON file.data_file_id = inlined.file_id AND file.begin_snapshot <= inlined.begin_snapshot
-    JOIN {schema}.ducklake_table AS t ON t.table_id = file.table_id AND t.end_snapshot IS NULL
-    JOIN {schema}.ducklake_schema AS s USING (schema_id)
+    JOIN {METADATA_SCHEMA}.ducklake_table AS t ON t.table_id = file.table_id AND t.end_snapshot IS NULL
+    JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
     WHERE file.end_snapshot IS NULL
 """
 
@@ -46,7 +42,7 @@ def forget_flushed(postgres: psycopg.Connection, connection: duckdb.DuckDBPyConn
         return 0
     inlined = str(row[0])
     taken = 0
-    for file, since, path in postgres.execute(TWICE_SQL.format(schema=METADATA_SCHEMA, inlined=inlined)).fetchall():
+    for file, since, path in postgres.execute(TWICE_SQL.format(inlined=inlined)).fetchall():
         held = [pos for (pos,) in connection.execute("SELECT pos FROM read_parquet(?)", [path]).fetchall()]
         taken += postgres.execute(
             f"DELETE FROM {METADATA_SCHEMA}.{inlined} WHERE file_id = %s AND row_id = ANY(%s) AND begin_snapshot >= %s",

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.extensions import extension_config
+from lakehouse.connections import duckdb_config
 from lakehouse.lake import ALIAS, create_secret
 from lakehouse.releases.frozen import CATALOG, attach_statement
 from lakehouse.releases.log import ReleaseError, release_folder
@@ -93,13 +93,7 @@ def connect_release(
 def _connect(settings: Settings, environment: str, number: int | None) -> tuple[duckdb.DuckDBPyConnection, Reading]:
     storage = open_storage(settings)
     reading = find_release(storage, environment, number)
-    connection = duckdb.connect(
-        config={
-            **extension_config(settings.cache_dir),
-            "memory_limit": settings.memory_limit,
-            "threads": settings.threads,
-        }
-    )
+    connection = duckdb.connect(config=duckdb_config(settings))
     try:
         connection.execute("SET TimeZone = 'UTC'")
         if settings.stores_on_s3:

@@ -68,10 +68,8 @@ def test_two_daemons_are_told_and_load_a_file_once(
             lambda: logs[1].read_text()[-2000:],
         )  # fmt: skip
         events(tmp_path / "shop_events.parquet", 1, days=2, revenue=1)
-        assert (
-            lakehouse.lakehouse("upload", str(tmp_path / "shop_events.parquet"), "--dataset", "ecommerce").returncode
-            == 0
-        )
+        uploaded = lakehouse.lakehouse("upload", str(tmp_path / "shop_events.parquet"), "--dataset", "ecommerce")
+        assert uploaded.returncode == 0, uploaded.stderr
         count = "SELECT count(*), count(DISTINCT event_id) FROM raw.ecommerce__events"
         until(lambda: lakehouse.rows(count) == [(48, 48)], 300, lambda: str(lakehouse.rows(count)))
     finally:

@@ -12,11 +12,13 @@ import duckdb
 import pytest
 
 from lakehouse import extensions
-from lakehouse.extensions import extension_config, extension_directory
+from lakehouse.connections import duckdb_config
+from lakehouse.extensions import extension_directory
+from lakehouse.settings import Settings
 
 
 def test_every_connection_loads_them_from_the_folder(tmp_path: Path) -> None:
-    with duckdb.connect(config=extension_config(tmp_path / "cache")) as connection:
+    with duckdb.connect(config=duckdb_config(Settings(data_dir=tmp_path))) as connection:
         for name in extensions.EXTENSIONS:
             connection.execute(f"LOAD {name}")
         rows = connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
