@@ -11,7 +11,7 @@ from lakehouse_assets.defs.state_sync import state_sensor
 from lakehouse_assets.defs.transformation import model_assets, project, resource
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
-from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_schedule
+from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_schedules
 
 
 def build() -> dg.Definitions:
@@ -44,7 +44,7 @@ def build() -> dg.Definitions:
             *([maintenance.maintenance_job(tending), maintenance.lake_health_job()] if owns_raw else []),
         ],
         schedules=[
-            cron_schedule(catch_up, project().manifest()),
+            *cron_schedules(catch_up, project().manifest()),
             *([jobs.daily_schedule(), *maintenance.maintenance_schedules()] if owns_raw else []),
         ],
         sensors=[

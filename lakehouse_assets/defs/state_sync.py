@@ -6,7 +6,7 @@ import dagster as dg
 
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
-from lakehouse.writing import marks
+from lakehouse.writing.locks import environment_lock, held
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 
 # Two numbers that move whenever SQLMesh's state does: read without importing SQLMesh.
@@ -29,7 +29,7 @@ def state_sensor(models: dg.AssetsDefinition, sqlmesh: SqlmeshResource) -> dg.Se
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         with closing(connect(load_settings())) as connection:
-            if marks.read(connection, "model", sqlmesh.environment):
+            if any(not holder.shared for holder in held(connection, [environment_lock(sqlmesh.environment)])):
                 return dg.SkipReason("a run is computing; it reports its own partitions")
             exists = connection.execute("SELECT to_regclass('sqlmesh._intervals') IS NOT NULL").fetchone()
             if not exists or not exists[0]:

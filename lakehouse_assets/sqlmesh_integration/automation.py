@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -59,19 +60,30 @@ def _without_partitions(spec: dg.AssetSpec) -> dg.AssetSpec:
     return spec.replace_attributes(partitions_def=None)
 
 
-def cron_schedule(
+def cron_schedules(
     job: dg.JobDefinition, manifest: Manifest, name: str = "models_cron", **settings: Any
-) -> dg.ScheduleDefinition:
+) -> list[dg.ScheduleDefinition]:
     """Start the job at every tick of any model's cron; SQLMesh then knows which intervals that made due.
 
-    A model's `auto_restatement_cron` ticks too. Times are UTC, as SQLMesh's are.
+    A model's `auto_restatement_cron` ticks too. One schedule in UTC, and one more for each `cron_tz` of a model.
     """
-    models = [model for model in manifest.models if model.kind != "SEED"]
-    ticks = {cron for model in models for cron in (model.cron, model.auto_restatement_cron) if cron}
-    crons = sorted({CRON_NAMES.get(cron, cron) for cron in ticks})
-    return dg.ScheduleDefinition(
-        name=name, job=job, cron_schedule=crons or "@daily", execution_timezone="UTC", **settings
-    )
+    crons: dict[str, set[str]] = {"UTC": set()}
+    for model in manifest.models:
+        if model.kind != "SEED":
+            crons.setdefault(model.cron_tz or "UTC", set()).add(CRON_NAMES.get(model.cron, model.cron))
+            if model.auto_restatement_cron:
+                crons["UTC"].add(CRON_NAMES.get(model.auto_restatement_cron, model.auto_restatement_cron))
+    return [
+        dg.ScheduleDefinition(
+            name=name if zone == "UTC" else f"{name}_{re.sub('[^A-Za-z0-9]+', '_', zone)}",
+            job=job,
+            cron_schedule=sorted(ticks) or "@daily",
+            execution_timezone=zone,
+            **settings,
+        )
+        for zone, ticks in crons.items()
+        if ticks or len(crons) == 1
+    ]
 
 
 # SQLMesh has one name that Dagster does not know.

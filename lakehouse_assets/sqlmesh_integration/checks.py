@@ -22,19 +22,20 @@ class Checks:
         self.context = context
         self.request = request
         self.deployment = deployment
-        self.standalone: dict[str, dg.AssetCheckKey] = {
-            audit.audit: dg.AssetCheckKey(request.all_keys[model.name], audit.check_name)
+        audits = [
+            (audit, dg.AssetCheckKey(request.all_keys[model.name], audit.check_name))
             for model in manifest.models
             for audit in model.audits
-            if audit.is_standalone and model.name in request.all_keys
-        }
+            if model.name in request.all_keys
+        ]
+        self.known = {key for _, key in audits}
+        self.standalone = {audit.audit: key for audit, key in audits if audit.is_standalone}
 
     def of(self, outcome: ModelOutcome) -> Iterator[dg.AssetCheckResult]:
-        """The chosen checks among those that were made of a model."""
-        key = self.request.all_keys.get(outcome.name)
-        for check in outcome.checks.values():
-            if key is not None and (key, check.check_name) in self.request.checks:
-                yield self._noted(check_result(key, check, outcome.snapshot_version))
+        """The checks that were made of a model."""
+        if key := self.request.all_keys.get(outcome.name):
+            for check in outcome.checks.values():
+                yield from self._told(check_result(key, check, outcome.snapshot_version))
 
     def alone(self, session: engine.Session) -> Iterator[dg.AssetCheckResult]:
         """Audits that were chosen without their model: run over all of it, nothing computed."""
@@ -60,16 +61,19 @@ class Checks:
             check = run_standalone(session, self.deployment, name)
             if key is None or check is None:  # deployed, and no longer in the files; or it skips itself
                 continue
-            result = check_result(key.asset_key, check, self.deployment.snapshots[name].version or "", key.name)
-            if (key.asset_key, key.name) in self.request.checks:
-                yield self._noted(result)
-            else:  # the run chose another model that the audit reads, and Dagster takes chosen checks only
-                self.context.instance.report_runless_asset_event(evaluation(key, result))
+            version = self.deployment.snapshots[name].version or ""
+            yield from self._told(check_result(key.asset_key, check, version, key.name))
 
-    def _noted(self, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
-        if self.request.window is None and result.asset_key is not None:
-            event_log.note_newest_events(self.context, [result.asset_key])
-        return result
+    def _told(self, result: dg.AssetCheckResult) -> Iterator[dg.AssetCheckResult]:
+        """As a result of the run, where it chose the check; else as an event, since Dagster takes chosen ones only."""
+        assert result.asset_key is not None and result.check_name is not None
+        key = dg.AssetCheckKey(result.asset_key, result.check_name)
+        if (key.asset_key, key.name) in self.request.checks:
+            if self.request.window is None:
+                event_log.note_newest_events(self.context, [key.asset_key])
+            yield result
+        elif key in self.known:  # not of a deployed audit that is in the files no longer
+            self.context.instance.report_runless_asset_event(evaluation(key, result))
 
 
 def check_result(key: dg.AssetKey, check: CheckOutcome, version: str, name: str | None = None) -> dg.AssetCheckResult:

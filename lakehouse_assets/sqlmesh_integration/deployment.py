@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlmesh.core.snapshot import DeployabilityIndex
-from sqlmesh.core.snapshot.definition import merge_intervals, snapshots_to_dag, start_date
 from sqlmesh.utils.date import now_timestamp, to_timestamp
 
 from lakehouse_assets.sqlmesh_integration import engine
@@ -16,7 +15,7 @@ from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel, g
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
-from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, without
+from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, merged, without
 
 if TYPE_CHECKING:
     from sqlmesh.core.engine_adapter.base import EngineAdapter
@@ -44,7 +43,7 @@ class Deployment:
     ):
         self.context = session.ready_to_run()
         self.state = self.context.state_sync
-        stored = self.state.get_environment(environment)
+        stored = self.state.get_environment(engine.environment_name(environment))
         if stored is None:
             raise NotDeployedError(
                 f"The environment {environment} does not exist: deploy the project to it, then materialize again."
@@ -57,7 +56,7 @@ class Deployment:
         wanted |= {name for name, info in infos.items() if info.is_audit and _parents(info) & wanted}
         snapshots = self.state.get_snapshots(_with_ancestors(infos, wanted))
         self.scheduler = self.context.create_scheduler(snapshots.values(), engine.RecordingEvaluator.of(self.context))
-        self._read_intervals(snapshots.values())
+        engine.read_intervals(self.state, snapshots.values())
         self.snapshots: dict[str, Snapshot] = {_name(s): s for s in snapshots.values()}
         self.names = {snapshot.name: name for name, snapshot in self.snapshots.items()}
         as_prod = (judged_as or stored.name) == "prod"
@@ -141,17 +140,10 @@ class Deployment:
 
     # ---------------------------------------------------------------------------------------- intervals
 
-    def missing(self, name: str) -> tuple[Range, ...]:
-        """What the state holds as not computed now, read again."""
-        self._read_intervals([self.snapshots[name]])
-        return as_datetimes(self._gaps(name))
-
-    def _read_intervals(self, snapshots: Collection[Snapshot]) -> None:
-        for snapshot in snapshots:
-            snapshot.pending_restatement_intervals = []
-        self.state.refresh_snapshot_intervals(snapshots)
-        for snapshot in snapshots:
-            snapshot.apply_pending_restatement_intervals()
+    def computed_now(self, name: str) -> tuple[Range, ...]:
+        """What the state holds as computed now, read again."""
+        engine.read_intervals(self.state, [self.snapshots[name]])
+        return as_datetimes(self.computed(self.snapshots[name]))
 
     def ticked(self) -> set[str]:
         """The models whose `auto_restatement_cron` has ticked. As in SQLMesh, only prod's ever do."""
@@ -166,8 +158,7 @@ class Deployment:
     def downstream(self, names: Collection[str]) -> set[str]:
         """Everything here that reads these models, directly or not."""
         reached = {self.snapshots[name].name for name in names}
-        for snapshot_id in self.order():
-            snapshot = self.scheduler.snapshots[snapshot_id]
+        for snapshot in engine.in_order(self.snapshots.values()):
             if any(parent.name in reached for parent in snapshot.parents):
                 reached.add(snapshot.name)
         found = {self.names[fqn] for fqn in reached} - set(names)
@@ -175,9 +166,10 @@ class Deployment:
 
     def due(self, names: Collection[str]) -> dict[str, list[Interval]]:
         """What SQLMesh's own `run` would compute of these models now, look-back included."""
-        missing = engine.missing_intervals(self.scheduler.snapshot_per_version.values(), self.index, self.now)
+        missing = engine.missing_intervals(self.scheduler, self.index, self.now)
         found = {self.names[snapshot.name]: list(intervals) for snapshot, intervals in missing.items()}
-        return {name: found[name] for name in names if found.get(name)}
+        due = {name: [*found.get(name, []), *self._holes(name)] for name in names}
+        return {name: intervals for name, intervals in due.items() if intervals}
 
     def window(self, name: str, start: datetime, end: datetime) -> list[Interval]:
         """The model's whole intervals that touch [start, end): none before its start, none unfinished."""
@@ -231,19 +223,20 @@ class Deployment:
             return self.latest(name)
         if ranges is None:
             return self.history(name)
-        return merge_intervals([found for start, end in ranges for found in self.window(name, start, end)])
+        return merged(found for start, end in ranges for found in self.window(name, start, end))
+
+    def uncomputed(self, name: str, intervals: Iterable[Interval]) -> list[Interval]:
+        """What of these intervals is not computed."""
+        computed = self.computed(self.snapshots[name])
+        return [part for interval in intervals for part in without(interval, computed)]
 
     def restart(self, name: str) -> None:
         """Forget all of a model's intervals, here too: SQLMesh then replaces its table at the next insert."""
         snapshot = self.snapshots[name]
         history = [(start, end) for start, end in self.computed(snapshot)]
-        self.forget({name: history})
+        self._forget({snapshot: history})
         for interval in history:
             snapshot.remove_interval(interval)
-
-    def order(self) -> Iterable[SnapshotId]:
-        """All snapshots, each after those it reads."""
-        return (node for node in snapshots_to_dag(self.snapshots.values()) if node in self.scheduler.snapshots)
 
     def forget(self, ranges: Mapping[str, Sequence[Interval]]) -> None:
         """Mark these intervals not computed, durably; those not computed anyway cost nothing.
@@ -253,9 +246,12 @@ class Deployment:
         computed = {
             self.snapshots[name]: found
             for name, intervals in ranges.items()
-            if (found := common(intervals, self.computed(self.snapshots[name])))
+            if (found := merged(common(intervals, self.computed(self.snapshots[name]))))
             and not (_keeps_history(self.snapshots[name]) and found == self.computed(self.snapshots[name]))
         }
+        self._forget(computed)
+
+    def _forget(self, computed: Mapping[Snapshot, Sequence[Interval]]) -> None:
         dev = {s.name for s in computed if not self.index.is_representative(s)}
         engine.forget_intervals(self.context, computed, dev)
 
@@ -274,16 +270,33 @@ class Deployment:
         if not snapshot.evaluatable or (snapshot.is_seed and computed):
             return []
         first, last = self._bounds(name)
-        unit = snapshot.node.interval_unit
-        tick = to_timestamp(unit.cron_floor(snapshot.node.cron_floor(self.now)))
-        return without((first, min(last, tick)), computed)
+        return [*without((first, min(last, self._tick(snapshot))), computed), *self._holes(name)]
+
+    def _holes(self, name: str) -> list[Interval]:
+        """What lies before a computed interval and is not computed, though the model's cron has not ticked since.
+
+        SQLMesh's own `run` comes to it at the next tick; a recompute that failed would stay wrong until then.
+        """
+        snapshot = self.snapshots[name]
+        computed = self.computed(snapshot)
+        if not (snapshot.is_model and snapshot.is_incremental_by_time_range and computed):
+            return []
+        first, last = self._bounds(name)
+        return without((max(first, self._tick(snapshot)), min(last, computed[-1][1])), computed)
+
+    def _tick(self, snapshot: Snapshot) -> int:
+        """The end of the newest interval that the model's cron has made due."""
+        return to_timestamp(snapshot.node.interval_unit.cron_floor(snapshot.node.cron_floor(self.now)))
+
+    @cached_property
+    def _by_id(self) -> dict[SnapshotId, Snapshot]:
+        return {snapshot.snapshot_id: snapshot for snapshot in self.snapshots.values()}
 
     def _bounds(self, name: str) -> Interval:
         """From the model's start to the end of its newest complete interval."""
         snapshot = self.snapshots[name]
         unit = snapshot.node.interval_unit
-        by_id = {s.snapshot_id: s for s in self.snapshots.values()}
-        first = to_timestamp(unit.cron_floor(start_date(snapshot, by_id, relative_to=self.now)))
+        first = engine.first_start(snapshot, self._by_id, self.now)
         last = to_timestamp(unit.cron_floor(self.now))
         end = engine.exclusive_end(snapshot.model) if snapshot.is_model else None
         return first, min(last, to_timestamp(end)) if end else last
@@ -312,4 +325,5 @@ def _with_ancestors(infos: Mapping[str, SnapshotTableInfo], names: Collection[st
 
 
 def _keeps_history(snapshot: Snapshot) -> bool:
-    return bool(snapshot.is_scd_type_2 or snapshot.is_incremental_unmanaged)
+    """Whether its query gives a part of its table only, which SQLMesh replaces whole where nothing is computed."""
+    return bool(snapshot.is_scd_type_2 or snapshot.is_incremental_unmanaged or snapshot.is_incremental_by_partition)

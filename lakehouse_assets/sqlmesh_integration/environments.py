@@ -98,7 +98,7 @@ def used_tables(project: SqlmeshProject, name: str) -> set[str]:
 
     with engine.session(project) as session:
         state = session.ready_to_run().state_sync
-        environment = state.get_environment(name)
+        environment = state.get_environment(engine.environment_name(name))
         return set(_tables(state, environment)) if environment else set()
 
 
@@ -126,6 +126,7 @@ def look_at_promotion(
     from lakehouse_assets.sqlmesh_integration import engine
     from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 
+    source, target = engine.environment_name(source), engine.environment_name(target)
     with engine.session(project) as session:
         state = session.ready_to_run().state_sync
         environments = {environment.name: environment for environment in state.get_environments()}
@@ -167,7 +168,7 @@ def promote(project: SqlmeshProject, source: str, target: str) -> PlanSummary:
 
     with engine.session(project) as session:
         context = session.ready_to_run()
-        stored = context.state_sync.get_environment(source)
+        stored = context.state_sync.get_environment(engine.environment_name(source))
         if stored is None:
             raise UnknownEnvironmentError(source, [e.name for e in context.state_sync.get_environments()])
         plan = engine.virtual_plan(context, stored, target)
@@ -188,6 +189,7 @@ def drop(project: SqlmeshProject, name: str, candidates: Collection[str] = ()) -
     """
     from lakehouse_assets.sqlmesh_integration import engine
 
+    name = engine.environment_name(name)
     with engine.session(project) as session:
         context = session.ready_to_run()
         environments = context.state_sync.get_environments()

@@ -81,10 +81,12 @@ def forget_partitions(
     key: dg.AssetKey,
     partitions: Collection[str],
     until_event_id: int | None = None,
+    run_id: str | None = None,
 ) -> None:
     """Show these partitions as missing again; the events themselves stay in the asset's history.
 
-    With `until_event_id` an event written after it keeps its partition: a run that finishes meanwhile.
+    With `until_event_id` an event written after it keeps its partition: a run that finishes meanwhile. With `run_id`
+    only that run's events lose theirs.
     """
     if not partitions:
         return
@@ -102,6 +104,8 @@ def forget_partitions(
             )
             if until_event_id is not None:
                 statement = statement.where(Events.c.id <= until_event_id)
+            if run_id is not None:
+                statement = statement.where(Events.c.run_id == run_id)
             connection.execute(statement.values(partition=None))
     storage.wipe_asset_cached_status(key)
 

@@ -18,6 +18,7 @@ from lakehouse_assets.sqlmesh_integration.outcome import (
     error_sentence,
 )
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
+from lakehouse_assets.sqlmesh_integration.rows import Counted, RowCounter
 
 Look = Callable[[ModelOutcome], None]
 
@@ -33,7 +34,8 @@ class Message:
 @dataclass(frozen=True)
 class _Counted:
     fqn: str
-    rows: dict[str | None, int]
+    rows: Counted
+    is_last: bool
 
 
 class Execution:
@@ -48,19 +50,19 @@ class Execution:
         self,
         session: engine.Session,
         deployment: Deployment,
-        count: Callable[[str, Interval], dict[str | None, int]],
+        counter: RowCounter,
         look: Look,
     ):
         self.session = session
         self.deployment = deployment
-        self.count = count
+        self.counter = counter
         self.look = look
         self.outcomes: dict[str, ModelOutcome] = {}
         self.error: BaseException | None = None
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._counting = threading.Lock()
         self._left: dict[str, int] = {}
-        self._batches: dict[str, int] = {}
 
     def run(self, work: Mapping[str, Sequence[Interval]]) -> Generator[ModelOutcome | Message, None, None]:
         for name in work:
@@ -105,15 +107,17 @@ class Execution:
 
     def _after_batch(self, event: engine.BatchDone) -> None:
         name = self.deployment.names[event.fqn]
-        self._left[name] -= 1
-        rows: dict[str | None, int] = {}
-        try:
-            rows = self.count(name, event.interval)
-            if self._left[name] == 0 and name in self.outcomes:
-                self.look(self.outcomes[name])
-        except engine.sqlmesh_errors() as error:  # the model itself is computed and audited
-            self._events.put(engine.Logged("warning", f"{name} was not looked at: {error_sentence(error)}"))
-        self._events.put(_Counted(event.fqn, rows))
+        rows: Counted = {}
+        with self._counting:  # SQLMesh computes batches of one model side by side where the engine can
+            self._left[name] -= 1
+            try:
+                rows = self.counter.count(name, event.interval)
+                if self._left[name] == 0 and name in self.outcomes:
+                    self.outcomes[name].total_rows = self.counter.total(name)
+                    self.look(self.outcomes[name])
+            except Exception as error:  # whatever it is: the model itself is computed and audited
+                self._events.put(engine.Logged("warning", f"{name} was not looked at: {error_sentence(error)}"))
+            self._events.put(_Counted(event.fqn, rows, is_last=self._left[name] == 0))
 
     # -------------------------------------------------------------------------- in the waiting thread
 
@@ -124,7 +128,6 @@ class Execution:
                     outcome = self._of(fqn)
                     outcome.state = "pending" if found else "not_ready"
                     outcome.reason = "" if found else "its signal is not ready for any interval that is due"
-                    self._batches[outcome.name] = len(found)
                 yield Message("info", _plan_line(batches, self.deployment.names))
             case engine.Audited():
                 self._audited(event)
@@ -132,10 +135,11 @@ class Execution:
                 outcome = self._of(fqn)
                 outcome.intervals.append((from_ms(interval[0]), from_ms(interval[1])))
                 outcome.duration_seconds += duration_ms / 1000
-            case _Counted(fqn=fqn, rows=rows):
+            case _Counted(fqn=fqn, rows=rows, is_last=is_last):
                 outcome = self._of(fqn)
-                outcome.rows.update(rows)
-                if len(outcome.intervals) == self._batches[outcome.name]:
+                for key, count in rows.items():
+                    outcome.rows[key] = outcome.rows.get(key, 0) + count
+                if is_last:
                     outcome.state = "computed"
                     yield outcome
             case engine.NodeFailed(fqn=fqn, error=error):

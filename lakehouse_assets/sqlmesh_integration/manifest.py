@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 4  # raise it when a field below changes: an older cached manifest is then rebuilt
+FORMAT = 5  # raise it when a field below changes: an older cached manifest is then rebuilt
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class ModelSpec:
     owner: str | None
     tags: tuple[str, ...]
     cron: str
+    cron_tz: str | None
     cron_seconds: int
     """The longest time between two of its ticks."""
     start: str

@@ -6,8 +6,8 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ColumnSpec, Manifest, ModelSpec, TableRef
@@ -57,8 +57,15 @@ class _Reader:
         self.standalone = self._standalone_audits()
 
     def models(self) -> Iterator[ModelSpec]:
+        seen: dict[str, str] = {}
         for fqn, model in sorted(self.context.models.items()):
             if not (model.kind.is_external or model.kind.is_embedded):
+                name = table_ref(fqn).name
+                if seen.setdefault(name, fqn) != fqn:
+                    raise ValueError(
+                        f"{seen[name]} and {fqn} are both {name}, which is how a model is named here: give one of "
+                        "them another schema or name"
+                    )
                 yield self._spec(fqn, model)
 
     def _spec(self, fqn: str, model: Model) -> ModelSpec:
@@ -66,7 +73,7 @@ class _Reader:
 
         inside, outside = self._upstream(model)
         unit = model.interval_unit
-        path = Path(model._path).resolve() if model._path else None
+        path = engine.file_of(model)
         inside_project = path is not None and path.is_relative_to(self.project.folder)
         return ModelSpec(
             fqn=fqn,
@@ -83,6 +90,7 @@ class _Reader:
             owner=model.owner,
             tags=tuple(model.tags),
             cron=model.cron,
+            cron_tz=str(model.cron_tz) if model.cron_tz else None,
             cron_seconds=_longest_wait(model),
             start=unit.cron_floor(self._start(fqn)).isoformat(),
             end=engine.exclusive_end(model),
@@ -176,7 +184,8 @@ def _longest_wait(model: Model) -> int:
     from sqlmesh.utils.date import to_datetime
 
     ticks = [to_datetime(model.cron_floor("2024-01-01"))]
-    for _ in range(31):  # past a weekend, and past the longest month
+    # Past nights and a weekend, however often it ticks by day; past the longest month, however seldom.
+    while len(ticks) < 32 or ticks[-1] - ticks[0] < timedelta(days=8):
         ticks.append(to_datetime(model.cron_next(ticks[-1])))
     return max(int((later - tick).total_seconds()) for tick, later in pairwise(ticks))
 

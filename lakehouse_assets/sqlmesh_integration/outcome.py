@@ -39,8 +39,9 @@ class ModelOutcome:
     intervals: list[tuple[datetime, datetime]] = field(default_factory=list)
     """What was computed, batch by batch."""
     rows: dict[str | None, int] = field(default_factory=dict)
+    """Of what was computed of a model with a time column, by partition; by None where that can't be told."""
     total_rows: int | None = None
-    """Of the whole table, where `rows` are those of what was computed."""
+    """Of the whole table; None for a view."""
     duration_seconds: float = 0.0
     snapshot_version: str = ""
     physical_table: str = ""

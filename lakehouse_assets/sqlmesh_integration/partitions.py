@@ -38,8 +38,9 @@ def partitions_definition(model: ModelSpec) -> dg.TimeWindowPartitionsDefinition
 
 
 def key_of(model: ModelSpec, start: datetime) -> str:
-    """The key of the partition that begins at `start`."""
-    return start.astimezone(UTC).strftime(UNITS[model.interval_unit][1])
+    """The key of the partition that begins at `start`, which is UTC unless it says otherwise."""
+    utc = start.astimezone(UTC) if start.tzinfo else start
+    return utc.strftime(UNITS[model.interval_unit][1])
 
 
 def keys_within(
@@ -48,7 +49,10 @@ def keys_within(
     """The keys of all partitions that lie wholly inside one of the ranges, oldest first."""
     keys: list[str] = []
     for start, end in ranges:
-        keys += definition.get_partition_keys_in_time_window(dg.TimeWindow(start, end))
+        found = list(definition.get_partition_keys_in_time_window(dg.TimeWindow(start, end)))
+        while found and definition.time_window_for_partition_key(found[-1]).end > end:
+            found.pop()  # Dagster takes one that only begins in the window
+        keys += found
     first = key_of(model, datetime.fromisoformat(model.start))
     return [key for key in keys if key >= first]
 

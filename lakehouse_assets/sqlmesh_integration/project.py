@@ -63,7 +63,10 @@ class SqlmeshProject:
 
 
 def _sources(folder: Path) -> Iterator[Path]:
-    for entry in os.scandir(folder):
+    entries = list(os.scandir(folder))
+    if any(entry.name == "pyvenv.cfg" for entry in entries):
+        return  # a virtual environment inside the project
+    for entry in entries:
         if entry.name.startswith(".") or entry.name in NOT_SOURCES:
             continue
         if entry.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 Interval = tuple[int, int]
@@ -22,6 +22,17 @@ def without(whole: Interval, parts: Sequence[Interval]) -> list[Interval]:
             left.append((begin, min(start, whole[1])))
         begin = max(begin, end)
     return [*left, (begin, whole[1])] if begin < whole[1] else left
+
+
+def merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """Without overlaps, and with those that touch as one; oldest first."""
+    found: list[Interval] = []
+    for start, end in sorted(intervals):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
 
 
 def as_datetimes(intervals: Sequence[Interval]) -> tuple[Range, ...]:

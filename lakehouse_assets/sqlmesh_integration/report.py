@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -15,8 +15,9 @@ from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within, partitions_definition
 from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
-from lakehouse_assets.sqlmesh_integration.rows import RowCounter
 from lakehouse_assets.sqlmesh_integration.translator import MEASURE, PREVIEW
+
+PARTITION_ROWS = "dagster/partition_row_count"
 
 
 class Reporter:
@@ -63,7 +64,7 @@ class Reporter:
         if outcome.state == "computed" and key is None:
             self._materialized_elsewhere(outcome)
         elif outcome.state == "computed" and key is not None:
-            self._log_partitions(outcome, key)
+            not_computed = self._log_partitions(outcome, key)
             if self.request.window is None:
                 event_log.note_newest_events(self.context, [dep.asset_key for dep in self.specs[key].deps])
             yield dg.MaterializeResult(
@@ -72,6 +73,7 @@ class Reporter:
                 data_version=dg.DataVersion(f"{outcome.snapshot_version}-{self.deployment.now}"),
                 tags={"dagster/code_version": self.deployment.snapshots[outcome.name].fingerprint.data_hash},
             )
+            self._take_back(key, outcome, not_computed)
             yield from self.checks.of(outcome)
         else:
             self.context.log.info(f"{outcome.name} is {outcome.state.replace('_', ' ')}: {outcome.reason}")
@@ -80,8 +82,6 @@ class Reporter:
 
     def look(self, outcome: ModelOutcome) -> None:
         """Take a preview of a model just computed, where its asset wants one. In the computing thread."""
-        if self._is_partitioned(outcome.name):
-            outcome.total_rows = RowCounter(self.deployment, lambda *_: None).total(outcome.name)
         key = self.request.all_keys.get(outcome.name)
         wanted = self.specs[key].metadata if key is not None else {}
         if wanted.get(PREVIEW):
@@ -110,12 +110,10 @@ class Reporter:
             "sqlmesh/duration_seconds": round(outcome.duration_seconds, 3),
             "sqlmesh/physical_table": outcome.physical_table,
         }
-        if None in outcome.rows:
-            entries["dagster/row_count"] = outcome.rows[None]
-        elif self._is_partitioned(outcome.name):
+        if outcome.total_rows is not None:
+            entries["dagster/row_count"] = outcome.total_rows
+        if self._is_partitioned(outcome.name):
             entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
-            if outcome.total_rows is not None:
-                entries["dagster/row_count"] = outcome.total_rows
         looks = {"preview": outcome.preview, "plot": outcome.plot}
         return entries | {name: dg.MetadataValue.md(text) for name, text in looks.items() if text}
 
@@ -130,53 +128,67 @@ class Reporter:
             return []
         return keys_within(model, definition, outcome.intervals if ranges is None else ranges)
 
-    def _log_partitions(self, outcome: ModelOutcome, key: dg.AssetKey) -> None:
-        """The partitions that this run computed: Dagster itself records only those the run was asked for."""
-        partitions = self._partitions(outcome)
-        asked: set[str] = set()
-        if self.request.window is not None and partitions:
-            asked = set(self.context.partition_keys)
-            added: dict[str, dict[str, Any]] = {
-                name: {"dagster/partition_row_count": outcome.rows.get(name, 0)} for name in asked
-            }
-            added[max(asked)] |= self._of_the_table(outcome)
+    def _log_partitions(self, outcome: ModelOutcome, key: dg.AssetKey) -> set[str]:
+        """Record what this run computed and was not asked for, since Dagster itself records what it was asked for.
+
+        Gives what it was asked for and did not compute.
+        """
+        computed = self._partitions(outcome)
+        has_partitions = self.request.window is not None and self._is_partitioned(outcome.name)
+        asked = set(self.context.partition_keys) if has_partitions else set()
+        done = asked & set(computed)
+        if done:
+            added: dict[str, dict[str, Any]] = {name: _rows_of(outcome, name) for name in done}
+            added[max(done)] |= self._of_the_table(outcome)
             event_log.add_partition_metadata(self.context, key, added)
-        event_log.store_partitions(
-            self.context.instance,
-            key,
-            {name: outcome.rows.get(name, 0) for name in partitions if name not in asked},
-            run=self.context.run,
-            step_key=self.context.op_execution_context.get_step_execution_context().step.key,
-            metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
-        )
+        self._store_partitions(outcome, key, [name for name in computed if name not in asked])
+        return asked - done
+
+    def _take_back(self, key: dg.AssetKey, outcome: ModelOutcome, partitions: Collection[str]) -> None:
+        """Dagster has just recorded every partition that the run was asked for: these it did not compute."""
+        if partitions:
+            event_log.forget_partitions(self.context.instance, key, partitions, run_id=self.context.run.run_id)
+            self.context.log.warning(
+                f"{outcome.name}: not computed, because a signal is not ready or it is not deployed for them: "
+                f"{_some(sorted(partitions))}"
+            )
 
     def _forget_partitions(self, outcome: ModelOutcome) -> None:
         """What a failed or skipped model was to compute is missing in SQLMesh's state: so it shows here."""
         key = self.request.all_keys.get(outcome.name)
-        if key is not None:
-            missing = self._partitions(outcome, self.deployment.missing(outcome.name))
-            known = self.context.instance.get_materialized_partitions(key) if missing else set()
-            event_log.forget_partitions(self.context.instance, key, known & set(missing))
+        if key is not None and self._is_partitioned(outcome.name) and outcome.name in self.deployment.snapshots:
+            known = self.context.instance.get_materialized_partitions(key)
+            computed = self._partitions(outcome, self.deployment.computed_now(outcome.name)) if known else []
+            event_log.forget_partitions(self.context.instance, key, known - set(computed))
 
     def _materialized_elsewhere(self, outcome: ModelOutcome) -> None:
         """A model that the run's option `downstream` added: not among the run's assets, so told as an event."""
         key = self.request.all_keys.get(outcome.name)
         if key is None:
             return
-        self._log_partitions_unasked(outcome, key)
+        self._store_partitions(outcome, key, self._partitions(outcome))
         self.context.log_event(dg.AssetMaterialization(key, metadata=self._metadata(outcome)))
 
-    def _log_partitions_unasked(self, outcome: ModelOutcome, key: dg.AssetKey) -> None:
+    def _store_partitions(self, outcome: ModelOutcome, key: dg.AssetKey, partitions: Sequence[str]) -> None:
         event_log.store_partitions(
             self.context.instance,
             key,
-            {name: outcome.rows.get(name, 0) for name in self._partitions(outcome)},
+            {name: _rows_of(outcome, name).get(PARTITION_ROWS) for name in partitions},
             run=self.context.run,
             step_key=self.context.op_execution_context.get_step_execution_context().step.key,
             metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
         )
 
 
+def _rows_of(outcome: ModelOutcome, partition: str) -> dict[str, int]:
+    """What an event says of a partition's rows: nothing where they can't be told from others'."""
+    return {} if None in outcome.rows else {PARTITION_ROWS: outcome.rows.get(partition, 0)}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
 def _text(outcome: ModelOutcome) -> str:
     shown = [f"[{start:%Y-%m-%d %H:%M}, {end:%Y-%m-%d %H:%M})" for start, end in outcome.intervals]
-    return ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
+    return _some(shown)

@@ -1,8 +1,11 @@
-"""Counts and looks at what a run wrote. Called in SQLMesh's own thread, right after a batch."""
+"""Counts what a run wrote. Called in SQLMesh's own thread, right after a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -12,52 +15,86 @@ from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
 if TYPE_CHECKING:
-    from sqlmesh.core.engine_adapter.base import EngineAdapter
-    from sqlmesh.core.snapshot import Snapshot
+    from sqlmesh.core.model import Model
 
 TRUNCATED = {"year": "YEAR", "month": "MONTH", "day": "DAY", "hour": "HOUR"}
+FINER = "MINUTE"
+ZONED = (exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPLTZ)
+TOO_FINE = ("%S", "%f", "%s")
+"""A time kept as text with seconds would give too many groups to fetch."""
+
+Counted = dict[str | None, int]
+"""Rows by partition key; by None where the partition can't be told."""
 
 
 class RowCounter:
-    """Rows by partition key for a batch of a model with a time column, else by None for its whole table."""
+    """Rows by partition of a model with a time column, and of whole tables."""
 
-    def __init__(self, deployment: Deployment, key_of: Callable[[str, Any], str | None]):
+    def __init__(self, deployment: Deployment, key_of: Callable[[str, datetime], str | None]):
         self.deployment = deployment
         self.key_of = key_of
 
-    def count(self, name: str, interval: Interval) -> dict[str | None, int]:
+    def count(self, name: str, interval: Interval) -> Counted:
+        """Rows of one batch; nothing for a model that is no table by time."""
         snapshot = self.deployment.snapshots[name]
-        if not snapshot.is_model or snapshot.is_view or snapshot.is_symbolic:
+        if not (snapshot.is_model and snapshot.is_incremental_by_time_range):
             return {}
-        adapter = self.deployment.adapter(name)
-        if snapshot.is_incremental_by_time_range:
-            return self._by_partition(name, snapshot, adapter, interval)
-        return {None: self.total(name)}
-
-    def total(self, name: str) -> int:
-        """Rows of the whole table."""
-        query = exp.select("COUNT(*)").from_(exp.to_table(self.deployment.written(name)))
-        return _number(self.deployment.adapter(name), query)
-
-    def _by_partition(
-        self, name: str, snapshot: Snapshot, adapter: EngineAdapter, interval: Interval
-    ) -> dict[str | None, int]:
         model = snapshot.model
         assert model.time_column is not None
         column = model.time_column.column
-        unit = TRUNCATED.get(model.interval_unit.value)
-        temporal = (model.columns_to_types or {}).get(column.name)
-        start, end = from_ms(interval[0]), from_ms(interval[1])
-        inside = exp.and_(column >= model.convert_to_time_column(start), column < model.convert_to_time_column(end))
-        table = exp.to_table(self.deployment.written(name))
-        if unit is None or temporal is None or not temporal.is_type(*exp.DataType.TEMPORAL_TYPES):
-            query = exp.select("COUNT(*)").from_(table).where(inside)
-            return {None: _number(adapter, query)}
-        bucket = exp.TimestampTrunc(this=exp.cast(column.copy(), "timestamp"), unit=exp.var(unit))
-        query = exp.select(exp.alias_(bucket, "bucket"), "COUNT(*)").from_(table).where(inside).group_by("1")
-        return {self.key_of(name, moment): int(rows) for moment, rows in adapter.fetchall(query)}
+        start, end = (model.convert_to_time_column(from_ms(moment)) for moment in interval)
+        group, read = _grouped(model)
+        query = (
+            exp.select(exp.alias_(group, "bucket"), "COUNT(*)")
+            .from_(exp.to_table(self.deployment.written(name)))
+            .where(column >= start, column < end)
+            .group_by("1")
+        )
+        found: Counter[str | None] = Counter()
+        for value, rows in self.deployment.adapter(name).fetchall(query):
+            moment = read(value)
+            key = self.key_of(name, model.interval_unit.cron_floor(moment)) if moment else None
+            found[key] += int(rows)
+        return dict(found)
+
+    def total(self, name: str) -> int | None:
+        """Rows of the whole table; None for what is none."""
+        snapshot = self.deployment.snapshots[name]
+        if not snapshot.is_model or snapshot.is_view or snapshot.is_symbolic:
+            return None
+        query = exp.select("COUNT(*)").from_(exp.to_table(self.deployment.written(name)))
+        ((rows,),) = self.deployment.adapter(name).fetchall(query)
+        return int(rows)
 
 
-def _number(adapter: EngineAdapter, query: exp.Select) -> int:
-    ((rows,),) = adapter.fetchall(query)
-    return int(rows)
+def _grouped(model: Model) -> tuple[exp.Expr, Callable[[Any], datetime | None]]:
+    """What a model's rows are grouped by, and how a group's value is read as a moment in UTC."""
+    assert model.time_column is not None
+    column, form = model.time_column.column.copy(), model.time_column.format
+    kind = (model.columns_to_types or {}).get(column.name)
+    if kind is not None and kind.is_type(*exp.DataType.TEMPORAL_TYPES):
+        if kind.is_type(*ZONED):
+            column = exp.AtTimeZone(this=column, zone=exp.Literal.string("UTC"))
+        unit = TRUNCATED.get(model.interval_unit.value, FINER)
+        return exp.TimestampTrunc(this=exp.cast(column, "timestamp"), unit=exp.var(unit)), _of_time
+    if form is None or _has(form, TOO_FINE):
+        return exp.null(), lambda _: None
+    return column, lambda value: _of_text(value, form)
+
+
+def _has(form: str, parts: Iterable[str]) -> bool:
+    return any(part in form for part in parts)
+
+
+def _of_time(value: Any) -> datetime | None:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return None
+
+
+def _of_text(value: Any, form: str) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.strptime(str(value), form).replace(tzinfo=UTC)
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -114,7 +115,7 @@ class SqlmeshRun:
         self, session: engine.Session, deployment: Deployment, work: Work, reporter: Reporter
     ) -> Iterator[Any]:
         counter = RowCounter(deployment, self._partition_key)
-        execution = Execution(session, deployment, counter.count, reporter.look)
+        execution = Execution(session, deployment, counter, reporter.look)
         self.outcomes.update({name: ModelOutcome(name) for name in work.intervals})
         with closing(execution.run(work.intervals)) as told:
             for item in told:
@@ -125,9 +126,9 @@ class SqlmeshRun:
                 yield from reporter.finished(item)
         yield from reporter.checks.after(session, self.outcomes)
 
-    def _partition_key(self, name: str, moment: Any) -> str | None:
+    def _partition_key(self, name: str, moment: datetime) -> str | None:
         model = self.manifest.by_name.get(name)
-        return key_of(model, moment) if model is not None and moment is not None else None
+        return key_of(model, moment) if model is not None else None
 
     def _raise_if_failed(self, request: Request) -> None:
         outcomes = self.outcomes.values()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
     from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
 
+VERSION = "sqlmesh/snapshot_version"
+
 
 @dataclass
 class Synced:
@@ -83,7 +85,9 @@ def _sync_whole(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: Deploy
         return
     event = instance.get_latest_materialization_event(key)
     seen = datetime.fromtimestamp(event.timestamp, deployed.altered_at.tzinfo) if event else None
-    if seen is None or seen < deployed.altered_at:
-        metadata = {"sqlmesh/state": "synced", "sqlmesh/snapshot_version": deployed.version}
+    known = event.asset_materialization.metadata.get(VERSION) if event and event.asset_materialization else None
+    is_another = known is not None and known.value != deployed.version  # deployed or promoted since
+    if seen is None or seen < deployed.altered_at or is_another:
+        metadata = {"sqlmesh/state": "synced", VERSION: deployed.version}
         instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
         synced.materialized[deployed.name] = 1

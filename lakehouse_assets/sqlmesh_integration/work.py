@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.outcome import State
-from lakehouse_assets.sqlmesh_integration.ranges import Range
+from lakehouse_assets.sqlmesh_integration.ranges import Range, merged
 from lakehouse_assets.sqlmesh_integration.request import Request
 
 Touched = Mapping[str, Sequence[Range] | None]
@@ -75,23 +75,21 @@ def _recomputed(name: str, request: Request, deployment: Deployment, work: Work)
         return deployment.due([name]).get(name, [])
     if _is_rebuilt(name, deployment):
         return deployment.latest(name)
-    if snapshot.disable_restatement:
-        work.leave(name, "refused", f"a {_kind(snapshot)} model keeps its history and is never recomputed")
-        return []
-    if snapshot.is_incremental_by_time_range:
-        if request.window is None:
-            return deployment.history(name)
-        intervals = deployment.window(name, *request.window)
-        if not intervals:
-            start, end = request.window
-            first = deployment.first(name)
-            reason = f"it has no interval between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} that is over"
-            work.leave(name, "up_to_date", f"{reason}; as deployed it begins at {first:%Y-%m-%d %H:%M}")
-        return intervals
-    if request.window is not None:  # it has no partitions: what was asked for is not about it
-        return deployment.due([name]).get(name, [])
-    deployment.restart(name)
-    return deployment.history(name)
+    if request.window is not None and not snapshot.is_incremental_by_time_range:
+        return deployment.due([name]).get(name, [])  # it has no partitions: what was asked for is not about it
+    wanted = deployment.history(name) if request.window is None else deployment.window(name, *request.window)
+    if request.window is not None and not wanted:
+        start, end = request.window
+        first = deployment.first(name)
+        reason = f"it has no interval between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} that is over"
+        work.leave(name, "up_to_date", f"{reason}; as deployed it begins at {first:%Y-%m-%d %H:%M}")
+    elif snapshot.disable_restatement:
+        wanted = deployment.uncomputed(name, wanted) if snapshot.is_incremental_by_time_range else []
+        if not wanted:
+            work.leave(name, "refused", f"a {_kind(snapshot)} model keeps its history and is never recomputed")
+    elif not snapshot.is_incremental_by_time_range:
+        deployment.restart(name)
+    return wanted
 
 
 def _forget_touched(deployment: Deployment, touched: Touched) -> dict[str, list[Interval]]:
@@ -107,13 +105,7 @@ def _merged(name: str, intervals: Sequence[Interval], deployment: Deployment) ->
     snapshot = deployment.snapshots[name]
     if snapshot.is_full or snapshot.is_view:
         return [(min(start for start, _ in intervals), max(end for _, end in intervals))]
-    merged: list[Interval] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
+    return merged(intervals)
 
 
 def _kind(snapshot: object) -> str:

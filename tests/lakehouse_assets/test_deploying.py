@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
+from lakehouse.writing import marks
+from lakehouse.writing.locks import environment_lock, holding
 from lakehouse_assets.defs import transformation
 from lakehouse_assets.defs.transformation import PROJECT_DIR
 from tests.lakehouse_assets.conftest import House
@@ -99,6 +102,33 @@ def test_what_sqlmesh_computed_by_itself_shows_as_materialized_without_a_run(hou
     assert house.instance.get_materialized_partitions(DAILY) == shown
     assert "as it was" in str(sensor(dg.build_sensor_context(
         instance=house.instance, definitions=house.definitions, cursor=context.cursor)).skip_message)  # fmt: skip
+
+
+def test_what_a_killed_run_left_shows_as_missing_once_nobody_computes(house: House) -> None:
+    house.run("catch_up")
+    sensor = house.definitions.get_sensor_def("sqlmesh_state_sensor")
+
+    def look() -> str:
+        context = dg.build_sensor_context(instance=house.instance, definitions=house.definitions)
+        return str(sensor(context).skip_message)
+
+    look()
+    assert "2010-02-01" in house.instance.get_materialized_partitions(DAILY)
+    with holding(house.lake.settings, [environment_lock("prod")], holder="run killed") as connection:
+        marks.write(connection, "model", "prod", ["marts.daily_revenue"], run="killed", snapshot=1)
+        transformation.resource().mark_missing({"marts.daily_revenue": [(day("2010-02-01"), day("2010-02-02"))]})
+        assert look() == "a run is computing; it reports its own partitions"
+    try:  # the run is dead; its mark stays until somebody repairs what it left
+        assert "as missing: {'marts.daily_revenue': 1}" in look()
+        assert "2010-02-01" not in house.instance.get_materialized_partitions(DAILY)
+    finally:
+        assert house.run("catch_up").success
+    assert "2010-02-01" in house.instance.get_materialized_partitions(DAILY)
+    assert house.marks("model") == []
+
+
+def day(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def test_a_developer_s_run_never_computes_what_prod_owns_nor_takes_it_for_done(

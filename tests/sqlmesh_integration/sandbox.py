@@ -26,6 +26,14 @@ from lakehouse_assets.sqlmesh_integration.deploy import apply_plan
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 
 PROJECTS = Path(__file__).parent / "projects"
+CONFIG = """
+gateways:
+  local:
+    connection: { type: duckdb, database: warehouse.db }
+    state_connection: { type: duckdb, database: state.db }
+default_gateway: local
+model_defaults: { dialect: duckdb, start: 2024-01-01, cron: "@daily" }
+"""
 
 
 @dataclass(repr=False)
@@ -72,6 +80,16 @@ class Sandbox:
     def of(cls, name: str, folder: Path, **settings: Any) -> "Sandbox":
         shutil.copytree(PROJECTS / name, folder / "sqlmesh")
         return cls(folder / "sqlmesh", **settings)
+
+    @classmethod
+    def with_models(cls, folder: Path, files: Mapping[str, str], config: str = "", **settings: Any) -> "Sandbox":
+        """A project of these files, by their path in it; `config` comes before what every project needs."""
+        project = folder / "sqlmesh"
+        for name, text in {"config.yaml": config + CONFIG, **files}.items():
+            file = project / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return cls(project, **settings)
 
     def in_environment(self, environment: str, **settings: Any) -> "Sandbox":
         return Sandbox(self.folder, environment, self.translator, **settings)

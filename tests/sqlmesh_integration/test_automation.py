@@ -10,7 +10,7 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from lakehouse_assets.sqlmesh_integration import ModelSpec, SqlmeshResource, SqlmeshTranslator, engine, sqlmesh_assets
-from lakehouse_assets.sqlmesh_integration.automation import RETRIES, catch_up_job, cron_schedule, freshness_by_cron
+from lakehouse_assets.sqlmesh_integration.automation import RETRIES, catch_up_job, cron_schedules, freshness_by_cron
 from tests.sqlmesh_integration.sandbox import Sandbox
 
 DAY = "marts.daily_revenue"
@@ -18,7 +18,8 @@ DAY = "marts.daily_revenue"
 
 def schedule_of(shop: Sandbox) -> dg.ScheduleDefinition:
     job = catch_up_job(shop.assets(), resources={"sqlmesh": shop.resource})
-    return cron_schedule(job, shop.project.manifest())
+    (schedule,) = cron_schedules(job, shop.project.manifest())
+    return schedule
 
 
 def edit(shop: Sandbox, model: str, old: str, new: str) -> None:
@@ -34,6 +35,15 @@ def test_the_schedule_ticks_with_every_models_cron_and_restatement(empty_shop: S
     assert schedule_of(empty_shop).cron_schedule == ["30 4 * * 1", "@daily", "@weekly"]
 
 
+def test_a_model_with_a_time_zone_of_its_own_ticks_in_it(empty_shop: Sandbox) -> None:
+    edit(empty_shop, "large_orders_by_day", "kind FULL", "kind FULL, cron '0 6 * * *', cron_tz 'America/Los_Angeles'")
+    job = catch_up_job(empty_shop.assets(), resources={"sqlmesh": empty_shop.resource})
+    utc, west = cron_schedules(job, empty_shop.project.manifest())
+    assert (utc.name, utc.cron_schedule, utc.execution_timezone) == ("models_cron", ["@daily", "@weekly"], "UTC")
+    assert west.name == "models_cron_America_Los_Angeles"
+    assert (west.cron_schedule, west.execution_timezone) == (["0 6 * * *"], "America/Los_Angeles")
+
+
 def test_ticks_of_several_crons_at_one_moment_are_one_run(empty_shop: Sandbox) -> None:
     schedule = schedule_of(empty_shop)
     assert schedule.execution_timezone == "UTC"
@@ -45,7 +55,7 @@ def test_ticks_of_several_crons_at_one_moment_are_one_run(empty_shop: Sandbox) -
 def test_a_tick_starts_a_catch_up_which_computes_what_is_due(empty_shop: Sandbox) -> None:
     empty_shop.deploy()
     job = catch_up_job(empty_shop.assets(), resources={"sqlmesh": empty_shop.resource})
-    schedule = cron_schedule(job, empty_shop.project.manifest())
+    (schedule,) = cron_schedules(job, empty_shop.project.manifest())
     moment = datetime(2024, 2, 1, tzinfo=UTC)
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_schedule_context(instance, scheduled_execution_time=moment)
@@ -57,7 +67,13 @@ def test_a_tick_starts_a_catch_up_which_computes_what_is_due(empty_shop: Sandbox
 
 @pytest.mark.parametrize(
     ("cron", "wait"),
-    [("@daily", timedelta(days=1)), ("0 5 * * 1-5", timedelta(days=3)), ("@monthly", timedelta(days=31))],
+    [
+        ("@daily", timedelta(days=1)),
+        ("0 5 * * 1-5", timedelta(days=3)),
+        ("@monthly", timedelta(days=31)),
+        ("0 9-17 * * 1-5", timedelta(days=2, hours=16)),  # over a weekend
+        ("*/5 9-17 * * *", timedelta(hours=15, minutes=5)),  # over a night
+    ],
 )
 def test_a_model_is_late_by_its_own_cron(empty_shop: Sandbox, cron: str, wait: timedelta) -> None:
     class Watched(SqlmeshTranslator):

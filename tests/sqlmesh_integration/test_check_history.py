@@ -135,3 +135,17 @@ def test_a_result_is_not_shown_as_that_of_content_which_came_after_it(
     rewrite(shop)
     sync_partitions(shop.instance, shop.resource, [shop.assets()])
     assert shown_of_newest(shop, key) is not Shown.SUCCEEDED
+
+
+def test_a_model_that_the_option_downstream_added_shows_its_results_too(shop: Sandbox) -> None:
+    file = shop.folder / "models" / "daily_growth.sql"
+    audited = "audits (accepted_range(column := revenue_usd, max_v := 1000)),\n  kind INC"
+    file.write_text(file.read_text().replace("kind INC", audited))
+    shop.deploy()
+    growth = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_growth"]), "accepted_range")
+    both = {**TOUCHED, "marts.daily_growth": TOUCHED[DAY]}
+    assert shop.run(touched=both).success
+    assert shown(shop, growth) is Shown.SUCCEEDED
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = 5000 WHERE ordered_at::DATE = '2024-01-10'")
+    assert not shop.run(DAY, partition="2024-01-10", by_hand=True, config={"downstream": True}).success
+    assert shown(shop, growth) is Shown.FAILED

@@ -4,19 +4,23 @@ import inspect
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlmesh import Context
 from sqlmesh.core.console import NoopConsole
 from sqlmesh.core.context_diff import ContextDiff
+from sqlmesh.core.environment import EnvironmentNamingInfo
 from sqlmesh.core.plan import PlanBuilder
 from sqlmesh.core.plan.evaluator import BuiltInPlanEvaluator
 from sqlmesh.core.plan.stages import BackfillStage
-from sqlmesh.core.scheduler import Scheduler
-from sqlmesh.core.snapshot import SnapshotEvaluator
+from sqlmesh.core.scheduler import Scheduler, merged_missing_intervals
+from sqlmesh.core.snapshot import Snapshot, SnapshotEvaluator, apply_auto_restatements
+from sqlmesh.core.snapshot.definition import snapshots_to_dag, start_date
+from sqlmesh.core.state_sync.cache import CachingStateSync
 from sqlmesh.core.state_sync.db.facade import EngineAdapterStateSync
-from sqlmesh.core.state_sync.db.interval import IntervalState
+from sqlmesh.core.state_sync.db.interval import IntervalState, _intervals_to_df
 from sqlmesh.utils.errors import CircuitBreakerError
 
 from lakehouse_assets.sqlmesh_integration import engine
@@ -67,6 +71,17 @@ def test_the_version_is_the_one_that_these_tests_passed_with() -> None:
         (EngineAdapterStateSync.get_expired_snapshots, {"batch_range", "ignore_ttl"}),
         (IntervalState.cleanup_intervals, {"cleanup_targets", "expired_snapshot_ids"}),
         (Context.plan_builder, {"skip_tests", "skip_backfill", "include_unmodified"}),
+        (apply_auto_restatements, {"snapshots", "execution_time"}),
+        (merged_missing_intervals, {"snapshots", "execution_time", "end", "deployability_index"}),
+        (_intervals_to_df, {"snapshot_intervals", "is_dev", "is_removed"}),
+        (start_date, {"snapshot", "snapshots", "relative_to"}),
+        (snapshots_to_dag, {"snapshots"}),
+        (EngineAdapterStateSync.refresh_snapshot_intervals, {"snapshots"}),
+        (EngineAdapterStateSync.remove_intervals, {"snapshot_intervals", "remove_shared_versions"}),
+        (EngineAdapterStateSync.update_auto_restatements, {"next_auto_restatement_ts"}),
+        (Snapshot.apply_pending_restatement_intervals, {"self"}),
+        (CachingStateSync.clear_cache, {"self"}),
+        (EnvironmentNamingInfo.sanitize_name, {"v"}),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
@@ -77,6 +92,27 @@ def test_a_method_still_takes_what_the_layer_gives_or_overrides(function: Any, n
 def test_a_context_runs_what_is_stored_without_loading_the_files(session: engine.Session) -> None:
     assert session.context.models == {}
     assert DAY in Deployment(session, "prod").snapshots
+
+
+def test_of_a_model_whose_cron_has_not_ticked_sqlmesh_gives_an_interval_that_ends_before_it_begins(
+    tmp_path: Path,
+) -> None:
+    """Once it gives none, `missing_intervals` need not leave it out."""
+    yearly = (
+        "MODEL (name marts.new, kind INCREMENTAL_BY_TIME_RANGE (time_column day), cron '@yearly', interval_unit 'day', "
+        "start '3 days ago'); SELECT @start_date::DATE AS day"
+    )
+    made = Sandbox.with_models(tmp_path, {"models/new.sql": yearly})
+    made.deploy()
+    with engine.session(made.project) as session:
+        deployment = Deployment(session, "prod")
+        missing = merged_missing_intervals(
+            deployment.scheduler.snapshot_per_version.values(),
+            execution_time=deployment.now, end=deployment.now, deployability_index=deployment.index,
+        )  # fmt: skip
+        ((start, end),) = missing[deployment.snapshots["marts.new"]]
+        assert start > end
+        assert deployment.due(["marts.new"]) == {}
 
 
 def test_every_interval_of_a_model_is_forgotten_although_the_state_takes_one_a_call(session: engine.Session) -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from lakehouse_assets.sqlmesh_integration.environments import drop, look_at_promotion
 from tests.sqlmesh_integration.sandbox import Ran, Sandbox, moment
 
 DAY = "marts.daily_revenue"
@@ -39,6 +40,18 @@ def test_a_table_that_prod_uses_is_neither_recomputed_nor_caught_up(dev: Sandbox
     assert ran.outcomes[DAY].state == "shared"
     assert "belongs to prod" in ran.outcomes[DAY].reason
     assert dev.resource.deployed()[DAY].missing == ()
+
+
+def test_a_name_that_sqlmesh_writes_otherwise_is_the_same_environment(shop: Sandbox) -> None:
+    request = shop.in_environment("pr-12")
+    request.deploy()
+    ran = request.run()
+    assert ran.success, ran.failure
+    assert ran.outcomes[DAY].state == "shared"
+    assert request.resource.deployed()
+    assert look_at_promotion(shop.project, "pr-12", "prod").source == "pr_12"
+    drop(shop.project, "pr-12")
+    assert not request.resource.deployed()
 
 
 def test_a_changed_model_is_computed_in_its_own_table(dev: Sandbox) -> None:

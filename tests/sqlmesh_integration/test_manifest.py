@@ -68,6 +68,23 @@ print(sorted({{"sqlmesh", "sqlglot", "pandas", "duckdb", "dlt"}} & set(sys.modul
     assert done.stdout.strip() == "[] 5"
 
 
+def test_a_virtual_environment_in_the_project_is_no_source(sources: Sandbox) -> None:
+    before = sources.project.content_key()
+    package = sources.folder / "env" / "lib" / "package"
+    package.mkdir(parents=True)
+    (sources.folder / "env" / "pyvenv.cfg").touch()
+    (package / "module.py").write_text("x = 1")
+    assert sources.project.content_key() == before
+
+
+def test_two_models_of_one_name_in_two_catalogs_are_told_apart_by_nobody_and_refused(sources: Sandbox) -> None:
+    (sources.folder / "models" / "same.sql").write_text(
+        "MODEL (name other.marts.daily_growth, kind FULL); SELECT 1 AS one"
+    )
+    (error,) = sources.project.manifest().errors
+    assert '"other"."marts"."daily_growth" and "warehouse"."marts"."daily_growth" are both marts.daily_growth' in error
+
+
 @pytest.mark.parametrize("file", ["models/daily_growth.sql", "audits/positive_revenue.sql", "config.yaml"])
 def test_a_changed_file_makes_a_new_manifest(sources: Sandbox, file: str) -> None:
     before = sources.project.manifest().key

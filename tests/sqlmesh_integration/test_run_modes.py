@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import pytest
+import time_machine
 
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
@@ -179,3 +183,58 @@ def test_catch_up_marks_every_partition_it_computed(empty_shop: Sandbox) -> None
     computed = empty_shop.partitions("marts", "daily_revenue")
     assert {"2024-01-01", "2024-01-31"} <= computed
     assert len(computed) == len(empty_shop.partitions("marts", "daily_growth")) > 1000
+
+
+def test_a_model_that_keeps_history_may_be_chosen_with_partitions(tmp_path: Path) -> None:
+    made = Sandbox.with_models(tmp_path, {"models/orders.sql": ORDERS, "models/customers.sql": CUSTOMERS})
+    made.deploy()
+    assert made.run().success
+    before = made.stamps("marts.orders")
+    ran = made.run("marts.orders", "marts.customers", partition="2024-01-02", by_hand=True)
+    assert ran.success, ran.failure
+    assert ran.outcomes["marts.customers"].state == "up_to_date"
+    assert changed(before, made.stamps("marts.orders")) == {"2024-01-02"}
+
+
+def test_days_that_may_not_be_recomputed_are_computed_once(tmp_path: Path) -> None:
+    fixed = ORDERS.replace("(time_column ordered_on)", "(time_column ordered_on, disable_restatement true)")
+    made = Sandbox.with_models(tmp_path, {"models/orders.sql": fixed})
+    made.deploy()
+    assert made.run("marts.orders", partition="2024-01-02", by_hand=True).success
+    before = made.stamps("marts.orders")
+    assert made.run("marts.orders", partitions=("2024-01-01", "2024-01-03"), by_hand=True).success
+    assert changed(before, made.stamps("marts.orders")) == {"2024-01-01", "2024-01-03"}
+    ran = made.run("marts.orders", partition="2024-01-02", by_hand=True)
+    assert "keeps its history and is never recomputed" in ran.failure
+
+
+def test_a_model_by_partition_never_loses_the_partitions_that_its_query_no_longer_gives(tmp_path: Path) -> None:
+    made = Sandbox.with_models(tmp_path, {"models/recent.sql": RECENT})
+    made.execute("CREATE SCHEMA raw; CREATE TABLE raw.sold AS SELECT 'ann' AS who, 1 AS amount")
+    with time_machine.travel(datetime(2024, 1, 2, 12, tzinfo=UTC)):
+        made.deploy()
+        assert made.run().success
+        made.execute("DELETE FROM raw.sold; INSERT INTO raw.sold VALUES ('bob', 2)")
+        made.resource.mark_missing({"marts.recent": None})  # its first and only interval, as a killed run does
+        assert made.run(touched={"marts.recent": None}).success
+    assert made.query("SELECT who, amount FROM marts.recent ORDER BY 1") == [("ann", 1), ("bob", 2)]
+
+
+ORDERS = """
+MODEL (
+  name marts.orders,
+  kind INCREMENTAL_BY_TIME_RANGE (time_column ordered_on),
+  start '2024-01-01', end '2024-01-03'
+);
+SELECT day::DATE AS ordered_on, 'ann' AS customer, @execution_ts::TIMESTAMP AS computed_at
+FROM range(TIMESTAMP '2024-01-01', TIMESTAMP '2024-01-04', INTERVAL 1 DAY) AS r(day)
+WHERE day BETWEEN @start_ts AND @end_ts
+"""
+CUSTOMERS = """
+MODEL (name marts.customers, kind SCD_TYPE_2_BY_COLUMN (unique_key customer, columns [orders]));
+SELECT customer, COUNT(*)::INT AS orders FROM marts.orders GROUP BY 1
+"""
+RECENT = """
+MODEL (name marts.recent, kind INCREMENTAL_BY_PARTITION, partitioned_by [who], start '2024-01-01');
+SELECT who::TEXT AS who, amount::INT AS amount FROM raw.sold
+"""

@@ -133,6 +133,18 @@ SnapshotEvaluator.audit = wait
     assert sync(shop).missing == {GROWTH: 1}
     for name in (DAY, GROWTH):
         assert shown(shop, name) == held(shop, name)
+
+
+def test_a_whole_model_of_other_content_gets_an_event_when_it_is_promoted(shop: Sandbox) -> None:
+    sync(shop)
+    qa = shop.in_environment("qa")
+    file = shop.folder / "models" / "customer_revenue.sql"
+    file.write_text(file.read_text().replace("SUM(", "2 * SUM("))
+    qa.deploy()
+    assert qa.run("marts.customer_revenue", by_hand=True).success
+    assert shop.run("marts.customer_revenue", by_hand=True).success, "the old content, after qa's"
+    promote(shop.project, "qa", "prod")
+    assert sync(shop).materialized == {"marts.customer_revenue": 1}
     assert not sync(shop)
 
 

@@ -9,6 +9,7 @@ from lakehouse_assets.sqlmesh_integration.engine.environments import (
     drop_environment,
     drop_expired_tables,
     drop_unused_tables,
+    environment_name,
     virtual_plan,
 )
 from lakehouse_assets.sqlmesh_integration.engine.errors import sqlmesh_errors
@@ -25,8 +26,11 @@ from lakehouse_assets.sqlmesh_integration.engine.events import (
     nowhere,
 )
 from lakehouse_assets.sqlmesh_integration.engine.intervals import (
+    first_start,
     forget_intervals,
+    in_order,
     missing_intervals,
+    read_intervals,
     restate_due,
     run_merged,
 )
@@ -35,6 +39,7 @@ from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
     environment_naming,
     exclusive_end,
+    file_of,
     view_name,
 )
 from lakehouse_assets.sqlmesh_integration.engine.sessions import Session, session
@@ -56,13 +61,18 @@ __all__ = [
     "drop_environment",
     "drop_expired_tables",
     "drop_unused_tables",
+    "environment_name",
     "environment_naming",
     "exclusive_end",
     "failed_audits",
+    "file_of",
+    "first_start",
     "forget_intervals",
+    "in_order",
     "missing_intervals",
     "named_audits",
     "nowhere",
+    "read_intervals",
     "restate_due",
     "run_merged",
     "session",

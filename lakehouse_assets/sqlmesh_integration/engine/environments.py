@@ -7,12 +7,17 @@ from typing import Any
 
 from sqlmesh import Context
 from sqlmesh.core.context_diff import ContextDiff
-from sqlmesh.core.environment import Environment
+from sqlmesh.core.environment import Environment, EnvironmentNamingInfo
 from sqlmesh.core.plan import Plan, PlanBuilder
 from sqlmesh.core.snapshot import SnapshotTableCleanupTask
 from sqlmesh.core.state_sync.common import ExpiredBatchRange
 from sqlmesh.utils.date import now_timestamp
 from sqlmesh.utils.errors import SQLMeshError
+
+
+def environment_name(name: str) -> str:
+    """As SQLMesh stores it: with `_` for what is no letter or digit."""
+    return str(EnvironmentNamingInfo.sanitize_name(name))
 
 
 def virtual_plan(context: Context, source: Environment, target: str) -> Plan:

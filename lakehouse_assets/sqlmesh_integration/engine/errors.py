@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+
 from sqlmesh.utils.errors import SQLMeshError
+
+# Of the warehouses and state databases that SQLMesh knows: what is not loaded can't have raised.
+DRIVERS = (
+    "duckdb",
+    "psycopg2",
+    "pg8000",
+    "pymysql",
+    "pymssql",
+    "pyodbc",
+    "snowflake.connector",
+    "redshift_connector",
+    "databricks.sql",
+    "trino.exceptions",
+    "clickhouse_connect.driver.exceptions",
+    "google.cloud.bigquery.dbapi",
+)
 
 
 def sqlmesh_errors() -> tuple[type[BaseException], ...]:
@@ -11,16 +29,5 @@ def sqlmesh_errors() -> tuple[type[BaseException], ...]:
 
     errors: list[type[BaseException]] = [SQLMeshError, SqlglotError, ValueError, TypeError, KeyError]
     errors += [OSError, ImportError, SyntaxError, NameError, AttributeError]
-    try:
-        import psycopg2
-
-        errors.append(psycopg2.Error)
-    except ImportError:  # the state is then kept elsewhere
-        pass
-    try:
-        import duckdb
-
-        errors.append(duckdb.Error)
-    except ImportError:
-        pass
-    return tuple(errors)
+    loaded = [sys.modules[driver] for driver in DRIVERS if driver in sys.modules]
+    return (*errors, *(module.Error for module in loaded if hasattr(module, "Error")))

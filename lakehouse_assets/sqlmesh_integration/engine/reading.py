@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlmesh import Context
 from sqlmesh.core.environment import EnvironmentNamingInfo
 from sqlmesh.core.lineage import column_dependencies
@@ -31,6 +33,11 @@ def column_sources(context: Context, fqn: str, column: str) -> dict[str, set[str
     from sqlglot import exp
 
     return column_dependencies(context, fqn, exp.column(column, quoted=True))
+
+
+def file_of(model: Model) -> Path | None:
+    """Where a loaded model is written; None for one that no file of the project holds."""
+    return Path(model._path).resolve() if model._path else None
 
 
 def exclusive_end(model: Model) -> str | None:
