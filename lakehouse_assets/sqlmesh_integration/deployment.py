@@ -156,13 +156,13 @@ class Deployment:
         engine.restate_due(self.context, dict(self.scheduler.snapshots), self.now)
 
     def downstream(self, names: Collection[str]) -> set[str]:
-        """Everything here that reads these models, directly or not."""
+        """Every table and view here that reads these models, directly or not."""
         reached = {self.snapshots[name].name for name in names}
         for snapshot in engine.in_order(self.snapshots.values()):
             if any(parent.name in reached for parent in snapshot.parents):
                 reached.add(snapshot.name)
         found = {self.names[fqn] for fqn in reached} - set(names)
-        return {name for name in found if self.snapshots[name].is_model}
+        return {name for name in found if self.snapshots[name].is_model and not self.snapshots[name].is_symbolic}
 
     def due(self, names: Collection[str]) -> dict[str, list[Interval]]:
         """What SQLMesh's own `run` would compute of these models now, look-back included."""

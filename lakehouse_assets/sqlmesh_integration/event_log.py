@@ -34,7 +34,8 @@ def store_partitions(
     for partition, count in rows.items():
         counted = {} if count is None else {"dagster/partition_row_count": count}
         event = dg.AssetMaterialization(key, partition=partition, metadata={**(metadata or {}), **counted})
-        entries.append(_entry(event, run, step_key))
+        materialized = StepMaterializationData(event, [])
+        entries.append(_entry(DagsterEventType.ASSET_MATERIALIZATION, materialized, run, step_key))
     for first in range(0, len(entries), BATCH):
         _store(instance.event_log_storage, entries[first : first + BATCH])
 
@@ -129,6 +130,21 @@ def withdraw_planned_checks(instance: dg.DagsterInstance, run_id: str, keys: Col
             )
 
 
+def set_results_aside(instance: dg.DagsterInstance, keys: Iterable[dg.AssetCheckKey]) -> None:
+    """Show these checks as not made: what they found was of content that is no longer there. Their history stays.
+
+    A check that is announced for a run which there is not is one that was skipped.
+    """
+    from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+    storage = instance.event_log_storage
+    for key, record in storage.get_latest_asset_check_execution_by_key(list(keys)).items():
+        if record.status is not AssetCheckExecutionRecordStatus.PLANNED:
+            planned = AssetCheckEvaluationPlanned(asset_key=key.asset_key, check_name=key.name)
+            storage.store_event(_entry(DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, planned, None, None))
+
+
 def _sql_storage(instance: dg.DagsterInstance) -> Any:
     storage: Any = instance.event_log_storage
     return getattr(storage, "_storage", storage)
@@ -160,7 +176,7 @@ def note_newest_events(context: dg.AssetExecutionContext, keys: Iterable[dg.Asse
         noted.setdefault(key, None)
 
 
-def _entry(event: dg.AssetMaterialization, run: DagsterRun | None, step_key: str | None) -> Any:
+def _entry(kind: DagsterEventType, content: Any, run: DagsterRun | None, step_key: str | None) -> Any:
     job_name = run.job_name if run else RUNLESS_JOB_NAME
     new_entry: Any = EventLogEntry  # its constructor has no types
     return new_entry(
@@ -172,9 +188,9 @@ def _entry(event: dg.AssetMaterialization, run: DagsterRun | None, step_key: str
         timestamp=get_current_timestamp(),
         step_key=step_key,
         dagster_event=DagsterEvent(
-            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+            event_type_value=kind.value,
             job_name=job_name,
             step_key=step_key,
-            event_specific_data=StepMaterializationData(event, []),
+            event_specific_data=content,
         ),
     )

@@ -51,7 +51,7 @@ class Reporter:
     def left(self, outcome: ModelOutcome) -> Iterator[Any]:
         """A model that was chosen and is not computed: a line, and an observation where a person asked."""
         self.context.log.info(f"{outcome.name} is left as it is: {outcome.reason}.")
-        asked = self.request.by_hand and self.request.mode != "catch_up"
+        asked = self.request.by_hand and self.request.mode != "catch_up" and outcome.name in self.request.keys
         if asked and outcome.state in ("up_to_date", "shared"):
             yield dg.AssetObservation(
                 self.request.keys[outcome.name],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -44,7 +43,9 @@ def sync_partitions(
     """
     synced = Synced()
     newest = event_log.newest_event_id(instance)  # before the state is read: later events are left alone
+    assets = list(assets)
     specs = {spec.metadata[MODEL]: spec for a in assets for spec in a.specs if MODEL in spec.metadata}
+    checks = [key for a in assets for key in a.check_keys]
     manifest = sqlmesh.project.manifest()
     known = {
         name: instance.get_materialized_partitions(spec.key)
@@ -52,42 +53,52 @@ def sync_partitions(
         if spec.partitions_def is not None and (names is None or name in names)
     }
     for name, deployed in sqlmesh.deployed().items():
-        if name in known and name in manifest.by_name:
-            definition = specs[name].partitions_def
-            assert isinstance(definition, dg.TimeWindowPartitionsDefinition)
-            computed = set(keys_within(manifest.by_name[name], definition, deployed.computed))
-            _sync(instance, specs[name].key, name, computed, known[name], newest, synced)
-        elif name in specs and (names is None or name in names):
-            _sync_whole(instance, specs[name].key, deployed, synced)
+        if name not in specs or (names is not None and name not in names):
+            continue
+        key, definition = specs[name].key, specs[name].partitions_def
+        is_newer = _is_newer(instance, key, deployed)
+        if isinstance(definition, dg.TimeWindowPartitionsDefinition) and name in manifest.by_name:
+            computed = keys_within(manifest.by_name[name], definition, deployed.computed)
+            _sync_partitions(instance, key, deployed, computed, known[name], is_newer, newest, synced)
+        elif is_newer and deployed.computed:
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=_metadata(deployed)))
+            synced.materialized[name] = 1
+        if is_newer and not deployed.computed:
+            event_log.set_results_aside(instance, [check for check in checks if check.asset_key == key])
     return synced
 
 
-def _sync(
+def _sync_partitions(
     instance: dg.DagsterInstance,
     key: dg.AssetKey,
-    name: str,
-    computed: set[str],
+    deployed: DeployedModel,
+    computed: Sequence[str],
     known: set[str],
+    is_newer: bool,
     newest: int,
     synced: Synced,
 ) -> None:
-    if appeared := sorted(computed - known):
-        event_log.store_partitions(instance, key, dict.fromkeys(appeared), metadata={"sqlmesh/state": "synced"})
-        synced.materialized[name] = len(appeared)
-    if gone := known - computed:
+    appeared = [partition for partition in computed if partition not in known]
+    if is_newer and not appeared:  # which days were computed again, nobody says: the newest one tells that some were
+        appeared = list(computed[-1:])
+    if appeared:
+        event_log.store_partitions(instance, key, dict.fromkeys(appeared), metadata=_metadata(deployed))
+        synced.materialized[deployed.name] = len(appeared)
+    if gone := known - set(computed):
         event_log.forget_partitions(instance, key, gone, until_event_id=newest)
-        synced.missing[name] = len(gone)
+        synced.missing[deployed.name] = len(gone)
 
 
-def _sync_whole(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: DeployedModel, synced: Synced) -> None:
-    """A model without partitions: an event when SQLMesh wrote it after Dagster's newest one."""
-    if not deployed.computed or deployed.altered_at is None:
-        return
+def _is_newer(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: DeployedModel) -> bool:
+    """Whether the table has other content than when Dagster's newest event was written."""
     event = instance.get_latest_materialization_event(key)
-    seen = datetime.fromtimestamp(event.timestamp, deployed.altered_at.tzinfo) if event else None
-    known = event.asset_materialization.metadata.get(VERSION) if event and event.asset_materialization else None
-    is_another = known is not None and known.value != deployed.version  # deployed or promoted since
-    if seen is None or seen < deployed.altered_at or is_another:
-        metadata = {"sqlmesh/state": "synced", VERSION: deployed.version}
-        instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=metadata))
-        synced.materialized[deployed.name] = 1
+    if event is None or event.asset_materialization is None:
+        return True
+    version = event.asset_materialization.metadata.get(VERSION)
+    if version is not None and version.value != deployed.version:
+        return True  # deployed or promoted since
+    return deployed.altered_at is not None and event.timestamp < deployed.altered_at.timestamp()
+
+
+def _metadata(deployed: DeployedModel) -> dict[str, str]:
+    return {"sqlmesh/state": "synced", VERSION: deployed.version}

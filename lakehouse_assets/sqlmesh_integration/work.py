@@ -39,8 +39,12 @@ def decide(request: Request, deployment: Deployment, touched: Touched) -> Work:
     due = {} if request.recomputes else deployment.due(ours)  # before the touches: they need no look-back
     fresh = _forget_touched(deployment, touched)
     for name in ours:
-        if request.recomputes:
+        is_added = name not in request.keys
+        if request.recomputes or (is_added and request.mode != "catch_up"):
             intervals = _recomputed(name, request, deployment, work)
+            if is_added and name in work.left and work.left[name][0] == "refused":  # nobody asked for it by name
+                del work.left[name]
+                intervals = deployment.due([name]).get(name, [])
         else:
             intervals = due.get(name, []) + fresh.get(name, [])
             if request.mode == "auto" and request.by_hand and _is_rebuilt(name, deployment):

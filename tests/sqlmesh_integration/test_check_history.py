@@ -108,21 +108,15 @@ def restate(shop: Sandbox) -> None:
     shop.sqlmesh("plan", "prod", *both, "--auto-apply", "--no-prompts", "--skip-tests")
 
 
-SAME_DAYS = pytest.mark.xfail(strict=True, reason="sync tells of days that are new to Dagster, not of rewritten ones")
-NOT_COMPUTED = pytest.mark.xfail(
-    strict=True, reason="the old table's event stays the newest until something is computed"
-)
-
-
 @pytest.mark.parametrize(
     ("rewrite", "key"),
     [
         pytest.param(restate, NOT_NULL, id="full, restated by SQLMesh's command line"),
-        pytest.param(restate, POSITIVE, id="days, restated by SQLMesh's command line", marks=SAME_DAYS),
+        pytest.param(restate, POSITIVE, id="days, restated by SQLMesh's command line"),
         pytest.param(deploy_and_compute, NOT_NULL, id="full, deployed and computed"),
-        pytest.param(deploy_and_compute, POSITIVE, id="days, deployed and computed", marks=SAME_DAYS),
-        pytest.param(deploy_other_code, NOT_NULL, id="full, deployed", marks=NOT_COMPUTED),
-        pytest.param(deploy_other_code, POSITIVE, id="days, deployed", marks=NOT_COMPUTED),
+        pytest.param(deploy_and_compute, POSITIVE, id="days, deployed and computed"),
+        pytest.param(deploy_other_code, NOT_NULL, id="full, deployed"),
+        pytest.param(deploy_other_code, POSITIVE, id="days, deployed"),
     ],
 )
 def test_a_result_is_not_shown_as_that_of_content_which_came_after_it(

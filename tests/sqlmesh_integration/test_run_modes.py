@@ -111,9 +111,6 @@ def test_recompute_with_downstream_rewrites_everything_that_reads_it(shop: Sandb
     assert shop.query("SELECT DISTINCT computed_at FROM marts.customer_revenue") == customers
 
 
-LEFT_UNCHOSEN = "report.left looks a model that `downstream` added up among the chosen ones: KeyError"
-
-
 @pytest.mark.parametrize(
     "models",
     [
@@ -122,7 +119,6 @@ LEFT_UNCHOSEN = "report.left looks a model that `downstream` added up among the 
         pytest.param(
             {"some_days": ("EMBEDDED", DAY), "total": ("FULL", "staging.some_days")},
             id="full behind an embedded one",
-            marks=pytest.mark.xfail(strict=True, reason=LEFT_UNCHOSEN),
         ),
     ],
 )
@@ -150,7 +146,6 @@ def test_recompute_with_downstream_makes_full_models_and_views_again(
         assert ran.materialization("marts", name)
 
 
-@pytest.mark.xfail(strict=True, reason="without partitions and `mode: recompute` the days are only caught up on")
 def test_a_view_made_again_with_downstream_rewrites_every_day_that_reads_it(shop: Sandbox) -> None:
     before = shop.stamps(DAY)
     ran = shop.run("staging.stg_shop__orders", by_hand=True, config={"downstream": True})
@@ -158,7 +153,6 @@ def test_a_view_made_again_with_downstream_rewrites_every_day_that_reads_it(shop
     assert changed(before, shop.stamps(DAY)) == set(before)
 
 
-@pytest.mark.xfail(strict=True, reason=LEFT_UNCHOSEN)
 def test_downstream_leaves_what_is_not_due_as_it_is(shop: Sandbox) -> None:
     (shop.folder / "models" / "latest.sql").write_text(
         "MODEL (name marts.latest, kind INCREMENTAL_BY_UNIQUE_KEY (unique_key orders));"
