@@ -70,6 +70,7 @@ class Dataset:
             columns=(*self.columns, SOURCE_FILE, SOURCE_ROW, LOAD_ID),
             key=(SOURCE_FILE.name, SOURCE_ROW.name),
             event_time=self.event_time,
+            fields={column.name: (column.name, *column.aliases) for column in self.columns},
         )
 
     def refusal(self, file_name: str) -> str | None:

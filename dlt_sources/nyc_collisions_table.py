@@ -62,6 +62,7 @@ CRASHES = Table(
     ),
     key=("collision_id",),
     event_time="crash_date",
+    fields={**{name: (name,) for name in FIELDS}, **{column: (name,) for name, column in SYSTEM_FIELDS.items()}},
 )
 
 

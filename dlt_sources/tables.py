@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     event_time: str
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By column what the source calls it, any of several names; what is made here has none."""
 
     @property
     def column_types(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from lakehouse.settings import load_settings
 from lakehouse_assets.defs import alerts, jobs, maintenance, releases
 from lakehouse_assets.defs.deployment import deploy, unit_test_checks
 from lakehouse_assets.defs.environments import environment_jobs
-from lakehouse_assets.defs.ingestion import LANDING_IO, landing_assets, raw_assets
+from lakehouse_assets.defs.ingestion import LANDING_IO, origin_assets, raw_assets
 from lakehouse_assets.defs.state_sync import state_sensor
 from lakehouse_assets.defs.transformation import model_assets, project, resource
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
@@ -28,11 +28,11 @@ def build() -> dg.Definitions:
         LANDING_IO: LandingIOManagerFactory(storage=storage),
     }
     published = releases.published_assets(project().manifest())
-    catch_up = catch_up_job(models, upstream=[*raw_assets, landing_assets], name=jobs.CATCH_UP, resources=resources)
+    catch_up = catch_up_job(models, upstream=[*raw_assets, origin_assets], name=jobs.CATCH_UP, resources=resources)
     tending = maintenance.maintenance_assets()
     by_source = {assets.op.name: assets for assets in raw_assets}
     return dg.Definitions(
-        assets=[models, published, *([*raw_assets, landing_assets, tending] if owns_raw else [])],
+        assets=[models, published, *([*raw_assets, origin_assets, tending] if owns_raw else [])],
         asset_checks=[*unit_test_checks(project().manifest()), *([maintenance.lake_health] if owns_raw else [])],
         jobs=[
             deploy,

@@ -27,6 +27,7 @@ class RawTable:
     columns: list[tuple[str, str, str]] = field(default_factory=list)  # name, DuckDB type, description
     event_time: str | None = None
     from_files: bool = False
+    fields: dict[str, list[str]] = field(default_factory=dict)  # by column what the source calls it
 
     @property
     def full_name(self) -> str:
@@ -47,7 +48,7 @@ def raw_tables() -> tuple[RawTable, ...]:
     value = cached(
         load_settings().cache_dir / "raw_tables.json",
         [*SOURCES_DIR.glob("*.py"), *SOURCES_DIR.glob("datasets/*.toml")],
-        salt=f"2 {version('dlt')} {SOURCES}",
+        salt=f"3 {version('dlt')} {SOURCES}",
         build=lambda: [asdict(table) for source in SOURCES for table in _declared(source)],
     )
     return tuple(
@@ -84,6 +85,7 @@ def _declared(source: str) -> list[RawTable]:
             columns=[(column.name, column.type, column.description) for column in table.columns],
             event_time=table.event_time,
             from_files=source in dataset_names(),
+            fields={column: list(names) for column, names in table.fields.items()},
         )
         for table in found
     ]

@@ -17,9 +17,11 @@ PORTALS = {"nyc_collisions": "NYC Open Data"}
 def raw_spec(table: RawTable) -> dg.AssetSpec:
     """What the web UI shows of a raw table before it is first loaded."""
     columns = [dg.TableColumn(name, type=kind, description=text) for name, kind, text in table.columns]
+    origin = origin_key(table)
+    lineage = {column: [dg.TableColumnDep(origin, name) for name in names] for column, names in table.fields.items()}
     return dg.AssetSpec(
         asset_key(table),
-        deps=[landing_key(table.source)] if table.from_files else [],
+        deps=[origin],
         description=table.description,
         group_name=table.source,
         kinds={"dlt", "ducklake"},
@@ -27,6 +29,7 @@ def raw_spec(table: RawTable) -> dg.AssetSpec:
         metadata={
             "dagster/table_name": f"lakehouse.{table.full_name}",
             "dagster/column_schema": dg.TableSchema(columns),
+            "dagster/column_lineage": dg.TableColumnLineage(lineage),
             "event_time": table.event_time or "none: a change touches everything downstream",
         },
         # A dlt source that has nothing new is no new version of its table.
@@ -82,19 +85,30 @@ def landing_key(source: str) -> dg.AssetKey:
     return dg.AssetKey(["landing", source])
 
 
-def landing_datasets() -> dg.AssetsDefinition:
-    """The landing zone's datasets: nothing in the graph makes them, files arrive."""
-    specs = [
-        dg.AssetSpec(
-            landing_key(source),
-            description=f"Files of {source} as they arrived: `lakehouse upload PATH --dataset {source}`, or a copy.",
-            group_name=source,
-            kinds={"file"},
-        )
-        for source in sorted({table.source for name in SOURCES for table in tables_of(name) if table.from_files})
+def origin_key(table: RawTable) -> dg.AssetKey:
+    """What a raw table is loaded from: files of a dataset, or a portal's dataset."""
+    return landing_key(table.source) if table.from_files else dg.AssetKey(["portal", table.name])
+
+
+def origins() -> dg.AssetsDefinition:
+    """What nothing in the graph makes: files arrive, a portal answers."""
+    found = {origin_key(table): table for source in SOURCES for table in tables_of(source)}
+    return dg.AssetsDefinition(specs=[_origin(key, table) for key, table in sorted(found.items())])
+
+
+def _origin(key: dg.AssetKey, table: RawTable) -> dg.AssetSpec:
+    if table.from_files:
+        upload = f"`lakehouse upload PATH --dataset {table.source}`"
+        text, kind = f"Files of {table.source} as they arrived: {upload}, or a copy.", "file"
+    else:
+        text, kind = f"The dataset as {PORTALS[table.source]} serves it. {table.description}", "api"
+    described = {name: description for name, _, description in table.columns}
+    fields = [
+        dg.TableColumn(name, "text", described[column]) for column, names in table.fields.items() for name in names
     ]
-    return dg.AssetsDefinition(specs=specs)
+    schema = {} if table.from_files else {"dagster/column_schema": dg.TableSchema(fields)}  # each file has its own
+    return dg.AssetSpec(key, description=text, group_name=table.source, kinds={kind}, metadata=schema)
 
 
-landing_assets = landing_datasets()
+origin_assets = origins()
 raw_assets = [source_assets(source) for source in SOURCES]

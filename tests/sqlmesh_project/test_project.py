@@ -11,7 +11,7 @@ from sqlmesh import Context
 
 from dlt_sources.datasets import dataset, dataset_names
 from dlt_sources.nyc_collisions_table import CRASHES
-from lakehouse_assets.defs.ingestion import raw_assets
+from lakehouse_assets.defs.ingestion import origin_assets, raw_assets
 from lakehouse_assets.defs.transformation import model_assets
 
 SERVED = {
@@ -110,23 +110,28 @@ COLLISIONS = {
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_columns_of_a_marts_asset_lead_through_staging_to_those_of_the_raw_assets():
-    specs = model_assets().specs_by_key
-    raw = {spec.key: spec for assets in raw_assets for spec in assets.specs}
+def test_the_columns_of_a_marts_asset_lead_through_staging_and_raw_to_the_fields_of_their_source():
+    specs = {**model_assets().specs_by_key, **{spec.key: spec for assets in raw_assets for spec in assets.specs}}
+    outside = {spec.key: spec for spec in origin_assets.specs}
 
     def origins(key: dg.AssetKey, column: str) -> set[dg.TableColumnDep]:
-        if key in raw:
-            assert column in {found.name for found in raw[key].metadata["dagster/column_schema"].columns}
+        if key in outside:
+            if schema := outside[key].metadata.get("dagster/column_schema"):
+                assert column in {found.name for found in schema.columns}
             return {dg.TableColumnDep(key, column)}
+        assert column in {found.name for found in specs[key].metadata["dagster/column_schema"].columns}
         read = specs[key].metadata["dagster/column_lineage"].deps_by_column[column]
         return {found for dep in read for found in origins(dep.asset_key, dep.column_name)}
 
-    crashes = dg.AssetKey(["raw", "nyc_collisions__crashes"])
+    raw = dg.AssetKey(["raw", "nyc_collisions__crashes"])
+    crashes = dg.AssetKey(["portal", "nyc_collisions__crashes"])
+    assert origins(raw, "portal_updated_at") == {dg.TableColumnDep(crashes, ":updated_at")}
+    assert "_dlt_load_id" not in specs[raw].metadata["dagster/column_lineage"].deps_by_column  # made here
     for mart in ("collisions_summary", "collisions_summary_ibis"):
         for column, sources in COLLISIONS.items():
             expected = {dg.TableColumnDep(crashes, source) for source in sources}
             assert origins(dg.AssetKey(["marts", mart]), column) == expected
-    events = dg.AssetKey(["raw", "ecommerce__events"])
+    events = dg.AssetKey(["landing", "ecommerce"])
     assert origins(dg.AssetKey(["marts", "daily_revenue"]), "total_revenue") == {
         dg.TableColumnDep(events, "event_type"),
         dg.TableColumnDep(events, "revenue"),
