@@ -1,5 +1,6 @@
 """SQLMesh's configuration: the lake, the state beside its catalog, the linter. All of it comes from the settings."""
 
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlmesh.core.config import Config, DuckDBConnectionConfig, GatewayConfig, ModelDefaultsConfig
@@ -16,6 +17,15 @@ lake = Lake(settings)
 postgres = urlsplit(lake.postgres_url)
 
 
+class LakeConnection(DuckDBConnectionConfig):
+    """DuckDB opened as everywhere else. SQLMesh (0.236) SETs options on the open connection, too late for one of them:
+    each connection would spend 0.4 s of a processor on the signatures of extensions, which are checked elsewhere."""
+
+    @property
+    def _static_connection_kwargs(self) -> dict[str, Any]:
+        return {"config": lake.duckdb_config()}
+
+
 def in_sql(text: str) -> str:
     """SQLMesh 0.236 puts addresses between quotes as they are."""
     return text.replace("'", "''")
@@ -29,7 +39,7 @@ config = Config(
     pinned_environments={"qa"},  # it stays, as prod does; a developer's environment expires
     gateways={
         "lakehouse": GatewayConfig(
-            connection=DuckDBConnectionConfig(
+            connection=LakeConnection(
                 catalogs={
                     ALIAS: DuckDBAttachOptions(
                         type="ducklake",
@@ -38,9 +48,9 @@ config = Config(
                         metadata_schema=METADATA_SCHEMA,
                     )
                 },
-                # The directory only: SQLMesh would run INSTALL before it sets it; ATTACH loads what it needs.
+                # No `extensions`: ATTACH loads what it needs.
                 secrets=lake.duckdb_secrets(),
-                connector_config={**lake.duckdb_settings(), "TimeZone": "UTC"},
+                connector_config={"TimeZone": "UTC"},
                 register_comments=False,  # on views DuckLake answers with an error
                 concurrent_tasks=1,
             ),

@@ -83,6 +83,8 @@ class Deployment:
 
     def owner(self, name: str) -> str:
         """The environment that may compute this model's table."""
+        if self.environment.name == next(iter(self.ownership.precedence), None):
+            return self.environment.name  # whoever else uses it
         table = self.table(name)
         return self.ownership.owner(table, self._users.get(table, set()) | {self.environment.name})
 

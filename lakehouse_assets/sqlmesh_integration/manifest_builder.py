@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,9 @@ def _longest_wait(model: Model) -> int:
     return max(int((later - tick).total_seconds()) for tick, later in pairwise(ticks))
 
 
+@lru_cache(maxsize=10_000)
 def table_ref(fqn: str) -> TableRef:
+    """The parts of a full name."""
     from sqlglot import exp
 
     table = exp.to_table(fqn)
