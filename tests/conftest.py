@@ -22,7 +22,9 @@ from tests import object_store as object_store_module
 
 pytest_plugins = ["tests.lakehouse_fixtures"]
 
-LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "sqlmesh_integration", "query", "landing")
+LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "query", "landing")
+FILE_BY_FILE = "sqlmesh_integration"
+"""Its tests share little, so that their files fill up what the others leave."""
 
 _numbers = itertools.count(1)
 
@@ -44,14 +46,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def scope_of(nodeid: str) -> str:
     """A folder's tests share servers and lakehouses, so one worker runs them all."""
     folder = nodeid.split("/")[1]
+    if folder == FILE_BY_FILE:
+        return nodeid.split("::")[0]
     # These two share the lakehouse that `lakehouse demo` fills.
     return "instance" if folder in ("browser", "commands") else folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, else it ends alone."""
+    """What takes longest begins first, else it ends alone; what is given out file by file comes last."""
     order = {scope: place for place, scope in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order)))
+    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order) + (FILE_BY_FILE in item.nodeid)))
 
 
 class FolderScheduling(LoadScopeScheduling):
