@@ -1,7 +1,8 @@
 """Partitions in Dagster's event log: many at a time, and taken back. Dagster's public API has neither.
 
-With automation.py this holds every call into Dagster that its documentation does not promise, for the SQL storages
-of dagster 1.13 (SQLite, PostgreSQL); tests/sqlmesh_integration/test_event_log.py says what a newer one breaks.
+With automation.py, definition.py and postgres_event_log.py this holds every call into Dagster that its documentation
+does not promise, for the SQL storages of dagster 1.13 (SQLite, PostgreSQL); tests/sqlmesh_integration/
+test_event_log.py says what a newer one breaks.
 """
 
 from __future__ import annotations
