@@ -71,7 +71,6 @@ class ModelSpec:
     owner: str | None
     tags: tuple[str, ...]
     cron: str
-    cron_tz: str | None
     cron_seconds: int
     """The longest time between two of its ticks."""
     start: str
@@ -86,6 +85,8 @@ class ModelSpec:
     """Relative to the project's folder."""
     signals: tuple[str, ...] = ()
     auto_restatement_cron: str | None = None
+    cron_tz: str | None = None
+    """The cron's time zone; None: UTC."""
 
     @property
     def name(self) -> str:

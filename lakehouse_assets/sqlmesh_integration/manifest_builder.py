@@ -91,7 +91,6 @@ class _Reader:
             owner=model.owner,
             tags=tuple(model.tags),
             cron=model.cron,
-            cron_tz=str(model.cron_tz) if model.cron_tz else None,
             cron_seconds=_longest_wait(model),
             start=unit.cron_floor(self._start(fqn)).isoformat(),
             end=engine.exclusive_end(model),
@@ -102,6 +101,7 @@ class _Reader:
             path=str(path.relative_to(self.project.folder)) if path and inside_project else None,
             signals=tuple(name or "" for name, _ in model.signals),
             auto_restatement_cron=model.auto_restatement_cron,
+            cron_tz=str(model.cron_tz) if model.cron_tz else None,
         )
 
     def _audits(self, fqn: str, model: Model) -> Iterator[AuditSpec]:
