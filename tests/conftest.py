@@ -22,7 +22,15 @@ from tests import object_store as object_store_module
 
 pytest_plugins = ["tests.lakehouse_fixtures"]
 
-LONGEST_FIRST = ("instance", "lakehouse_assets", "lakehouse", "dlt_sources", "query", "landing")
+LONGEST_FIRST = (
+    "instance",
+    "lakehouse_assets",
+    "lakehouse",
+    "tests/sqlmesh_integration/test_ways_to_ask.py",
+    "dlt_sources",
+    "query",
+    "landing",
+)
 FILE_BY_FILE = "sqlmesh_integration"
 """Its tests share little, so that their files fill up what the others leave."""
 
@@ -55,7 +63,7 @@ def scope_of(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, else it ends alone; what is given out file by file comes last."""
     order = {scope: place for place, scope in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order) + (FILE_BY_FILE in item.nodeid)))
+    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order) + (f"/{FILE_BY_FILE}/" in item.nodeid)))
 
 
 class FolderScheduling(LoadScopeScheduling):

@@ -43,6 +43,7 @@ def test_what_the_demo_prints_fits_80_columns(demo_lakehouse: LakehouseInstance)
     assert [line for line in lines if "…" in line] == [], "a cell was cut"
 
 
+@pytest.mark.proof
 def test_a_second_demo_loads_and_computes_nothing(demo_lakehouse: LakehouseInstance) -> None:
     loads = "SELECT COUNT(*) FROM raw._dlt_loads"
     before, loaded = stamps(demo_lakehouse), demo_lakehouse.value(loads)
