@@ -53,8 +53,7 @@ class RowCounter:
         found: Counter[str | None] = Counter()
         for value, rows in self.deployment.adapter(name).fetchall(query):
             moment = read(value)
-            key = self.key_of(name, model.interval_unit.cron_floor(moment)) if moment else None
-            found[key] += int(rows)
+            found[self.key_of(name, moment) if moment else None] += int(rows)
         return dict(found)
 
     def total(self, name: str) -> int | None:
@@ -75,11 +74,16 @@ def _grouped(model: Model) -> tuple[exp.Expr, Callable[[Any], datetime | None]]:
     if kind is not None and kind.is_type(*exp.DataType.TEMPORAL_TYPES):
         if kind.is_type(*ZONED):
             column = exp.AtTimeZone(this=column, zone=exp.Literal.string("UTC"))
-        unit = TRUNCATED.get(model.interval_unit.value, FINER)
-        return exp.TimestampTrunc(this=exp.cast(column, "timestamp"), unit=exp.var(unit)), _of_time
+        unit = TRUNCATED.get(model.interval_unit.value)
+        bucket = exp.TimestampTrunc(this=exp.cast(column, "timestamp"), unit=exp.var(unit or FINER))
+        return bucket, _of_time if unit else lambda value: _floored(model, _of_time(value))
     if form is None or _has(form, TOO_FINE):
         return exp.null(), lambda _: None
-    return column, lambda value: _of_text(value, form)
+    return column, lambda value: _floored(model, _of_text(value, form))
+
+
+def _floored(model: Model, moment: datetime | None) -> datetime | None:
+    return model.interval_unit.cron_floor(moment) if moment else None
 
 
 def _has(form: str, parts: Iterable[str]) -> bool:
