@@ -21,6 +21,7 @@ from lakehouse.alerts.cli import app as alerts_app
 from lakehouse.backup.cli import app as backup_app
 from lakehouse.console import err, fail, out, settings_or_exit
 from lakehouse.doctor.cli import app as doctor_app
+from lakehouse.garbage import collect_seldom
 from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
@@ -161,6 +162,7 @@ def up() -> None:
 
 def main() -> None:
     """The entry point: our commands, and those that installed packages add to the group `lakehouse.commands`."""
+    collect_seldom()
     for point in entry_points(group="lakehouse.commands"):
         app.add_typer(point.load())
     try:

@@ -5,15 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from lakehouse.settings import Settings, SettingsError, load_settings
 
 out = Console()
 err = Console(stderr=True)
+
+
+def folding_table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:
+    """A table whose words a narrow terminal folds and never cuts; `right` names the columns of numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
 
 
 def fail(message: object, code: int = 1) -> NoReturn:

@@ -9,6 +9,7 @@ import psycopg
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from lakehouse.console import folding_table
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
@@ -28,8 +29,7 @@ def render_status(lake: Lake) -> RenderableType:
             ORDER BY CASE table_schema WHEN 'raw' THEN 1 WHEN 'staging' THEN 2 ELSE 3 END, table_name
             """
         ).fetchall()
-        counts = Table("table", "kind", "rows", title="Tables", title_justify="left", title_style="bold")
-        counts.columns[2].justify = "right"
+        counts = folding_table("table", "kind", "rows", title="Tables", right=("rows",))
         for schema, name, kind in rows:
             count = reader.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
             counts.add_row(f"{schema}.{name}", "view" if kind == "VIEW" else "table", f"{count[0] if count else 0:,}")
@@ -68,9 +68,7 @@ def _marks(postgres: psycopg.Connection) -> RenderableType:
     unfinished = marks.read(postgres)
     if not unfinished:
         return "[green]Nothing is unfinished.[/green]"
-    table = Table(
-        "work", title="Unfinished (the next load or run repairs it)", title_justify="left", title_style="bold yellow"
-    )
+    table = folding_table("work", title="[yellow]Unfinished (the next load or run repairs it)[/yellow]")
     for mark in unfinished:
         table.add_row(str(mark))
     return table
@@ -82,22 +80,26 @@ def _releases(postgres: psycopg.Connection) -> RenderableType:
     found = log.history(postgres) if there and there[0] else []
     if not found:
         return "Nothing has been released yet."
-    table = Table("environment", "readers get", "cut (UTC)", "code", "by", title="Releases", title_justify="left")
-    table.title_style = "bold"
+    table = folding_table("environment", "readers get", "cut (UTC)", "code", "by", title="Releases")
     for environment in sorted({release.environment for release in found}):
         pointer = log.pointer(postgres, environment)
-        waiting = [str(one.number) for one in found if one.environment == environment and one.state == "cut"]
+        waiting = [one.number for one in found if one.environment == environment and one.state == "cut"]
         current = next(
             (one for one in found if pointer and (one.environment, one.number) == (environment, pointer.number)), None
         )
         readers = (pointer.hold or f"release {pointer.number}") if pointer else "nothing yet"
         held = "[yellow]" if pointer and pointer.hold else ""
-        shown = f"{held}{readers}" + (f"; {', '.join(waiting)} not published yet" if waiting else "")
+        shown = f"{held}{readers}" + (f"; {_numbers(waiting)} not published yet" if waiting else "")
         table.add_row(
             environment, shown, f"{current.cut_at:%Y-%m-%d %H:%M:%S}" if current else "",
             current.code_version if current else "", current.author if current else "",
         )  # fmt: skip
     return table
+
+
+def _numbers(releases: list[int]) -> str:
+    """The newest, and how many more."""
+    return f"{max(releases)}" + (f" and {len(releases) - 1} before it" if len(releases) > 1 else "")
 
 
 def _loads(postgres: psycopg.Connection) -> RenderableType:
@@ -109,11 +111,10 @@ def _loads(postgres: psycopg.Connection) -> RenderableType:
     ).fetchall()
     if not rows:
         return "Nothing has been loaded yet: `make demo` shows how."
-    table = Table(
-        "table", "rows in", "rows out", "at (UTC)", title="Last loads that changed something", title_justify="left"
-    )
-    table.title_style = "bold"
-    table.columns[1].justify = table.columns[2].justify = "right"
+    table = folding_table(
+        "table", "rows in", "rows out", "at (UTC)",
+        title="Last loads that changed something", right=("rows in", "rows out"),
+    )  # fmt: skip
     for name, inserted, deleted, at in rows:
         table.add_row(f"{name}", f"{inserted:,}", f"{deleted:,}", f"{at:%Y-%m-%d %H:%M:%S}")
     return table

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from lakehouse.garbage import collect_seldom
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs import alerts, jobs, maintenance, releases
 from lakehouse_assets.defs.deployment import deploy, unit_test_checks
@@ -16,6 +17,7 @@ from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_s
 
 def build() -> dg.Definitions:
     """Raw assets belong to prod's location: another environment's models depend on them and never load."""
+    collect_seldom()
     owns_raw = load_settings().environment == "prod"
     models = model_assets()
     sqlmesh = resource()

@@ -13,6 +13,7 @@ import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
+from lakehouse.console import folding_table
 from lakehouse.lake import Lake
 from lakehouse.zones import LANDING as LANDING_ZONE
 from lakehouse_assets import deploying
@@ -141,8 +142,7 @@ def _answer(lake: Lake, console: Console) -> None:
             console.print()
             console.print(table)
     console.print()
-    marts = Table("mart", "rows", "against SQL over raw", title="Every mart", title_justify="left", title_style="bold")
-    marts.columns[1].justify = "right"
+    marts = folding_table("mart", "rows", "against SQL over raw", title="Every mart", right=("rows",))
     for comparison in comparisons:
         verdict = f"[red]{comparison.problem}[/red]" if comparison.problem else "[green]equal[/green]"
         marts.add_row(comparison.check.mart, f"{comparison.rows:,}", verdict)

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from lakehouse.console import err, fail, out, settings_or_exit
+from lakehouse.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.writing.environments import EnvironmentNameError
@@ -66,8 +65,9 @@ def list_environments() -> None:
     if not rows:
         out.print("There is no environment yet: `lakehouse deploy prod` makes the first.")
         return
-    table = Table("environment", "from", "own", "shared", "deployed (UTC)", "by", "expires in")
-    table.columns[2].justify = table.columns[3].justify = "right"
+    table = folding_table(
+        "environment", "from", "own", "shared", "deployed (UTC)", "by", "expires in", right=("own", "shared")
+    )
     for row in rows:
         table.add_row(
             row.info.name,

@@ -6,7 +6,8 @@ assets too: DataFrames, Arrow tables, streams of batches, lazy frames, one file 
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
@@ -35,6 +36,8 @@ class ToPublish:
     served: ServedTable
     before: Manifest | None = None
     elsewhere: Manifest | None = None
+    let_go: Callable[[], object] = lambda: None
+    """Called when it can't be written: the asset, which holds locks, is not told that, and ends with its process."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,15 @@ def handed(storage: Storage, environment: str, key: dg.AssetKey) -> Handed:
     return Handed(stored["release"], PublishedTable.of(stored["table"]))
 
 
+@contextmanager
+def _letting_go(work: ToPublish) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        work.let_go()
+        raise
+
+
 class ZoneIOManager(_StorageIOManager):
     """The published zone of one environment."""
 
@@ -105,7 +117,7 @@ class ZoneIOManager(_StorageIOManager):
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: "UPath") -> None:
         """Write whole or not at all."""
         if isinstance(obj, ToPublish):
-            with explaining(self.lake, obj.release):
+            with explaining(self.lake, obj.release), _letting_go(obj):
                 done = publish_table(self.lake, obj.release, obj.served, obj.before, obj.elsewhere)
                 self._written[path.as_posix()] = done
                 entry = {"release": obj.release.number, "table": asdict(done.table)}

@@ -8,9 +8,8 @@ from typing import Annotated
 import duckdb
 import psycopg
 import typer
-from rich.table import Table
 
-from lakehouse.console import err, fail, out, settings_or_exit
+from lakehouse.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.maintenance.outcome import Outcome, megabytes
 from lakehouse.postgres import PostgresError
@@ -76,8 +75,7 @@ def _record(outcome: Outcome) -> dict[str, object]:
 
 
 def _print(done: dict[str, Outcome]) -> None:
-    table = Table("step", "what", "freed")
-    table.columns[2].justify = "right"
+    table = folding_table("step", "what", "freed", right=("freed",))
     table.columns[2].no_wrap = True
     for name, outcome in done.items():
         table.add_row(name, outcome.summary, megabytes(outcome.bytes_freed) if outcome.bytes_freed else "")

@@ -15,6 +15,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from lakehouse import settings as settings_module
+from lakehouse.garbage import collect_seldom
 from lakehouse.lake import Lake
 from lakehouse.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
@@ -35,6 +36,9 @@ FILE_BY_FILE = "sqlmesh_integration"
 """Its tests share little, so that their files fill up what the others leave."""
 
 _numbers = itertools.count(1)
+
+# SQLMesh's own command line and contexts fork their process, which in these tests has threads: the child may die of it.
+os.environ.setdefault("MAX_FORK_WORKERS", "1")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,6 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, else it ends alone; what is given out file by file comes last."""
     order = {scope: place for place, scope in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order) + (f"/{FILE_BY_FILE}/" in item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """Each worker holds Dagster, dlt, SQLMesh and all tests: a million objects to look at in vain."""
+    collect_seldom()
 
 
 class FolderScheduling(LoadScopeScheduling):

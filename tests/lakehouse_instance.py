@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from lakehouse.lake import Lake
 from lakehouse.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings
-from tests.object_store import free_ports
+from tests.ports import free_ports
 
 TOOLS = Path(sys.executable).parent
 LINKED = ("pyproject.toml", "workspace.yaml", "lakehouse", "lakehouse_assets", "dlt_sources", "sqlmesh_project")

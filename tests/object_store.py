@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,10 +11,12 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "lake-key", "lake-secret-2hT9"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret-7Qx1"
@@ -95,28 +96,6 @@ class ObjectStore:
         except Exception as error:
             return error
         return None
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports whose twin (plus 10000, where SeaweedFS puts gRPC) is free as well."""
-    found: list[int] = []
-    while len(found) < count:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1] % 20000 + 20000
-        twins = [port, port + 10000]
-        if not any(abs(port - other) < 1 for other in found) and all(_is_free(twin) for twin in twins):
-            found.append(port)
-    return found
-
-
-def _is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 @contextmanager

@@ -15,14 +15,13 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 
 from lakehouse.backup import restoring, taking
 from lakehouse.backup.checking import check as check_backup
 from lakehouse.backup.manifest import BackupError, BackupManifest, listed
 from lakehouse.backup.place import BackupPlace
 from lakehouse.backup.putting_back import put_back
-from lakehouse.console import err, fail, out, settings_or_exit
+from lakehouse.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.query.printing import plural
@@ -92,10 +91,9 @@ def backups(where: Annotated[str, typer.Argument(help=PLACE)], as_json: AsJson =
     if not found:
         out.print(f"There is no backup in {place.storage.uri}.", highlight=False, soft_wrap=True)
         return
-    table = Table("backup (UTC)", "files", "size", "snapshot", "of", "notes")
-    for column in table.columns[1:4]:
-        column.justify = "right"
-    table.columns[4].overflow = "fold"
+    table = folding_table(
+        "backup (UTC)", "files", "size", "snapshot", "of", "notes", right=("files", "size", "snapshot")
+    )
     for manifest in found:
         table.add_row(
             manifest.stamp, f"{len(manifest.files):,}", decimal(manifest.size_bytes), str(manifest.snapshot),

@@ -8,9 +8,8 @@ from datetime import timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from lakehouse.console import err, fail, out, settings_or_exit
+from lakehouse.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.query import tokens
 from lakehouse.query.tokens import Grant, TokenError
 from lakehouse.settings import SettingsError
@@ -89,7 +88,7 @@ def list_tokens() -> None:
     if not grants:
         out.print("There is no token: `lakehouse token create NAME` makes one.", highlight=False)
         return
-    table = Table("name", "for", "made (UTC)", "by", "until (UTC)", "limits")
+    table = folding_table("name", "for", "made (UTC)", "by", "until (UTC)", "limits")
     for grant in sorted(grants, key=lambda one: one.name):
         until = (grant.expires_at or "")[:16].replace("T", " ")
         table.add_row(

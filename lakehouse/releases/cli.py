@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from lakehouse.console import fail, out, settings_or_exit
+from lakehouse.console import fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake
 from lakehouse.postgres import PostgresError, connect
 from lakehouse.releases import log, publishing
@@ -58,17 +57,15 @@ def _has_ledger(connection: object) -> bool:
 def _print(console: Console, found: list[Release], pointers: dict[str, log.Pointer | None]) -> None:
     for name in sorted({one.environment for one in found}):
         pointer = pointers[name]
-        table = Table(
-            "release", "cut at (UTC)", "snapshot", "code", "by", "run", "what changed",
+        table = folding_table(
+            "release", "cut at (UTC)", "snapshot", "code", "by", "what changed", right=("release", "snapshot"),
             title=f"Releases of {name}" + (f", readers {pointer.hold}" if pointer and pointer.hold else ""),
-            title_justify="left", title_style="bold",
         )  # fmt: skip
-        table.columns[0].justify = table.columns[2].justify = "right"
         for one in (release for release in found if release.environment == name):
             changes = _in_short(one.changed)
             table.add_row(
                 f"{'→ ' if pointer and pointer.number == one.number else ''}{one.number}",
-                f"{one.cut_at:%Y-%m-%d %H:%M:%S}", str(one.snapshot), one.code_version, one.author, one.run,
+                f"{one.cut_at:%Y-%m-%d %H:%M:%S}", str(one.snapshot), one.code_version, f"{one.author}, {one.run}",
                 ("[yellow]not published yet[/yellow]\n" if one.state == "cut" else "") + "\n".join(changes),
             )  # fmt: skip
         console.print(table)
@@ -82,9 +79,14 @@ def _in_short(changed: tuple[str, ...]) -> list[str]:
         table, _, what = words.partition(" ")
         kinds.setdefault(what, []).append(table)
     return [
-        f"{len(tables)} tables: {what}" if len(tables) > SHOWN_CHANGES else f"{', '.join(tables)} {what}"
+        f"{len(tables)} tables {_plural(what)}" if len(tables) > SHOWN_CHANGES else f"{', '.join(tables)} {what}"
         for what, tables in kinds.items()
     ]
+
+
+def _plural(what: str) -> str:
+    """`are new` for `is new`."""
+    return f"are{what.removeprefix('is')}" if what.startswith("is ") else what
 
 
 def _record(release: Release, pointer: log.Pointer | None) -> dict[str, object]:

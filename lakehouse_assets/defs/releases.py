@@ -106,7 +106,7 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
                 elsewhere = publishing.same_content_elsewhere(lake.lake, connection, release)
                 tables = []
                 for table in release.tables:
-                    work = ToPublish(release, table, before, elsewhere)
+                    work = ToPublish(release, table, before, elsewhere, let_go=connection.close)
                     name = _output(table.name)
                     if name in names:
                         # Written by the IO manager before this goes on.

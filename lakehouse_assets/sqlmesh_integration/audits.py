@@ -12,7 +12,7 @@ from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, error_sen
 def run_audits(session: engine.Session, deployment: Deployment, name: str) -> dict[str, CheckOutcome]:
     """Every audit of a model, or a standalone audit, over all that is computed; nothing is written."""
     snapshot = deployment.snapshots[name]
-    computed = (snapshot.is_model and deployment.computed(snapshot)) or deployment.history(name)
+    computed = (snapshot.is_model and deployment.computed(snapshot)) or deployment.intervals(name).history()
     if not computed:
         return {}
     found: dict[str, CheckOutcome] = {}

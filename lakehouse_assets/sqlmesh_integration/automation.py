@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -67,22 +68,21 @@ def cron_schedules(
 
     A model's `auto_restatement_cron` ticks too. One schedule in UTC, and one more for each `cron_tz` of a model.
     """
-    crons: dict[str, set[str]] = {"UTC": set()}
+    crons: defaultdict[str, set[str]] = defaultdict(set)
     for model in manifest.models:
         if model.kind != "SEED":
-            crons.setdefault(model.cron_tz or "UTC", set()).add(CRON_NAMES.get(model.cron, model.cron))
+            crons[model.cron_tz or "UTC"].add(CRON_NAMES.get(model.cron, model.cron))
             if model.auto_restatement_cron:
                 crons["UTC"].add(CRON_NAMES.get(model.auto_restatement_cron, model.auto_restatement_cron))
     return [
         dg.ScheduleDefinition(
             name=name if zone == "UTC" else f"{name}_{re.sub('[^A-Za-z0-9]+', '_', zone)}",
             job=job,
-            cron_schedule=sorted(ticks) or "@daily",
+            cron_schedule=sorted(ticks),
             execution_timezone=zone,
             **settings,
         )
-        for zone, ticks in crons.items()
-        if ticks or len(crons) == 1
+        for zone, ticks in (crons or {"UTC": {"@daily"}}).items()
     ]
 
 

@@ -13,6 +13,7 @@ from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutcome
 from lakehouse_assets.sqlmesh_integration.request import Request
+from lakehouse_assets.sqlmesh_integration.translator import SNAPSHOT_VERSION
 
 
 class Checks:
@@ -80,7 +81,7 @@ def check_result(key: dg.AssetKey, check: CheckOutcome, version: str, name: str 
     metadata: dict[str, Any] = {
         "failed_rows": check.failed_rows,
         "blocking": check.blocking,
-        "sqlmesh/snapshot_version": version,
+        SNAPSHOT_VERSION: version,
     }
     if check.failed_rows:
         from lakehouse_assets.sqlmesh_integration.markdown import table

@@ -1,21 +1,21 @@
-"""What is deployed in one environment: which intervals are computed, due or missing, and who owns a table."""
+"""What is deployed in one environment: its models and their tables, who owns them, what is due, computed, forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sqlmesh.core.snapshot import DeployabilityIndex
-from sqlmesh.utils.date import now_timestamp, to_timestamp
+from sqlmesh.utils.date import now_timestamp
 
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel, grain_columns, storage_columns
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+from lakehouse_assets.sqlmesh_integration.model_intervals import ModelIntervals
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
-from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, merged, without
+from lakehouse_assets.sqlmesh_integration.ranges import Range, as_datetimes, common, from_ms, merged
 
 if TYPE_CHECKING:
     from sqlmesh.core.engine_adapter.base import EngineAdapter
@@ -101,7 +101,7 @@ class Deployment:
                 owner=self.owner(name),
                 data_hash=snapshot.fingerprint.data_hash,
                 computed=as_datetimes(self.computed(snapshot)),
-                missing=as_datetimes(self._gaps(name)),
+                missing=as_datetimes(self.intervals(name).missing()),
                 altered_at=from_ms(snapshot.last_altered_ts) if snapshot.last_altered_ts else None,
                 upstream=tuple(sorted(self._read(snapshot)[0])),
                 external=tuple(sorted(self._read(snapshot)[1])),
@@ -142,6 +142,19 @@ class Deployment:
 
     # ---------------------------------------------------------------------------------------- intervals
 
+    def intervals(self, name: str) -> ModelIntervals:
+        """A model's, or a standalone audit's."""
+        snapshot = self.snapshots[name]
+        return ModelIntervals(snapshot, self.computed(snapshot), self._by_id, self.now)
+
+    def computed(self, snapshot: Snapshot) -> list[Interval]:
+        """What the state held as computed when it was last read."""
+        return snapshot.intervals if self.index.is_representative(snapshot) else snapshot.dev_intervals
+
+    @cached_property
+    def _by_id(self) -> dict[SnapshotId, Snapshot]:
+        return {snapshot.snapshot_id: snapshot for snapshot in self.snapshots.values()}
+
     def computed_now(self, name: str) -> tuple[Range, ...]:
         """What the state holds as computed now, read again."""
         engine.read_intervals(self.state, [self.snapshots[name]])
@@ -170,67 +183,8 @@ class Deployment:
         """What SQLMesh's own `run` would compute of these models now, look-back included."""
         missing = engine.missing_intervals(self.scheduler, self.index, self.now)
         found = {self.names[snapshot.name]: list(intervals) for snapshot, intervals in missing.items()}
-        due = {name: [*found.get(name, []), *self._holes(name)] for name in names}
+        due = {name: [*found.get(name, []), *self.intervals(name).holes()] for name in names}
         return {name: intervals for name, intervals in due.items() if intervals}
-
-    def window(self, name: str, start: datetime, end: datetime) -> list[Interval]:
-        """The model's whole intervals that touch [start, end): none before its start, none unfinished."""
-        snapshot = self.snapshots[name]
-        unit = snapshot.node.interval_unit
-        first, last = self._bounds(name)
-        if to_timestamp(start) >= last or (to_timestamp(end) <= first and not snapshot.depends_on_self):
-            return []
-        # cron knows neither the year 1 nor what comes after 9999-12-31, with which sources say "never".
-        start, end = (min(max(moment, from_ms(first)), from_ms(last)) for moment in (start, end))
-        begin = max(first, to_timestamp(unit.cron_floor(start)))
-        finish = to_timestamp(unit.cron_floor(end))
-        if finish < to_timestamp(end):
-            finish = to_timestamp(unit.cron_next(unit.cron_floor(end)))
-        if snapshot.depends_on_self:  # later intervals are computed from earlier ones
-            finish = last
-        return [(begin, min(last, finish))] if begin < min(last, finish) else []
-
-    def first(self, name: str) -> datetime:
-        """When the model's first interval starts."""
-        return from_ms(self._bounds(name)[0])
-
-    def latest(self, name: str) -> list[Interval]:
-        """For a model that is computed as a whole: from what is missing, or its newest interval, to now.
-
-        It reaches back behind the last tick of the model's cron, so that a run that dies in the middle leaves
-        the model due at once, and not only at the next tick.
-        """
-        snapshot = self.snapshots[name]
-        unit = snapshot.node.interval_unit
-        first, last = self._bounds(name)
-        tick = min(last, to_timestamp(snapshot.node.cron_floor(self.now)))
-        newest = max(first, to_timestamp(unit.cron_prev(unit.cron_floor(tick))))
-        gaps = without((first, last), self.computed(snapshot))
-        return [(min([newest, *(start for start, _ in gaps)]), last)] if newest < last else []
-
-    def history(self, name: str) -> list[Interval]:
-        """Everything from the model's start to its newest complete interval."""
-        first, last = self._bounds(name)
-        return [(first, last)] if first < last else []
-
-    def touched(self, name: str, ranges: Iterable[Range] | None) -> list[Interval]:
-        """What of this model a change of these rows upstream makes due; None stands for any row.
-
-        Seeds read nothing, and an unmanaged model only appends: neither is ever due by a touch.
-        """
-        snapshot = self.snapshots[name]
-        if snapshot.is_seed or snapshot.is_incremental_unmanaged or not snapshot.evaluatable:
-            return []
-        if not (snapshot.is_incremental_by_time_range or snapshot.is_incremental_by_unique_key):
-            return self.latest(name)
-        if ranges is None:
-            return self.history(name)
-        return merged(found for start, end in ranges for found in self.window(name, start, end))
-
-    def uncomputed(self, name: str, intervals: Iterable[Interval]) -> list[Interval]:
-        """What of these intervals is not computed."""
-        computed = self.computed(self.snapshots[name])
-        return [part for interval in intervals for part in without(interval, computed)]
 
     def restart(self, name: str) -> None:
         """Forget all of a model's intervals, here too: SQLMesh then replaces its table at the next insert."""
@@ -261,47 +215,6 @@ class Deployment:
         """Compute exactly this; what happens is told through the session's sink."""
         intervals = {self.snapshots[name]: list(found) for name, found in work.items() if found}
         engine.run_merged(self.scheduler, self.environment.naming_info, intervals, self.index, stop)
-
-    def computed(self, snapshot: Snapshot) -> list[Interval]:
-        """What the state held as computed when it was last read."""
-        return snapshot.intervals if self.index.is_representative(snapshot) else snapshot.dev_intervals
-
-    def _gaps(self, name: str) -> list[Interval]:
-        snapshot = self.snapshots[name]
-        computed = self.computed(snapshot)
-        if not snapshot.evaluatable or (snapshot.is_seed and computed):
-            return []
-        first, last = self._bounds(name)
-        return [*without((first, min(last, self._tick(snapshot))), computed), *self._holes(name)]
-
-    def _holes(self, name: str) -> list[Interval]:
-        """What lies before a computed interval and is not computed, though the model's cron has not ticked since.
-
-        SQLMesh's own `run` comes to it at the next tick; a recompute that failed would stay wrong until then.
-        """
-        snapshot = self.snapshots[name]
-        computed = self.computed(snapshot)
-        if not (snapshot.is_model and snapshot.is_incremental_by_time_range and computed):
-            return []
-        first, last = self._bounds(name)
-        return without((max(first, self._tick(snapshot)), min(last, computed[-1][1])), computed)
-
-    def _tick(self, snapshot: Snapshot) -> int:
-        """The end of the newest interval that the model's cron has made due."""
-        return to_timestamp(snapshot.node.interval_unit.cron_floor(snapshot.node.cron_floor(self.now)))
-
-    @cached_property
-    def _by_id(self) -> dict[SnapshotId, Snapshot]:
-        return {snapshot.snapshot_id: snapshot for snapshot in self.snapshots.values()}
-
-    def _bounds(self, name: str) -> Interval:
-        """From the model's start to the end of its newest complete interval."""
-        snapshot = self.snapshots[name]
-        unit = snapshot.node.interval_unit
-        first = engine.first_start(snapshot, self._by_id, self.now)
-        last = to_timestamp(unit.cron_floor(self.now))
-        end = engine.exclusive_end(snapshot.model) if snapshot.is_model else None
-        return first, min(last, to_timestamp(end)) if end else last
 
 
 def _name(node: Snapshot | SnapshotTableInfo) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dagster._core.storage.dagster_run import DagsterRun
 
 BATCH = 1000
+PARTITION_ROWS = "dagster/partition_row_count"
 
 
 def store_partitions(
@@ -33,7 +34,7 @@ def store_partitions(
     """Record these partitions as materialized, with their rows; without `run` they belong to no run."""
     entries = []
     for partition, count in rows.items():
-        counted = {} if count is None else {"dagster/partition_row_count": count}
+        counted = {} if count is None else {PARTITION_ROWS: count}
         event = dg.AssetMaterialization(key, partition=partition, metadata={**(metadata or {}), **counted})
         materialized = StepMaterializationData(event, [])
         entries.append(_entry(DagsterEventType.ASSET_MATERIALIZATION, materialized, run, step_key))

@@ -10,14 +10,13 @@ import dagster as dg
 from lakehouse_assets.sqlmesh_integration import event_log
 from lakehouse_assets.sqlmesh_integration.checks import Checks
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.event_log import PARTITION_ROWS
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within, partitions_definition
 from lakehouse_assets.sqlmesh_integration.ranges import Range
 from lakehouse_assets.sqlmesh_integration.request import Request
-from lakehouse_assets.sqlmesh_integration.translator import MEASURE, PREVIEW
-
-PARTITION_ROWS = "dagster/partition_row_count"
+from lakehouse_assets.sqlmesh_integration.translator import MEASURE, PREVIEW, SNAPSHOT_VERSION
 
 
 class Reporter:
@@ -97,7 +96,7 @@ class Reporter:
 
     def _metadata(self, outcome: ModelOutcome) -> dict[str, Any]:
         """What belongs on each event; a run over partitions has one for each of them."""
-        entries: dict[str, Any] = {"sqlmesh/snapshot_version": outcome.snapshot_version}
+        entries: dict[str, Any] = {SNAPSHOT_VERSION: outcome.snapshot_version}
         if self._drifted(outcome.name):
             entries["sqlmesh/warning"] = "the checked-out code differs from the deployed code that ran"
         if self.request.window is None or not self._is_partitioned(outcome.name):
@@ -121,19 +120,17 @@ class Reporter:
         model = self.manifest.by_name.get(name)
         return model is not None and model.is_partitioned
 
-    def _partitions(self, outcome: ModelOutcome, ranges: Sequence[Range] | None = None) -> list[str]:
-        model = self.manifest.by_name.get(outcome.name)
+    def _partitions(self, name: str, ranges: Sequence[Range]) -> list[str]:
+        model = self.manifest.by_name.get(name)
         definition = partitions_definition(model) if model is not None else None
-        if model is None or definition is None:
-            return []
-        return keys_within(model, definition, outcome.intervals if ranges is None else ranges)
+        return keys_within(model, definition, ranges) if model is not None and definition is not None else []
 
     def _log_partitions(self, outcome: ModelOutcome, key: dg.AssetKey) -> set[str]:
         """Record what this run computed and was not asked for, since Dagster itself records what it was asked for.
 
         Gives what it was asked for and did not compute.
         """
-        computed = self._partitions(outcome)
+        computed = self._partitions(outcome.name, outcome.intervals)
         has_partitions = self.request.window is not None and self._is_partitioned(outcome.name)
         asked = set(self.context.partition_keys) if has_partitions else set()
         done = asked & set(computed)
@@ -158,7 +155,7 @@ class Reporter:
         key = self.request.all_keys.get(outcome.name)
         if key is not None and self._is_partitioned(outcome.name) and outcome.name in self.deployment.snapshots:
             known = self.context.instance.get_materialized_partitions(key)
-            computed = self._partitions(outcome, self.deployment.computed_now(outcome.name)) if known else []
+            computed = self._partitions(outcome.name, self.deployment.computed_now(outcome.name)) if known else []
             event_log.forget_partitions(self.context.instance, key, known - set(computed))
 
     def _materialized_elsewhere(self, outcome: ModelOutcome) -> None:
@@ -166,7 +163,7 @@ class Reporter:
         key = self.request.all_keys.get(outcome.name)
         if key is None:
             return
-        self._store_partitions(outcome, key, self._partitions(outcome))
+        self._store_partitions(outcome, key, self._partitions(outcome.name, outcome.intervals))
         self.context.log_event(dg.AssetMaterialization(key, metadata=self._metadata(outcome)))
 
     def _store_partitions(self, outcome: ModelOutcome, key: dg.AssetKey, partitions: Sequence[str]) -> None:
@@ -176,7 +173,7 @@ class Reporter:
             {name: _rows_of(outcome, name).get(PARTITION_ROWS) for name in partitions},
             run=self.context.run,
             step_key=self.context.op_execution_context.get_step_execution_context().step.key,
-            metadata={"sqlmesh/snapshot_version": outcome.snapshot_version},
+            metadata={SNAPSHOT_VERSION: outcome.snapshot_version},
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
+from lakehouse_assets.sqlmesh_integration.importing import first_import
 from lakehouse_assets.sqlmesh_integration.owners import Ownership
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
@@ -63,14 +64,16 @@ class SqlmeshResource(dg.ConfigurableResource):
 
         Raises dagster.Failure when a model fails, after everything that does not read it was computed.
         """
-        from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
+        with first_import("sqlmesh"):
+            from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
 
         return SqlmeshRun(self, context, touched or {})
 
     def deployed(self) -> dict[str, DeployedModel]:
         """The environment's models as they are deployed, by `schema.table`; empty before the first deploy."""
-        from lakehouse_assets.sqlmesh_integration import engine
-        from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
+        with first_import("sqlmesh"):
+            from lakehouse_assets.sqlmesh_integration import engine
+            from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
 
         with engine.session(self.project) as session:
             try:
@@ -80,23 +83,25 @@ class SqlmeshResource(dg.ConfigurableResource):
 
     def mark_missing(self, touched: Mapping[str, Sequence[Any] | None]) -> None:
         """Write to SQLMesh's state, durably, that these ranges of these models are not computed."""
-        from lakehouse_assets.sqlmesh_integration import engine
-        from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+        with first_import("sqlmesh"):
+            from lakehouse_assets.sqlmesh_integration import engine
+            from lakehouse_assets.sqlmesh_integration.deployment import Deployment
 
         with engine.session(self.project) as session:
             deployment = Deployment(session, self.environment, list(touched), self.ownership)
             known = {name: ranges for name, ranges in touched.items() if name in deployment.snapshots}
-            deployment.forget({name: deployment.touched(name, ranges) for name, ranges in known.items()})
+            deployment.forget({name: deployment.intervals(name).touched(ranges) for name, ranges in known.items()})
 
     def audit(self, names: Collection[str]) -> dict[str, str]:
         """Run the blocking audits of these deployed models over all they hold; gives model -> what failed.
 
         Nothing is computed, and nothing is written.
         """
-        from lakehouse_assets.sqlmesh_integration import engine
-        from lakehouse_assets.sqlmesh_integration.audits import run_audits
-        from lakehouse_assets.sqlmesh_integration.deployment import Deployment
-        from lakehouse_assets.sqlmesh_integration.outcome import audit_sentence
+        with first_import("sqlmesh"):
+            from lakehouse_assets.sqlmesh_integration import engine
+            from lakehouse_assets.sqlmesh_integration.audits import run_audits
+            from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+            from lakehouse_assets.sqlmesh_integration.outcome import audit_sentence
 
         failed = {}
         with engine.session(self.project) as session:

@@ -10,13 +10,11 @@ import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import event_log
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within
-from lakehouse_assets.sqlmesh_integration.translator import MODEL
+from lakehouse_assets.sqlmesh_integration.translator import MODEL, SNAPSHOT_VERSION
 
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
     from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
-
-VERSION = "sqlmesh/snapshot_version"
 
 
 @dataclass
@@ -59,7 +57,13 @@ def sync_partitions(
         is_newer = _is_newer(instance, key, deployed)
         if isinstance(definition, dg.TimeWindowPartitionsDefinition) and name in manifest.by_name:
             computed = keys_within(manifest.by_name[name], definition, deployed.computed)
-            _sync_partitions(instance, key, deployed, computed, known[name], is_newer, newest, synced)
+            appeared, gone = _changes(computed, known[name], is_newer)
+            if appeared:
+                event_log.store_partitions(instance, key, dict.fromkeys(appeared), metadata=_metadata(deployed))
+                synced.materialized[name] = len(appeared)
+            if gone:
+                event_log.forget_partitions(instance, key, gone, until_event_id=newest)
+                synced.missing[name] = len(gone)
         elif is_newer and deployed.computed:
             instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=_metadata(deployed)))
             synced.materialized[name] = 1
@@ -68,25 +72,12 @@ def sync_partitions(
     return synced
 
 
-def _sync_partitions(
-    instance: dg.DagsterInstance,
-    key: dg.AssetKey,
-    deployed: DeployedModel,
-    computed: Sequence[str],
-    known: set[str],
-    is_newer: bool,
-    newest: int,
-    synced: Synced,
-) -> None:
+def _changes(computed: Sequence[str], known: set[str], is_newer: bool) -> tuple[list[str], set[str]]:
+    """Which partitions to tell Dagster of: as materialized, as missing."""
     appeared = [partition for partition in computed if partition not in known]
     if is_newer and not appeared:  # which days were computed again, nobody says: the newest one tells that some were
         appeared = list(computed[-1:])
-    if appeared:
-        event_log.store_partitions(instance, key, dict.fromkeys(appeared), metadata=_metadata(deployed))
-        synced.materialized[deployed.name] = len(appeared)
-    if gone := known - set(computed):
-        event_log.forget_partitions(instance, key, gone, until_event_id=newest)
-        synced.missing[deployed.name] = len(gone)
+    return appeared, known - set(computed)
 
 
 def _is_newer(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: DeployedModel) -> bool:
@@ -94,11 +85,11 @@ def _is_newer(instance: dg.DagsterInstance, key: dg.AssetKey, deployed: Deployed
     event = instance.get_latest_materialization_event(key)
     if event is None or event.asset_materialization is None:
         return True
-    version = event.asset_materialization.metadata.get(VERSION)
+    version = event.asset_materialization.metadata.get(SNAPSHOT_VERSION)
     if version is not None and version.value != deployed.version:
         return True  # deployed or promoted since
     return deployed.altered_at is not None and event.timestamp < deployed.altered_at.timestamp()
 
 
 def _metadata(deployed: DeployedModel) -> dict[str, str]:
-    return {"sqlmesh/state": "synced", VERSION: deployed.version}
+    return {"sqlmesh/state": "synced", SNAPSHOT_VERSION: deployed.version}

@@ -17,6 +17,7 @@ MODEL = "sqlmesh/model"
 """The metadata entry that names the model behind an asset."""
 PREVIEW = "sqlmesh/preview"
 MEASURE = "sqlmesh/measure"
+SNAPSHOT_VERSION = "sqlmesh/snapshot_version"
 
 KINDS = {
     "INCREMENTAL_BY_TIME_RANGE": "incremental",

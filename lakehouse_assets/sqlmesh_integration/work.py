@@ -39,16 +39,12 @@ def decide(request: Request, deployment: Deployment, touched: Touched) -> Work:
     due = {} if request.recomputes else deployment.due(ours)  # before the touches: they need no look-back
     fresh = _forget_touched(deployment, touched)
     for name in ours:
-        is_added = name not in request.keys
-        if request.recomputes or (is_added and request.mode != "catch_up"):
+        if request.recomputes or (name not in request.keys and request.mode != "catch_up"):
             intervals = _recomputed(name, request, deployment, work)
-            if is_added and name in work.left and work.left[name][0] == "refused":  # nobody asked for it by name
-                del work.left[name]
-                intervals = deployment.due([name]).get(name, [])
         else:
             intervals = due.get(name, []) + fresh.get(name, [])
             if request.mode == "auto" and request.by_hand and _is_rebuilt(name, deployment):
-                intervals = deployment.latest(name)
+                intervals = deployment.intervals(name).latest()
         if intervals:
             work.intervals[name] = _merged(name, intervals, deployment)
         elif name not in work.left:
@@ -74,23 +70,24 @@ def _is_rebuilt(name: str, deployment: Deployment) -> bool:
 
 
 def _recomputed(name: str, request: Request, deployment: Deployment, work: Work) -> list[Interval]:
-    snapshot = deployment.snapshots[name]
+    snapshot, known = deployment.snapshots[name], deployment.intervals(name)
     if snapshot.is_seed:
         return deployment.due([name]).get(name, [])
     if _is_rebuilt(name, deployment):
-        return deployment.latest(name)
+        return known.latest()
     if request.window is not None and not snapshot.is_incremental_by_time_range:
         return deployment.due([name]).get(name, [])  # it has no partitions: what was asked for is not about it
-    wanted = deployment.history(name) if request.window is None else deployment.window(name, *request.window)
+    wanted = known.history() if request.window is None else known.window(*request.window)
     if request.window is not None and not wanted:
         start, end = request.window
-        first = deployment.first(name)
         reason = f"it has no interval between {start:%Y-%m-%d %H:%M} and {end:%Y-%m-%d %H:%M} that is over"
-        work.leave(name, "up_to_date", f"{reason}; as deployed it begins at {first:%Y-%m-%d %H:%M}")
+        work.leave(name, "up_to_date", f"{reason}; as deployed it begins at {known.start:%Y-%m-%d %H:%M}")
     elif snapshot.disable_restatement:
-        wanted = deployment.uncomputed(name, wanted) if snapshot.is_incremental_by_time_range else []
-        if not wanted:
+        wanted = known.uncomputed(wanted) if snapshot.is_incremental_by_time_range else []
+        if not wanted and name in request.keys:
             work.leave(name, "refused", f"a {_kind(snapshot)} model keeps its history and is never recomputed")
+        elif not wanted:  # downstream of what was asked for: nobody named it
+            wanted = deployment.due([name]).get(name, [])
     elif not snapshot.is_incremental_by_time_range:
         deployment.restart(name)
     return wanted
@@ -99,7 +96,7 @@ def _recomputed(name: str, request: Request, deployment: Deployment, work: Work)
 def _forget_touched(deployment: Deployment, touched: Touched) -> dict[str, list[Interval]]:
     known = {name: ranges for name, ranges in touched.items() if name in deployment.snapshots}
     owned = {n: r for n, r in known.items() if deployment.owner(n) == deployment.environment.name}
-    fresh = {name: deployment.touched(name, ranges) for name, ranges in owned.items()}
+    fresh = {name: deployment.intervals(name).touched(ranges) for name, ranges in owned.items()}
     deployment.forget(fresh)
     return fresh
 

@@ -27,7 +27,7 @@ import psutil
 from lakehouse.settings import PROJECT_ROOT
 from tests.compose.compose_file import SECRETS, Service, copy_as_the_image_does, services
 from tests.lakehouse_instance import TOOLS
-from tests.object_store import free_ports
+from tests.ports import free_ports
 
 HEALTHY_SECONDS = 240.0
 ONCE_SECONDS = 300.0

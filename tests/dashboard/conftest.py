@@ -24,7 +24,7 @@ from tests.dashboard import marts
 from tests.dashboard.counting_proxy import CountingProxy, counting_proxy
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.lakehouse_instance import bare_environment
-from tests.object_store import free_ports
+from tests.ports import free_ports
 
 START_SECONDS = 90
 expect.set_options(timeout=30_000)  # milliseconds; the first page waits for Streamlit's imports and a cold worker

@@ -29,7 +29,7 @@ from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.doctor import CHECKS, code
-from tests.object_store import free_ports
+from tests.ports import free_ports
 
 
 @dg.op

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.releases.log import Release
+from lakehouse.releases.publishing import publishing_lock
 from lakehouse.releases.reading import connect_release
 from lakehouse.releases.rule import Cut
 from lakehouse.releases.tables import PublishError
+from lakehouse.writing.locks import try_lock
 from lakehouse_assets import io_managers
 from lakehouse_assets.defs import releases
 from lakehouse_assets.resources import LakeResource, StorageResource
@@ -210,6 +213,26 @@ def test_of_two_publishers_at_once_one_publishes(desk: Desk) -> None:
         for result in results
     ]
     assert sorted(written) == [0, 2]
+
+
+def test_a_publication_that_fails_gives_its_lock_back_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when Python collects garbage: the step that holds the lock is not told that its output was not written."""
+
+    def refuse(*_: Any) -> Any:
+        raise PublishError("marts.days holds what no Parquet file can.")
+
+    monkeypatch.setattr(io_managers, "publish_table", refuse)
+    monkeypatch.setattr(releases, "RETRIES", dg.RetryPolicy(max_retries=1))
+    desk.change()
+    gc.disable()
+    try:
+        assert [told.splitlines()[0] for told in sentences(desk.publish())] == [
+            "marts.days holds what no Parquet file can."
+        ] * 2
+        with closing(connect(desk.lake.settings)) as connection:
+            assert try_lock(connection, publishing_lock("prod")) is None
+    finally:
+        gc.enable()
 
 
 def test_a_candidate_that_cannot_be_published_does_not_hold_up_the_next(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from tests.lakehouse.releases.conftest import Publisher, served
+from tests.ports import free_ports
 
 DAYS = 100
 ROWS = 100_000
@@ -45,16 +45,10 @@ class Service:
         return list(reply.json()["rows"])
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Service]:
     """The service as a process, on a port of its own."""
-    port = free_port()
+    (port,) = free_ports(1)
     own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {
         **own,

@@ -24,7 +24,8 @@ from pydantic import SecretStr
 from lakehouse.roles import Roles
 from lakehouse.settings import PROJECT_ROOT, Settings
 from tests.lakehouse_instance import TOOLS, LakehouseInstance, create_instance
-from tests.object_store import ObjectStore, free_ports, serve
+from tests.object_store import ObjectStore, serve
+from tests.ports import free_ports
 from tests.running_services import running_services
 from tests.security import searching
 from tests.security.logins import address, ask_logins_for_passwords, create_login

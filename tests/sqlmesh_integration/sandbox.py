@@ -82,10 +82,10 @@ class Sandbox:
         return cls(folder / "sqlmesh", **settings)
 
     @classmethod
-    def with_models(cls, folder: Path, files: Mapping[str, str], config: str = "", **settings: Any) -> "Sandbox":
-        """A project of these files, by their path in it; `config` comes before what every project needs."""
+    def with_models(cls, folder: Path, files: Mapping[str, str], **settings: Any) -> "Sandbox":
+        """A project of these files, by their path in it; without a `config.yaml` among them, of the ordinary one."""
         project = folder / "sqlmesh"
-        for name, text in {"config.yaml": config + CONFIG, **files}.items():
+        for name, text in {"config.yaml": CONFIG, **files}.items():
             file = project / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)

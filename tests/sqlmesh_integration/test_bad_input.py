@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import yaml
 
 from lakehouse_assets.sqlmesh_integration.deploy import DeployError, run_unit_tests, summarize_plan
+from tests.ports import free_ports
 from tests.sqlmesh_integration.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +22,7 @@ DAY = "marts.daily_revenue"
 @pytest.fixture
 def away(shop: Sandbox) -> Sandbox:
     """A shop whose state is in a PostgreSQL that nobody answers for."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     config = yaml.safe_load((shop.folder / "config.yaml").read_text())
     config["gateways"]["local"]["state_connection"] = {
         "type": "postgres", "host": "127.0.0.1", "port": port, "user": "x", "password": "secret", "database": "state",

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlmesh import Context
+from sqlmesh.core import constants
 from sqlmesh.core.console import NoopConsole
 from sqlmesh.core.context_diff import ContextDiff
 from sqlmesh.core.environment import EnvironmentNamingInfo
@@ -34,6 +36,25 @@ DAY = "marts.daily_revenue"
 def session(shop: Sandbox) -> Iterator[engine.Session]:
     with engine.session(shop.project) as session:
         yield session
+
+
+@pytest.mark.parametrize(("said", "pools"), [("", 0), ("2", 2)])
+def test_the_process_is_not_forked_unless_its_user_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, pools: int
+) -> None:
+    made = Sandbox.with_models(tmp_path, {"models/one.sql": "MODEL (name marts.one, kind FULL);\nSELECT 1 AS a"})
+    monkeypatch.setenv("MAX_FORK_WORKERS", said)
+    monkeypatch.setattr(constants, "MAX_FORK_WORKERS", 2)
+    forked = []
+
+    def executor(**options: Any) -> ProcessPoolExecutor:
+        forked.append(options)
+        return ProcessPoolExecutor(**options)
+
+    monkeypatch.setattr("sqlmesh.utils.process.ProcessPoolExecutor", executor)
+    with engine.session(made.project) as session:
+        assert list(session.loaded().models) == ['"warehouse"."marts"."one"']
+    assert len(forked) == pools
 
 
 def parameters(function: Any) -> set[str]:
@@ -118,7 +139,7 @@ def test_of_a_model_whose_cron_has_not_ticked_sqlmesh_gives_an_interval_that_end
 def test_every_interval_of_a_model_is_forgotten_although_the_state_takes_one_a_call(session: engine.Session) -> None:
     days = [(moment("2024-01-03"), moment("2024-01-04")), (moment("2024-01-07"), moment("2024-01-09"))]
     deployment = Deployment(session, "prod")
-    deployment.forget({DAY: deployment.touched(DAY, days)})
+    deployment.forget({DAY: deployment.intervals(DAY).touched(days)})
     assert Deployment(session, "prod").models()[DAY].missing == tuple(days)
 
 
@@ -126,8 +147,9 @@ def test_times_at_the_ends_of_the_calendar_are_in_no_interval(session: engine.Se
     """With 9999-12-31 sources say "never"; the hour after it has no date."""
     first, last = (end.replace(tzinfo=UTC) for end in (datetime.min, datetime.max))
     deployment = Deployment(session, "prod")
-    assert deployment.touched(DAY, [(first, first + timedelta(hours=1)), (last - timedelta(hours=1), last)]) == []
-    assert deployment.touched(DAY, [(first, last)]) == deployment.history(DAY)
+    intervals = deployment.intervals(DAY)
+    assert intervals.touched([(first, first + timedelta(hours=1)), (last - timedelta(hours=1), last)]) == []
+    assert intervals.touched([(first, last)]) == intervals.history()
 
 
 def test_the_plan_is_told_before_anything_is_computed_and_each_batch_after_its_audits(session: engine.Session) -> None:
@@ -135,7 +157,8 @@ def test_the_plan_is_told_before_anything_is_computed_and_each_batch_after_its_a
     session.console.sink = heard.append
     engine.RecordingEvaluator.of(session.context).sink = heard.append
     deployment = Deployment(session, "prod")
-    deployment.compute({DAY: deployment.window(DAY, moment("2024-01-05"), moment("2024-01-06"))}, lambda: False)
+    work = {DAY: deployment.intervals(DAY).window(moment("2024-01-05"), moment("2024-01-06"))}
+    deployment.compute(work, lambda: False)
     kinds = [type(event).__name__ for event in heard]
     assert kinds == ["Planned", "Audited", "Audited", "Audited", "BatchDone"]
     assert heard[0].batches == {deployment.snapshots[DAY].name: [heard[-1].interval]}
@@ -145,7 +168,7 @@ def test_a_stopped_run_computes_no_further_model(session: engine.Session) -> Non
     heard: list[Any] = []
     session.console.sink = heard.append
     deployment = Deployment(session, "prod")
-    work = {DAY: deployment.window(DAY, moment("2024-01-05"), moment("2024-01-06"))}
+    work = {DAY: deployment.intervals(DAY).window(moment("2024-01-05"), moment("2024-01-06"))}
     with pytest.raises(CircuitBreakerError):
         deployment.compute(work, lambda: True)
     assert not [event for event in heard if isinstance(event, engine.BatchDone)]

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
+from tests.ports import free_ports
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
 ROOT = Path(__file__).parents[2]
@@ -112,9 +112,7 @@ def served(deployed_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     home.mkdir()
     (home / "dagster.yaml").write_text(ONE_RUN_AT_A_TIME)
     environment = {**os.environ, "DAGSTER_HOME": str(home), "SHOP": str(folder / "sqlmesh"), "PYTHONPATH": str(ROOT)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [sys.executable, "-m", "dagster", "dev", "-f", str(CODE), "-h", "127.0.0.1", "-p", str(port)],
         cwd=home, env=environment, stdout=(folder / "dev.log").open("w"), stderr=subprocess.STDOUT,

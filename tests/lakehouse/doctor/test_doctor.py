@@ -32,7 +32,8 @@ from lakehouse.releases import log
 from lakehouse.settings import Settings, load_settings
 from lakehouse.writing import marks
 from lakehouse.writing.locks import holding, pipeline_lock
-from tests.object_store import READER_KEY, READER_SECRET, ObjectStore, free_ports
+from tests.object_store import READER_KEY, READER_SECRET, ObjectStore
+from tests.ports import free_ports
 
 HOLD = """
 import sys

@@ -18,7 +18,7 @@ from lakehouse.query.http import create_app
 from lakehouse.settings import Settings
 from lakehouse.storage import open_storage
 from tests.lakehouse.releases.conftest import Publisher, served
-from tests.query.conftest import free_port
+from tests.ports import free_ports
 
 DATABASE = "asking"
 TRIPS = """
@@ -53,7 +53,7 @@ def released(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Setti
 @pytest.fixture(scope="package")
 def service_url(released: Settings) -> Iterator[str]:
     """The query service, as `lakehouse serve` runs it."""
-    port = free_port()
+    (port,) = free_ports(1)
     server = uvicorn.Server(uvicorn.Config(create_app(released), port=port, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -16,7 +16,7 @@ import pytest
 from lakehouse.query.client import LakehouseClient
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import Column
-from tests.query.conftest import free_port
+from tests.ports import free_ports
 
 SECRET = "lh_0123456789ab_a-secret-that-nobody-sees"
 
@@ -135,7 +135,7 @@ def test_the_token_is_in_no_error_and_no_repr(service_url: str) -> None:
         client.query("SELECT 1")
     assert caught.value.kind == "unauthorized"
     shown = repr(client) + repr(vars(client)) + "".join(traceback.format_exception(caught.value))
-    away = LakehouseClient(f"http://127.0.0.1:{free_port()}", SECRET)
+    away = LakehouseClient(f"http://127.0.0.1:{free_ports(1)[0]}", SECRET)
     for client, sql in ((away, "SELECT 1"),):
         with pytest.raises(QueryError) as caught:
             client.query(sql)
@@ -148,7 +148,7 @@ def test_the_token_is_in_no_error_and_no_repr(service_url: str) -> None:
 
 
 def test_a_service_that_is_away_is_unavailable() -> None:
-    with LakehouseClient(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(QueryError) as caught:
+    with LakehouseClient(f"http://127.0.0.1:{free_ports(1)[0]}") as client, pytest.raises(QueryError) as caught:
         client.query("SELECT 1")
     assert caught.value.kind == "unavailable"
     assert "does not answer" in caught.value.detail
