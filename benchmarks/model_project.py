@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.throwaway import CaseError, Throwaway
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
 from lakehouse.settings import load_settings
+from lakehouse_assets.sqlmesh_integration.importing import first_import
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -168,9 +169,10 @@ def definitions(folder: str | Path) -> Any:
 
 
 def bare_context(folder: str | Path) -> Context:
-    """SQLMesh alone, quiet, its files loaded."""
-    from sqlmesh import Context
-    from sqlmesh.core.console import NoopConsole, set_console
+    """SQLMesh alone, quiet, its files loaded; imported as a run of ours imports it."""
+    with first_import("sqlmesh"):
+        from sqlmesh import Context
+        from sqlmesh.core.console import NoopConsole, set_console
 
     set_console(NoopConsole())
     return Context(paths=str(Path(folder) / "sqlmesh"))
