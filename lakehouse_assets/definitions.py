@@ -17,7 +17,6 @@ from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_s
 
 def build() -> dg.Definitions:
     """Raw assets belong to prod's location: another environment's models depend on them and never load."""
-    collect_seldom()
     owns_raw = load_settings().environment == "prod"
     models = model_assets()
     sqlmesh = resource()
@@ -63,4 +62,5 @@ def build() -> dg.Definitions:
     )
 
 
+collect_seldom()
 defs = build()
