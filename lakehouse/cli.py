@@ -10,11 +10,12 @@ import time
 from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import duckdb
 import psycopg
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from lakehouse.access_cli import app as access_app
 from lakehouse.alerts.cli import app as alerts_app
@@ -33,6 +34,14 @@ from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
 
 TABLE_ROWS = 50
+PANELS = {
+    "Everyday": ("demo", "up", "status", "upload", "files", "plan", "deploy", "query"),
+    "Releases": ("releases", "release", "rollback", "export", "serve"),
+    "Environments": ("env", "promote", "diff", "lint-models"),
+    "Upkeep": ("doctor", "alerts", "alert-test", "maintain", "verify", "backup", "backups", "restore"),
+    "Set-up and access": ("bootstrap", "login", "token", "policies"),
+}
+"""How `lakehouse --help` groups the commands, what is used every day first."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -160,13 +169,28 @@ def up() -> None:
         fail(error)
 
 
-def main() -> None:
-    """The entry point: our commands, and those that installed packages add to the group `lakehouse.commands`."""
-    collect_seldom()
+def grouped_commands() -> TyperGroup:
+    """Our commands and those that installed packages add to the group `lakehouse.commands`, in the order of PANELS."""
     for point in entry_points(group="lakehouse.commands"):
         app.add_typer(point.load())
+    group = cast(TyperGroup, typer.main.get_command(app))
+    others = group.commands
+    group.commands = {}
+    for panel, names in PANELS.items():
+        for name in names:
+            command = group.commands[name] = others.pop(name)
+            cast(TyperCommand, command).rich_help_panel = panel
+    group.commands |= others
+    for command in group.commands.values():
+        command.short_help = (command.help or "").split(". ")[0].rstrip(".")  # its own --help says the rest
+    return group
+
+
+def main() -> None:
+    """The entry point."""
+    collect_seldom()
     try:
-        app()
+        grouped_commands()()
     except psycopg.errors.InsufficientPrivilege as error:
         err.print(
             f"[red]Error:[/red] This login may not do that in PostgreSQL: {error.diag.message_primary}. "
