@@ -120,6 +120,7 @@ def _opened(project: SqlmeshProject) -> Iterator[Context]:
     from lakehouse_assets.sqlmesh_integration.manifest_builder import sentence
 
     with engine.session(project) as session:
+        session.console.broken_rules.clear()
         try:
             context = session.loaded()
         except engine.sqlmesh_errors() as error:
@@ -127,7 +128,12 @@ def _opened(project: SqlmeshProject) -> Iterator[Context]:
         try:
             yield context
         except engine.sqlmesh_errors() as error:
-            raise DeployError(f"Nothing was deployed: {error_sentence(error)}") from error
+            broken = [line.replace(f"{project.folder}/", "") for line in session.console.broken_rules]
+            if not broken:
+                raise DeployError(f"Nothing was deployed: {error_sentence(error)}") from error
+            rules = "1 rule" if len(broken) == 1 else f"{len(broken)} rules"
+            lines = "\n".join(f"  {line}" for line in broken)
+            raise RefusedError(f"Nothing was deployed: the models break {rules} of the linter.\n{lines}") from error
 
 
 def _plan(context: Context, environment: str, skip_backfill: bool) -> Plan:

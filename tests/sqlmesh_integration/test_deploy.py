@@ -54,6 +54,23 @@ def test_failing_unit_tests_stop_the_deploy_and_are_named(empty_shop: Sandbox) -
     assert empty_shop.resource.deployed() == {}
 
 
+def test_what_the_linter_stops_is_named_with_file_rule_and_line(empty_shop: Sandbox) -> None:
+    config = empty_shop.folder / "config.yaml"
+    config.write_text(f"{config.read_text()}\nlinter: {{ enabled: true, rules: [nomissingexternalmodels, noselectstar] }}\n")
+    (empty_shop.folder / "models" / "copied.sql").write_text(
+        "MODEL (name marts.copied, kind FULL);\nSELECT\n  *\nFROM raw.nowhere"
+    )
+    for act in (lambda: summarize_plan(empty_shop.project), empty_shop.deploy):
+        with pytest.raises(DeployError) as refused:
+            act()
+        told = str(refused.value)
+        assert told.startswith("Nothing was deployed: the models break 2 rules of the linter.\n"), told
+        assert "\n  models/copied.sql, line 3: noselectstar: Query should not contain SELECT *" in told
+        assert "\n  models/copied.sql, line 4: nomissingexternalmodels: Model" in told
+        assert '"raw"."nowhere"' in told
+        assert str(empty_shop.folder) not in told
+
+
 def test_a_plan_tells_columns_breaking_changes_and_the_days_to_compute(shop: Sandbox) -> None:
     edit(shop, "daily_revenue", "COUNT(*)::BIGINT AS orders", "COUNT(*)::INT AS orders")
     (shop.folder / "models" / "large_orders_by_day.sql").unlink()

@@ -70,6 +70,8 @@ class EventConsole(NoopConsole):
 
     def __init__(self) -> None:
         self.sink: Sink = nowhere
+        self.broken_rules: list[str] = []
+        """`file, line n: rule: what is wrong`, of the models that the linter stopped last."""
 
     def start_evaluation_progress(self, batched_intervals: Any, *args: Any, **kwargs: Any) -> None:
         self.sink(Planned({snapshot.name: list(batches) for snapshot, batches in batched_intervals.items()}))
@@ -88,6 +90,12 @@ class EventConsole(NoopConsole):
     def log_skipped_models(self, snapshot_names: Any) -> None:
         if snapshot_names:
             self.sink(NodesSkipped(frozenset(snapshot_names)))
+
+    def show_linter_violations(self, violations: Any, model: Any, is_error: bool = False) -> None:
+        for violation in violations if is_error else ():
+            line = f", line {violation.violation_range.start.line + 1}" if violation.violation_range else ""
+            told = " ".join(violation.violation_msg.split())
+            self.broken_rules.append(f"{model._path}{line}: {violation.rule.name}: {told}")
 
     def log_warning(self, short_message: str, long_message: str | None = None) -> None:
         self.sink(Logged("warning", short_message.strip()))
