@@ -118,19 +118,15 @@ def deploy(
 @app.command("lint-models")
 def lint_models() -> None:
     """Check the models' rules and layout, as CI does."""
-    from sqlmesh import Context
-
-    from lakehouse_assets.defs.transformation import PROJECT_DIR
+    from lakehouse_assets.defs.transformation import project
+    from lakehouse_assets.sqlmesh_integration.deploy import lint
 
     settings_or_exit()
-    context = Context(paths=str(PROJECT_DIR), load=True)
-    try:
-        context.lint_models()
-        laid_out = context.format(check=True)
-    finally:
-        context.close()
-    if not laid_out:
-        fail("Some models are not laid out as `sqlmesh format` does it: run it in sqlmesh_project/.")
+    with sentences():
+        found = lint(project())
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        fail(f"sqlmesh_project/ breaks its rules:\n{lines}\n`sqlmesh format`, run there, lays files out.")
     out.print("The models keep the rules.")
 
 

@@ -76,6 +76,24 @@ def run_unit_tests(project: SqlmeshProject) -> tuple[UnitTest, ...]:
         return _unit_tests(context)
 
 
+def lint(project: SqlmeshProject) -> tuple[str, ...]:
+    """`file, line n: rule: what is wrong` of every model, and the files that `sqlmesh format` would lay out anew."""
+    with _opened(project) as context:
+        console: Any = context.console
+        context.lint_models(raise_on_error=False)
+        found = _broken_rules(project, console)
+        if not context.format(check=True):
+            models = {model._path for model in context.models.values() if model._path}
+            files = sorted({*models, *project.folder.glob("audits/**/*.sql")})
+            unlike = [file for file in files if not context.format(check=True, paths=(file,))]
+            found += [f"{file.relative_to(project.folder)}: `sqlmesh format` lays it out otherwise" for file in unlike]
+        return tuple(found)
+
+
+def _broken_rules(project: SqlmeshProject, console: Any) -> list[str]:
+    return [line.replace(f"{project.folder}/", "") for line in console.broken_rules]
+
+
 def apply_plan(
     project: SqlmeshProject,
     environment: str | None = None,
@@ -128,7 +146,7 @@ def _opened(project: SqlmeshProject) -> Iterator[Context]:
         try:
             yield context
         except engine.sqlmesh_errors() as error:
-            broken = [line.replace(f"{project.folder}/", "") for line in session.console.broken_rules]
+            broken = _broken_rules(project, session.console)
             if not broken:
                 raise DeployError(f"Nothing was deployed: {error_sentence(error)}") from error
             rules = "1 rule" if len(broken) == 1 else f"{len(broken)} rules"

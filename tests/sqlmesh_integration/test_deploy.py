@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lakehouse_assets.sqlmesh_integration.deploy import DeployError, UnitTestsFailedError, summarize_plan
+from lakehouse_assets.sqlmesh_integration.deploy import DeployError, UnitTestsFailedError, lint, summarize_plan
 from tests.sqlmesh_integration.sandbox import Sandbox
 
 DAY = "marts.daily_revenue"
@@ -56,7 +56,9 @@ def test_failing_unit_tests_stop_the_deploy_and_are_named(empty_shop: Sandbox) -
 
 def test_what_the_linter_stops_is_named_with_file_rule_and_line(empty_shop: Sandbox) -> None:
     config = empty_shop.folder / "config.yaml"
-    config.write_text(f"{config.read_text()}\nlinter: {{ enabled: true, rules: [nomissingexternalmodels, noselectstar] }}\n")
+    config.write_text(
+        f"{config.read_text()}\nlinter: {{ enabled: true, rules: [nomissingexternalmodels, noselectstar] }}\n"
+    )
     (empty_shop.folder / "models" / "copied.sql").write_text(
         "MODEL (name marts.copied, kind FULL);\nSELECT\n  *\nFROM raw.nowhere"
     )
@@ -69,6 +71,9 @@ def test_what_the_linter_stops_is_named_with_file_rule_and_line(empty_shop: Sand
         assert "\n  models/copied.sql, line 4: nomissingexternalmodels: Model" in told
         assert '"raw"."nowhere"' in told
         assert str(empty_shop.folder) not in told
+    found = lint(empty_shop.project)
+    assert "models/copied.sql: `sqlmesh format` lays it out otherwise" in found
+    assert sum("noselectstar" in line for line in found) == 1
 
 
 def test_a_plan_tells_columns_breaking_changes_and_the_days_to_compute(shop: Sandbox) -> None:
