@@ -117,6 +117,7 @@ class Lake:
                 self.attach(connection, create=True)
                 for zone in ZONES:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
+                _name_files_plainly(connection)
 
     def _claim_storage(self, postgres: psycopg.Connection) -> None:
         """Raises LakeError when the storage is another lake's."""
@@ -177,6 +178,16 @@ class Lake:
             connection.execute(create_secret(secret))
         connection.execute(f"ATTACH {quoted('ducklake:' + self.catalog)} AS {ALIAS} ({', '.join(options)})")
         connection.execute(f"USE {ALIAS}")
+
+
+def _name_files_plainly(connection: duckdb.DuckDBPyConnection) -> None:
+    """No folder `column=value` for a partition: a long value is a name that no file system takes, and neither writing
+    nor compaction would get past it. DuckLake's catalog knows which file holds which value."""
+    known = connection.execute(
+        f"SELECT value FROM ducklake_options('{ALIAS}') WHERE option_name = 'hive_file_pattern'"
+    ).fetchone()
+    if known != ("false",):
+        connection.execute(f"CALL {ALIAS}.set_option('hive_file_pattern', false)")
 
 
 def create_secret(options: Mapping[str, str | bool]) -> str:

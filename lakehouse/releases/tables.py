@@ -35,6 +35,11 @@ PUBLISHED_TYPES = {
 ORDERED_ROWS = 1_000_000
 """Up to here a file keeps the table's order of rows; beyond, order would cost memory."""
 FILE_BYTES = "256MB"
+NAME_BYTES, NAMES_BYTES = 255, 600
+"""Of a partition's folder, and of all of them in one path: a file system's limit, and of S3's 1,024 what is left."""
+NULL_NAME = "__HIVE_DEFAULT_PARTITION__"
+Key = tuple[str | None, ...]
+"""A partition: its columns' values as text."""
 
 
 class PublishError(Exception):
@@ -105,7 +110,9 @@ class _Work:
         self.release = release
         self.served = served
         self.view = ".".join(identifier(part) for part in ("lakehouse", *served.view.split(".", 1)))
+        self.snapshot = release.snapshot
         described = connection.execute(f"DESCRIBE SELECT * FROM {self.view}").fetchall()
+        self.types = {name: kind for name, kind, *_ in described}
         self.columns = tuple((name, published_type(kind), served.columns.get(name, "")) for name, kind, *_ in described)
         self.select = ", ".join(
             identifier(name)
@@ -113,24 +120,27 @@ class _Work:
             else f"{identifier(name)}::{published_type(kind)} AS {identifier(name)}"
             for name, kind, *_ in described
         )
-        names = {name for name, *_ in described}
-        self.partitioned_by = tuple(name for name in served.partitioned_by if name in names)
-        if set(served.partitioned_by) - names:
+        self.partitioned_by = served.partitioned_by
+        if set(served.partitioned_by) - self.types.keys():
             self.partitioned_by = ()  # by an expression, as month(day): no column of the table to name a folder by
 
     def table(self, files: Sequence[PublishedFile]) -> PublishedTable:
         """The manifest's entry; every row accounted for."""
-        row = self.connection.execute(f"SELECT count(*) FROM {self.view}").fetchone()
+        rows = self._count()
         entry = PublishedTable(
             self.served.name, self.served.content, self.served.physical_table, self.columns, tuple(files),
             self.served.description, self.partitioned_by,
         )  # fmt: skip
-        if row is None or row[0] != entry.rows:
+        if rows != entry.rows:
             raise PublishError(
-                f"{self.served.name} holds {row[0] if row else 0:,} rows at snapshot {self.release.snapshot}, but "
+                f"{self.served.name} holds {rows:,} rows at snapshot {self.snapshot}, but "
                 f"{entry.rows:,} were written: nothing is published. This is a fault of the lakehouse, not yours."
             )
         return entry
+
+    def _count(self) -> int:
+        row = self.connection.execute(f"SELECT count(*) FROM {self.view}").fetchone()
+        return int(row[0]) if row else 0
 
     def copied(self, other: PublishedTable, environment: str) -> Written:
         """Another environment's files, under this environment's folder."""
@@ -139,7 +149,7 @@ class _Work:
 
     def whole(self) -> Written:
         """All rows anew."""
-        files = self._write("", [])
+        files = self._write("true", [])
         return Written(
             self.table(files), len(files), bytes_written=sum(file.size_bytes for file in files),
             partitions_changed=tuple(sorted({_label(file.partition) for file in files})) if self.partitioned_by else (),
@@ -158,19 +168,20 @@ class _Work:
         """The partitions with a row that differs, anew; the others' files are shared."""
         try:
             keys = self._changed_partitions(snapshot) if self._is_told(snapshot) else self._differing_partitions(last)
-        except duckdb.Error:  # a table made anew, a published file that is gone
+        except duckdb.Error:  # a published file that is gone
             return self.whole()
-        changed = self._named(keys)
-        labels = {_label(dict(zip(self.partitioned_by, values, strict=True))) for _, values in changed}
-        kept = [file for file in last.files if _label(file.partition) not in labels]
-        keys = [key for key, _ in changed]
+        kept = [file for file in last.files if tuple(map(file.partition.get, self.partitioned_by)) not in keys]
         files: list[PublishedFile] = []
-        for start in range(0, len(keys), 500):
-            batch = keys[start : start + 500]
-            same = " AND ".join(f"{identifier(column)} IS NOT DISTINCT FROM ?" for column in self.partitioned_by)
-            files += self._write(
-                "WHERE " + " OR ".join(f"({same})" for _ in batch), [value for key in batch for value in key]
-            )
+        same = " AND ".join(
+            f"{identifier(column)} IS NOT DISTINCT FROM ?::{self.types[column]}" for column in self.partitioned_by
+        )
+        changed = sorted(keys, key=repr)
+        for start in range(0, len(changed), 500):
+            batch = changed[start : start + 500]
+            files += self._write(" OR ".join(f"({same})" for _ in batch), [value for key in batch for value in key])
+        if sum(file.rows for file in [*kept, *files]) != self._count():
+            return self.whole()  # never held up by what was published before
+        labels = {_label(dict(zip(self.partitioned_by, key, strict=True))) for key in keys}
         return Written(
             self.table([*kept, *files]), len(files), 0, len(kept), sum(file.size_bytes for file in files),
             tuple(sorted(labels)),
@@ -178,32 +189,29 @@ class _Work:
 
     def _is_told(self, snapshot: int) -> bool:
         """Whether the lake still tells what has changed since `snapshot`."""
-        if snapshot >= self.release.snapshot:
+        if snapshot >= self.snapshot:
             return True
-        return is_whole(self.connection, self.served.physical_table, snapshot, self.release.snapshot)
+        return is_whole(self.connection, self.served.physical_table, snapshot, self.snapshot)
 
-    def _changed_partitions(self, snapshot: int) -> list[tuple[Any, ...]]:
-        """Keys of the partitions with rows that differ since `snapshot`, as the lake tells it."""
-        if snapshot >= self.release.snapshot:
-            return []
+    def _changed_partitions(self, snapshot: int) -> set[Key]:
+        """The partitions with rows that differ since `snapshot`, as the lake tells it."""
+        if snapshot >= self.snapshot:
+            return set()
         schema, table = self.served.physical_table.split(".", 1)
         columns = ", ".join(identifier(column) for column in self.partitioned_by)
         content = ", ".join(identifier(name) for name, *_ in self.columns)
         changes = (
-            f"ducklake_table_changes('lakehouse', {quoted(schema)}, {quoted(table)}, "
-            f"{snapshot + 1:d}, {self.release.snapshot:d})"
+            f"ducklake_table_changes('lakehouse', {quoted(schema)}, {quoted(table)}, {snapshot + 1:d}, "
+            f"{self.snapshot:d})"
         )
-        return self.connection.execute(
+        return self._keys(
             f"""
-            SELECT DISTINCT {columns} FROM (
-                SELECT {columns} FROM {changes}
-                GROUP BY {columns}, hash({content})
-                HAVING sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) <> 0
-            )
+            SELECT {columns} FROM {changes} GROUP BY {columns}, hash({content})
+            HAVING sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) <> 0
             """
-        ).fetchall()
+        )
 
-    def _differing_partitions(self, last: PublishedTable) -> list[tuple[Any, ...]]:
+    def _differing_partitions(self, last: PublishedTable) -> set[Key]:
         """The same, found by comparing rows with the published files: after compaction the lake's feed is wrong."""
         keys = ", ".join(identifier(column) for column in self.partitioned_by)
         content = ", ".join(identifier(name) for name, *_ in self.columns)
@@ -211,51 +219,74 @@ class _Work:
         base = self.storage.uri_of(table_folder(self.release.environment, self.served.name))
         files = ", ".join(quoted(f"{base}{file.path}") for file in last.files)
         published = f"SELECT {typed} FROM read_parquet([{files}], hive_partitioning = false)"
+        if not last.files:
+            published = f"SELECT {self.select} FROM {self.view} LIMIT 0"
 
         def summed(rows: str) -> str:
             return f"SELECT {keys}, count(*) AS n, sum(hash({content})) AS rows FROM ({rows}) GROUP BY {keys}"
 
         # What only one side has differs too; EXCEPT takes NULLs for equal.
         now, before = summed(f"SELECT {self.select} FROM {self.view}"), summed(published)
-        return self.connection.execute(
+        return self._keys(
             f"""
             WITH now AS ({now}), before AS ({before})
-            SELECT DISTINCT {keys}
-            FROM ((FROM now EXCEPT FROM before) UNION ALL (FROM before EXCEPT FROM now))
+            SELECT {keys} FROM ((FROM now EXCEPT FROM before) UNION ALL (FROM before EXCEPT FROM now))
             """
-        ).fetchall()
+        )
 
-    def _named(self, keys: list[tuple[Any, ...]]) -> list[tuple[tuple[Any, ...], tuple[str | None, ...]]]:
-        """Each key beside its values as Parquet's folders name them."""
-        texts = ", ".join(f"{identifier(column)}::VARCHAR" for column in self.partitioned_by)
-        values = ", ".join(f"? AS {identifier(column)}" for column in self.partitioned_by)
-        return [
-            (key, tuple(self.connection.execute(f"SELECT {texts} FROM (SELECT {values})", list(key)).fetchone() or ()))
-            for key in dict.fromkeys(keys)
-        ]
+    def _keys(self, rows: str) -> set[Key]:
+        """The partitions of these rows, each value as text: as COPY tells them, and exact for every type."""
+        texts = ", ".join(
+            f"{identifier(column)}::{published_type(self.types[column])}::VARCHAR" for column in self.partitioned_by
+        )
+        return set(self.connection.execute(f"SELECT DISTINCT {texts} FROM ({rows})").fetchall())
 
     def _write(self, where: str, parameters: list[Any]) -> list[PublishedFile]:
-        """COPY, streamed: one file a partition, or files of at most 256 MB."""
+        """All rows: one file a partition in its own folder, or files of at most 256 MB.
+
+        A partition whose folder no file system or store could name has its file beside the folders: every file holds
+        the values of its partition too.
+        """
+        if not self.partitioned_by:
+            return self._copy(where, parameters, [f"FILE_SIZE_BYTES '{FILE_BYTES}'", "PER_THREAD_OUTPUT false"])
+        names = ", ".join(identifier(column) for column in self.partitioned_by)
+        options = [f"PARTITION_BY ({names})", "WRITE_PARTITION_COLUMNS true"]
+        fits = self._has_name()
+        row = self.connection.execute(
+            f"SELECT coalesce(bool_and({fits}), true) FROM {self.view} WHERE {where}", parameters
+        ).fetchone()
+        if row and row[0]:
+            return self._copy(where, parameters, options)
+        return [
+            *self._copy(f"({where}) AND {fits}", parameters, options),
+            *self._copy(f"({where}) AND NOT {fits}", parameters, [*options, "HIVE_FILE_PATTERN false"]),
+        ]
+
+    def _has_name(self) -> str:
+        """SQL that is true where every folder of a row's partition has a name short enough."""
+        lengths = [
+            f"{len(quote(column))} + 1 + coalesce(length(url_encode({identifier(column)}::VARCHAR)), {len(NULL_NAME)})"
+            for column in self.partitioned_by
+        ]
+        return f"(greatest({', '.join(lengths)}) <= {NAME_BYTES} AND {' + '.join(lengths)} <= {NAMES_BYTES})"
+
+    def _copy(self, where: str, parameters: list[Any], options: list[str]) -> list[PublishedFile]:
+        """COPY, streamed."""
         folder = table_folder(self.release.environment, self.served.name)
-        attempt = f"r{self.release.number:05d}"
-        options = ["FORMAT parquet", "COMPRESSION zstd", "RETURN_STATS true", "APPEND true"]
-        if self.partitioned_by:
-            names = ", ".join(identifier(column) for column in self.partitioned_by)
-            # With the column in the files too, each can be read by itself.
-            options += [f"PARTITION_BY ({names})", "WRITE_PARTITION_COLUMNS true"]
-        else:
-            options += [f"FILE_SIZE_BYTES '{FILE_BYTES}'", "PER_THREAD_OUTPUT false"]
-            count = self.connection.execute(f"SELECT count(*) FROM {self.view}").fetchone()
-            if count and count[0] <= ORDERED_ROWS:
-                self.connection.execute("SET preserve_insertion_order = true")
-        options.append(f"FILENAME_PATTERN '{attempt}-{{uuid}}'")
+        options = [
+            "FORMAT parquet", "COMPRESSION zstd", "RETURN_STATS true", "APPEND true", *options,
+            f"FILENAME_PATTERN 'r{self.release.number:05d}-{{uuid}}'",
+        ]  # fmt: skip
+        if not self.partitioned_by and self._count() <= ORDERED_ROWS:
+            self.connection.execute("SET preserve_insertion_order = true")
         if isinstance(self.storage, FolderStorage):
             (self.storage.root / folder).mkdir(parents=True, exist_ok=True)
         # Without a slash at its end: DuckDB 1.5 adds one, and `days//r00001-….parquet` is no key that a listing shows.
         target = self.storage.uri_of(folder).rstrip("/")
         try:
             written = self.connection.execute(
-                f"COPY (SELECT {self.select} FROM {self.view} {where}) TO {quoted(target)} ({', '.join(options)})",
+                f"COPY (SELECT {self.select} FROM {self.view} WHERE {where}) TO {quoted(target)} "
+                f"({', '.join(options)})",
                 parameters,
             )
             told = [name for name, *_ in written.description or ()]
@@ -287,8 +318,7 @@ def published_type(kind: str) -> str:
 def _label(partition: Any) -> str:
     """A partition's folder, as hive names it."""
     return "/".join(
-        f"{column}={quote(value, safe=' ') if value is not None else '__HIVE_DEFAULT_PARTITION__'}"
-        for column, value in partition.items()
+        f"{column}={quote(value, safe=' ') if value is not None else NULL_NAME}" for column, value in partition.items()
     )
 
 

@@ -63,8 +63,9 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
     if last <= snapshot or not exists:
         return Touched(table, [], 0, 0)
     first = max(snapshot + 1, created)
-    if not is_whole(connection, table, first - 1, last):
-        # Somebody compacted it by hand meanwhile: better too much is computed again than too little.
+    if not is_whole(connection, table, snapshot, last):
+        # Somebody compacted it by hand meanwhile, or it was made anew: better too much is computed again than too
+        # little.
         count = connection.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
         return Touched(table, [(None, None)], max(count[0] if count else 0, 1), 0)
     changes = f"ducklake_table_changes('lakehouse', '{schema}', '{name}', {first:d}, {last:d})"

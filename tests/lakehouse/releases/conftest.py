@@ -49,6 +49,11 @@ class Publisher:
             publishing.complete(self.lake, connection, release, tuple(written.table for written in done.values()))
         return done
 
+    def give_up(self, release: Release) -> None:
+        """It was cut and is never published."""
+        with closing(connect(self.lake.settings)) as connection:
+            log.give_up(connection, release, "a test gave it up")
+
     def reader(self, attach: str | None = None) -> duckdb.DuckDBPyConnection:
         """A stock DuckDB with rights to read the published zone, and nothing of ours but the extensions' folder."""
         settings = self.lake.settings

@@ -114,3 +114,12 @@ def test_a_table_that_was_made_meanwhile_is_looked_at_from_then_on(lake: Lake) -
         connection.execute("INSERT INTO raw.trips VALUES (1, '2024-01-02')")
         change = changes_since(connection, "raw.trips", "seen_at", before)
     assert (change.rows_inserted, change.ranges) == (1, [(DAY_2, DAY_2.replace(hour=1))])
+
+
+def test_a_table_that_was_made_anew_is_touched_as_a_whole(lake: Lake, table: str) -> None:
+    """The feed tells the new table's inserts only, and nothing of the days that went with the old one."""
+    anew = "CREATE OR REPLACE TABLE raw.trips AS FROM raw.trips WHERE id < 24"
+    assert changes(lake, anew).ranges == [(None, None)]
+    emptied = "ALTER TABLE raw.trips DROP COLUMN note", "ALTER TABLE raw.trips ADD COLUMN note VARCHAR"
+    assert changes(lake, *emptied).ranges == [(None, None)]
+    assert changes(lake, "ALTER TABLE raw.trips ADD COLUMN more VARCHAR").nothing
