@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
-from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, error_sentence
+from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 
 
 def run_audits(session: engine.Session, deployment: Deployment, name: str) -> dict[str, CheckOutcome]:

@@ -44,6 +44,8 @@ def catch_up_job(
     partitioned asset. The layer itself records the partitions that it computed. `upstream` are the other assets
     that the models read. A sensor may ask for a part of it: `RunRequest(job_name=…, asset_selection=[…])`.
     """
+    if not models.keys:
+        raise ValueError(f"{models.node_def.name} has no model, and a run over nothing would be a success")
     whole = [assets.map_asset_specs(_without_partitions) for assets in (models, *upstream)]
     graph = get_asset_graph_for_job(AssetGraph.from_assets(whole), selection or dg.AssetSelection.assets(*models.keys))
     return build_asset_job(

@@ -42,6 +42,8 @@ def sqlmesh_assets(
         for model_name in select:
             manifest.find(model_name)
     models = [model for model in manifest.models if _selected(model, select)]
+    if not models:
+        logger.warning("no model of the SQLMesh project in %s is an asset here", project.folder)
     specs = [translator.asset_spec(model, project) for model in models]
     if manifest.errors:
         stale = {"sqlmesh/error": dg.MetadataValue.text("\n".join(manifest.errors))}

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lakehouse_assets.sqlmesh_integration.outcome import error_sentence, rows_in_words
+from lakehouse_assets.sqlmesh_integration.outcome import rows_in_words
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, remedy
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -123,10 +124,11 @@ def apply_plan(
         try:
             engine.apply_plan(context, plan, left_alone=others)
         except engine.sqlmesh_errors() as error:
-            reasons = "\n".join(f"  {line}" for line in failed) or f"  {error_sentence(error)}"
+            failed = failed or [error_sentence(error)]
+            reasons = "\n".join(f"  {line}" for line in failed)
             raise DeployError(
                 f"The deploy to {target} stopped; what it had not reached is as before:\n{reasons}\n"
-                "Fix the model or its source, then deploy again."
+                f"{remedy(failed, 'deploy again')}"
             ) from error
         return Deployed(summary, tests)
 
@@ -184,6 +186,9 @@ def _left_alone(plan: Plan, owned: Mapping[str, tuple[str, str]]) -> frozenset[s
 
 
 def _unit_tests(context: Context) -> tuple[UnitTest, ...]:
+    from lakehouse_assets.sqlmesh_integration import engine
+
+    engine.pin_unit_tests(context)
     result = context.test(stream=io.StringIO())
     wrong = [*result.failures, *result.errors]
     tests = [_unit_test(test, str(message)) for test, message in wrong]

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lakehouse_assets.sqlmesh_integration.deploy import DeployError, RefusedError
-from lakehouse_assets.sqlmesh_integration.outcome import error_sentence
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 
 if TYPE_CHECKING:
     from sqlmesh.core.environment import Environment

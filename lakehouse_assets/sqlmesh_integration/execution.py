@@ -15,9 +15,9 @@ from lakehouse_assets.sqlmesh_integration.outcome import (
     CheckOutcome,
     ModelOutcome,
     audit_sentence,
-    error_sentence,
 )
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, traceback_of
 from lakehouse_assets.sqlmesh_integration.rows import Counted, RowCounter
 
 Look = Callable[[ModelOutcome], None]
@@ -146,6 +146,7 @@ class Execution:
                 outcome = self._of(fqn)
                 outcome.state = "failed"
                 outcome.reason = audit_sentence(outcome.checks.values()) or error_sentence(error)
+                outcome.traceback = traceback_of(error)
             case engine.NodesSkipped(fqns=fqns):
                 for fqn in fqns:
                     outcome = self._of(fqn)

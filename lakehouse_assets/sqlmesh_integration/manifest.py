@@ -82,7 +82,7 @@ class ModelSpec:
     grains: tuple[str, ...]
     data_hash: str
     path: str | None
-    """Relative to the project's folder."""
+    """Relative to the project's folder; absolute in a further repository of the project."""
     signals: tuple[str, ...] = ()
     auto_restatement_cron: str | None = None
     cron_tz: str | None = None

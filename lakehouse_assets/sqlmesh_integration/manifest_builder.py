@@ -12,8 +12,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ColumnSpec, Manifest, ModelSpec, TableRef
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, is_lock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlmesh import Context
     from sqlmesh.core.audit import StandaloneAudit
     from sqlmesh.core.model import Model
@@ -24,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 class ProjectError(Exception):
-    """The project could not be read; the message is one sentence that says which file and why."""
+    """The project could not be read; the message says in a sentence which file and why, or what is locked."""
+
+    is_lock = False
+    """Nothing is wrong with the project: another process held a file, and it may be free by now."""
 
 
 def build(project: SqlmeshProject, key: str) -> Manifest:
@@ -36,15 +42,21 @@ def build(project: SqlmeshProject, key: str) -> Manifest:
             reader = _Reader(session.loaded(), project)
             return Manifest(key=key, models=tuple(reader.models()))
     except engine.sqlmesh_errors() as error:
-        shown = "Its models show as they were last known. Fix it, then reload the code location."
-        raise ProjectError(f"{sentence(project, error)}. {shown}") from error
+        locked = is_lock(error_sentence(error))
+        then = "Reload the code location when it is free." if locked else "Fix it, then reload the code location."
+        raised = ProjectError(f"{sentence(project, error)}. {then}")
+        raised.is_lock = locked
+        raise raised from error
 
 
 def sentence(project: SqlmeshProject, error: BaseException) -> str:
     """Which file of the project is wrong, and how; without the colours that parsers put into their messages."""
-    reason = re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(error).split()))
+    told = error_sentence(error)
+    told = told if is_lock(told) else " ".join(str(error).split())
+    reason = re.sub(r"\x1b\[[0-9;]*m", "", told)
     reason = reason.replace(f"{project.folder}/", "")[:600]
-    return f"The SQLMesh project in {project.folder.name}/ could not be read: {reason}"
+    where = ", ".join(f"{folder.name}/" for folder in project.folders)
+    return f"The SQLMesh project in {where} could not be read: {reason}"
 
 
 class _Reader:
@@ -75,7 +87,6 @@ class _Reader:
         inside, outside = self._upstream(model)
         unit = model.interval_unit
         path = engine.file_of(model)
-        inside_project = path is not None and path.is_relative_to(self.project.folder)
         return ModelSpec(
             fqn=fqn,
             ref=table_ref(fqn),
@@ -98,11 +109,16 @@ class _Reader:
             time_column=model.time_column.column.name if model.time_column else None,
             grains=tuple(grain.sql() for grain in model.grains),
             data_hash=model.data_hash,
-            path=str(path.relative_to(self.project.folder)) if path and inside_project else None,
+            path=self._shown(path) if path else None,
             signals=tuple(name or "" for name, _ in model.signals),
             auto_restatement_cron=model.auto_restatement_cron,
             cron_tz=str(model.cron_tz) if model.cron_tz else None,
         )
+
+    def _shown(self, path: Path) -> str | None:
+        if path.is_relative_to(self.project.folder):
+            return str(path.relative_to(self.project.folder))
+        return str(path) if any(path.is_relative_to(folder) for folder in self.project.folders) else None
 
     def _audits(self, fqn: str, model: Model) -> Iterator[AuditSpec]:
         from lakehouse_assets.sqlmesh_integration import engine

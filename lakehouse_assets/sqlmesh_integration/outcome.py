@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from lakehouse_assets.sqlmesh_integration.reasons import remedy
+
 State = Literal[
     "computed", "failed", "skipped", "up_to_date", "not_ready", "shared", "refused", "undeployed", "pending"
 ]
@@ -36,6 +38,8 @@ class ModelOutcome:
     name: str
     state: State = "pending"
     reason: str = ""
+    traceback: str = ""
+    """Of an error in the project's Python, with its lines of code."""
     intervals: list[tuple[datetime, datetime]] = field(default_factory=list)
     """What was computed, batch by batch."""
     rows: dict[str | None, int] = field(default_factory=dict)
@@ -65,18 +69,14 @@ def failure_message(outcomes: Mapping[str, ModelOutcome], environment: str, foot
     if skipped:
         lines.append(f"Skipped, because they read what failed: {', '.join(skipped)}.")
     lines += [footnote] if footnote else []
-    lines.append("Fix the model or its source, then materialize it again: what is missing is computed then.")
+    again = "materialize it again: what is missing is computed then"
+    lines.append(remedy([outcome.reason for outcome in failed], again))
     return "\n".join(lines)
 
 
 def audit_sentence(checks: Iterable[CheckOutcome]) -> str:
     found = [check for check in checks if check.blocking and not check.passed]
     return "; ".join(f"audit {check.check_name} found {rows_in_words(check.failed_rows)}" for check in found)
-
-
-def error_sentence(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{type(error).__name__}: {text[:800]}"
 
 
 def rows_in_words(count: int) -> str:

@@ -7,9 +7,8 @@ import importlib.metadata
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from lakehouse_assets.sqlmesh_integration.manifest import FORMAT, Manifest
@@ -21,44 +20,87 @@ SUFFIXES = {".sql", ".py", ".yaml", ".yml", ".csv", ".toml", ".json", ".jinja", 
 NOT_SOURCES = {"logs", "__pycache__", "node_modules"}
 
 
+_failures: dict[tuple[SqlmeshProject, str], str] = {}
+"""A project that does not parse is tried once per content, not at every look."""
+
+
 @dataclass(frozen=True)
 class SqlmeshProject:
     """A SQLMesh project, seen through one gateway as one environment.
+
+    Of several repositories in one project (SQLMesh's `-p one -p two`) give all the paths. The first one's connections
+    are used, as SQLMesh does; relative DuckDB files lie in its folder.
 
     `cache_dir` holds the manifest and may be deleted at any time; give every environment of one project the
     same folder if you like, the file's name tells them apart.
     """
 
-    path: str | Path
+    path: str | Path | Sequence[str | Path]
     gateway: str | None = None
     environment: str = "prod"
     cache_dir: str | Path | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | Path):
+            object.__setattr__(self, "path", tuple(self.path))  # with a list it could be no key of a cache
+        if not self.folders:
+            raise ValueError("a SQLMesh project needs the path of its folder, or several of them")
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        paths = (self.path,) if isinstance(self.path, str | Path) else self.path
+        return tuple(Path(path).resolve() for path in paths)
+
     @property
     def folder(self) -> Path:
-        return Path(self.path).resolve()
+        """The first one."""
+        return self.folders[0]
 
     @property
     def manifest_path(self) -> Path:
         folder = Path(self.cache_dir) if self.cache_dir else self.folder / ".cache" / "dagster"
-        return folder / f"sqlmesh_manifest_{self.gateway or 'default'}_{self.environment}.json"
+        others = hashlib.sha256(repr(self.folders[1:]).encode()).hexdigest()[:8]
+        several = f"_{others}" if len(self.folders) > 1 else ""
+        return folder / f"sqlmesh_manifest_{self.gateway or 'default'}_{self.environment}{several}.json"
 
     def manifest(self) -> Manifest:
-        """The models as they are in the files now; with `errors`, and as last known, when they don't parse."""
+        """The models as they are in the files now; with `errors`, and as last known, when they can't be read.
+
+        Raises ProjectError where none are known: with no model to show, a run over nothing would be a success.
+        """
         key = self.content_key()
         known = _read(self.manifest_path)
         if known and known.key == key:
             return known
-        return _build_once(self, key)
+        failure = _failures.get((self, key)) if known else None
+        if failure is None:
+            from lakehouse_assets.sqlmesh_integration.manifest_builder import ProjectError, build
+
+            try:
+                built = build(self, key)
+            except ProjectError as error:
+                if known is None:
+                    raise
+                failure = str(error)
+                logger.error("%s Its models show as they were last known.", failure)
+                if not error.is_lock:
+                    _failures[self, key] = failure
+            else:
+                _write(self.manifest_path, built.dumps())
+                return built
+        assert known is not None
+        return replace(known, errors=(failure,))
 
     def content_key(self) -> str:
         """A hash of every file SQLMesh reads, of its version, and of how the project is seen."""
-        digest = hashlib.sha256(f"{FORMAT} {self.folder} {self.gateway} {self.environment}".encode())
+        folders = " ".join(map(str, self.folders))
+        digest = hashlib.sha256(f"{FORMAT} {folders} {self.gateway} {self.environment}".encode())
         for package in ("sqlmesh", "sqlglot"):
             digest.update(importlib.metadata.version(package).encode())
-        for file in sorted(_sources(self.folder)):
-            digest.update(os.fsencode(file.relative_to(self.folder)) + b"\0")
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        for folder in self.folders:
+            for file in sorted(_sources(folder)):
+                digest.update(os.fsencode(file.relative_to(folder)) + b"\0")
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 
 
@@ -83,20 +125,6 @@ def _read(path: Path) -> Manifest | None:
     except (ValueError, KeyError, TypeError) as error:
         logger.warning("the cached manifest %s is not readable and is built again: %s", path, error)
         return None
-
-
-@lru_cache(maxsize=32)  # a project that does not parse is tried once per content, not at every look
-def _build_once(project: SqlmeshProject, key: str) -> Manifest:
-    from lakehouse_assets.sqlmesh_integration.manifest_builder import ProjectError, build
-
-    try:
-        manifest = build(project, key)
-    except ProjectError as error:
-        logger.error("%s", error)
-        known = _read(project.manifest_path) or Manifest(key="", models=())
-        return replace(known, errors=(str(error),))
-    _write(project.manifest_path, manifest.dumps())
-    return manifest
 
 
 def _write(path: Path, text: str) -> None:

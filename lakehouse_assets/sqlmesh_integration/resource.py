@@ -22,6 +22,7 @@ class SqlmeshResource(dg.ConfigurableResource):
     """A SQLMesh project as one environment. `SqlmeshResource.of(project)` is the short way to make one."""
 
     path: str = Field(description="The SQLMesh project's folder.")
+    more_paths: list[str] = Field(default=[], description="Further repositories of the same project.")
     gateway: str | None = None
     environment: str = "prod"
     cache_dir: str | None = None
@@ -36,6 +37,7 @@ class SqlmeshResource(dg.ConfigurableResource):
         cache_dir = str(project.cache_dir) if project.cache_dir else None
         return cls(
             path=str(project.folder),
+            more_paths=[str(folder) for folder in project.folders[1:]],
             gateway=project.gateway,
             environment=project.environment,
             cache_dir=cache_dir,
@@ -44,7 +46,7 @@ class SqlmeshResource(dg.ConfigurableResource):
 
     @property
     def project(self) -> SqlmeshProject:
-        return SqlmeshProject(self.path, self.gateway, self.environment, self.cache_dir)
+        return SqlmeshProject([self.path, *self.more_paths], self.gateway, self.environment, self.cache_dir)
 
     def first_users(self) -> Mapping[str, Sequence[str]]:
         """By physical table its environments, first user first. Override it where you keep that: SQLMesh doesn't."""

@@ -12,8 +12,9 @@ import dagster as dg
 from lakehouse_assets.sqlmesh_integration import engine, event_log
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
 from lakehouse_assets.sqlmesh_integration.execution import Execution, Message
-from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, error_sentence, failure_message
+from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, failure_message
 from lakehouse_assets.sqlmesh_integration.partitions import key_of
+from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 from lakehouse_assets.sqlmesh_integration.report import Reporter
 from lakehouse_assets.sqlmesh_integration.request import Request
 from lakehouse_assets.sqlmesh_integration.rows import RowCounter
@@ -75,6 +76,8 @@ class SqlmeshRun:
         reporter = Reporter(self.context, request, self.manifest, deployment)
         reporter.warn_of_drift()
         if not request.keys:
+            if not request.checks and not self.touched:
+                raise dg.Failure("This run is over no model and no check: nothing was done.", allow_retries=False)
             yield from reporter.checks.alone(session)
             return
         work = decide(request, deployment, self.touched)
@@ -137,10 +140,16 @@ class SqlmeshRun:
             audited = all("audit " in outcome.reason for outcome in failed)
             raise dg.Failure(
                 failure_message(self.outcomes, self.resource.environment, self.resource.failure_footnote),
-                metadata={outcome.name: outcome.reason for outcome in failed},
+                metadata={outcome.name: _told(outcome) for outcome in failed},
                 allow_retries=not audited,  # the same rows would fail the same audit
             )
         unmet = [o for o in outcomes if o.state == "refused" or (o.state == "undeployed" and request.by_hand)]
         if unmet:
             lines = "\n".join(f"  {outcome.name}: {outcome.reason}" for outcome in unmet)
             raise dg.Failure(f"Not computed in environment {self.resource.environment}:\n{lines}", allow_retries=False)
+
+
+def _told(outcome: ModelOutcome) -> dg.MetadataValue:
+    if not outcome.traceback:
+        return dg.MetadataValue.text(outcome.reason)
+    return dg.MetadataValue.md(f"{outcome.reason}\n\n```\n{outcome.traceback}\n```")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse_assets.sqlmesh_integration import SqlmeshProject
+from lakehouse_assets.sqlmesh_integration.manifest_builder import ProjectError
 from tests.sqlmesh_integration.sandbox import PROJECTS, Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +82,10 @@ def test_two_models_of_one_name_in_two_catalogs_are_told_apart_by_nobody_and_ref
     (sources.folder / "models" / "same.sql").write_text(
         "MODEL (name other.marts.daily_growth, kind FULL); SELECT 1 AS one"
     )
-    (error,) = sources.project.manifest().errors
-    assert '"other"."marts"."daily_growth" and "warehouse"."marts"."daily_growth" are both marts.daily_growth' in error
+    with pytest.raises(ProjectError) as refused:
+        sources.project.manifest()
+    both = '"other"."marts"."daily_growth" and "warehouse"."marts"."daily_growth" are both marts.daily_growth'
+    assert both in str(refused.value)
 
 
 @pytest.mark.parametrize("file", ["models/daily_growth.sql", "audits/positive_revenue.sql", "config.yaml"])
@@ -121,13 +124,6 @@ def test_a_model_that_does_not_parse_keeps_the_others_and_says_which_file(source
     assert "\x1b" not in error
     assets = sources.assets()
     assert all("models/daily_growth.sql" in str(spec.metadata["sqlmesh/error"]) for spec in assets.specs)
-
-
-def test_a_broken_project_that_was_never_read_has_no_models_and_still_loads(tmp_path: Path) -> None:
-    broken = Sandbox.of("shop", tmp_path)
-    (broken.folder / "models" / "daily_growth.sql").write_text("MODEL (name marts.daily_growth); SELEC 1")
-    assert not list(broken.assets().keys)
-    assert broken.project.manifest().errors
 
 
 def test_deployed_models_still_run_while_the_files_are_broken(shop: Sandbox) -> None:

@@ -4,6 +4,7 @@ Nothing else in this package reaches behind SQLMesh's public API, and tests/sqlm
 test_engine_contract.py says which of these promises a newer version breaks. Importing this imports SQLMesh.
 """
 
+from lakehouse_assets.sqlmesh_integration.engine.connections import pin_unit_tests
 from lakehouse_assets.sqlmesh_integration.engine.environments import (
     compact_state,
     drop_environment,
@@ -72,6 +73,7 @@ __all__ = [
     "missing_intervals",
     "named_audits",
     "nowhere",
+    "pin_unit_tests",
     "read_intervals",
     "restate_due",
     "run_merged",

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlmesh import Context
 from sqlmesh.core import constants
-from sqlmesh.core.config import Config, DuckDBConnectionConfig
+from sqlmesh.core.config import Config
 from sqlmesh.core.config.loader import load_configs
 from sqlmesh.core.console import set_console
 from sqlmesh.core.lineage import CACHE as LINEAGE_CACHE
 from sqlmesh.core.state_sync.cache import CachingStateSync
 from sqlmesh.utils import sys_path
 
+from lakehouse_assets.sqlmesh_integration.engine.connections import settle
 from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator
 from lakehouse_assets.sqlmesh_integration.engine.events import EventConsole, nowhere
 
@@ -34,9 +35,9 @@ class Session:
         self.console = EventConsole()
         set_console(self.console)
         stay_in_process()
-        configs = load_configs(None, Config, str(project.folder))
-        for folder, config in configs.items():
-            anchor_files(config, folder)
+        configs = load_configs(None, Config, [str(folder) for folder in project.folders])
+        for config in configs.values():
+            settle(config, project.folder)
         self.context = Context(config=configs, gateway=project.gateway, load=False)
         self.context.console = self.console
         self._loaded_key: str | None = None
@@ -68,31 +69,14 @@ def stay_in_process() -> None:
         constants.MAX_FORK_WORKERS = 1
 
 
-def anchor_files(config: Config, folder: Path) -> None:
-    """Read a relative DuckDB file from the project's folder, as SQLMesh's own command line does there.
-
-    Against Dagster's working directory it would be a new file: an empty prod, with no error.
-    """
-    gateways = config.gateways.values() if isinstance(config.gateways, dict) else [config.gateways]
-    for gateway in gateways:
-        for connection in (gateway.connection, gateway.state_connection, gateway.test_connection):
-            if isinstance(connection, DuckDBConnectionConfig) and _is_relative_file(connection.database):
-                connection.database = str(folder / str(connection.database))
-
-
-def _settings(folder: Path) -> bytes:
+def _settings(folders: Iterable[Path]) -> bytes:
     """The project's configuration as it is now: another one needs another context."""
-    return b"".join(file.read_bytes() for file in sorted(folder.glob("config.*")) if file.is_file())
-
-
-def _is_relative_file(database: object) -> bool:
-    if not isinstance(database, str) or not database or ":" in database:
-        return False
-    return not Path(database).is_absolute()
+    files = [file for folder in folders for file in sorted(folder.glob("config.*")) if file.is_file()]
+    return b"".join(file.read_bytes() for file in files)
 
 
 _lock = threading.RLock()
-_sessions: dict[tuple[str, str | None], Session] = {}
+_sessions: dict[tuple[tuple[Path, ...], str | None], Session] = {}
 
 
 @contextmanager
@@ -102,9 +86,9 @@ def session(project: SqlmeshProject) -> Iterator[Session]:
     Two contexts at work at once in a process break each other. Connections close at the end: an open DuckDB
     file, as state or as warehouse, locks every other process out.
     """
-    identity = (str(project.folder), project.gateway)
+    identity = (project.folders, project.gateway)
     with _lock:
-        settings = _settings(project.folder)
+        settings = _settings(project.folders)
         current = _sessions.get(identity)
         if current is None or current.settings != settings:
             current = _sessions[identity] = Session(project, settings)
@@ -119,7 +103,7 @@ def session(project: SqlmeshProject) -> Iterator[Session]:
             current.context._state_sync = None
         try:
             # Only while it is used: another project's `macros` would be found in its place.
-            with sys_path(project.folder):
+            with sys_path(*project.folders):
                 yield current
         finally:
             current.console.sink = evaluator.sink = nowhere
