@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import psycopg
 
 from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.touched import Touched
+from lakehouse.writing.undo import tables_of, undo
 
 Report = Callable[[str], None]
+ABANDON_SECONDS = 1.0
 
 
 @dataclass
@@ -30,12 +32,12 @@ def loading(
 ) -> Iterator[Load]:
     """Everything that `pipeline` commits inside this block is either finished, recorded and unmarked, or marked.
 
-    `event_times` names the pipeline's tables (`schema.table`) with the column that says when a row happened. What a
-    killed predecessor left behind is finished first. An error inside the block that left nothing half done (a portal
-    that is down) leaves no mark either.
+    `event_times` names tables (`schema.table`) with the column that says when a row happened; of the pipeline's other
+    tables a change touches everything. An error inside the block is undone, and so is what a killed predecessor left:
+    the load begins as if neither had been.
     """
     with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
-        _finish_predecessor(lake, connection, pipeline, run=run, report=report)
+        _undo_predecessor(lake, connection, pipeline, report)
         marks.write(
             connection,
             "load",
@@ -44,31 +46,42 @@ def loading(
             snapshot=lake.newest_snapshot(),
             details={"tables": dict(event_times)},
         )
+        # dlt's state and schema come from the lake: what lies here may be of a lake that was restored or made anew.
+        shutil.rmtree(lake.settings.pipelines_dir / pipeline, ignore_errors=True)
         load = Load()
         try:
             yield load
         except Exception:
-            if not lake_pipeline(lake, pipeline).has_pending_data:
-                _finish(lake, connection, pipeline, run=run)
+            _undo_predecessor(lake, connection, pipeline, lambda _: None)
             raise
         load.touched = _finish(lake, connection, pipeline, run=run)
 
 
-def repair(lake: Lake, pipelines: list[str], *, run: str, report: Report = lambda _: None) -> None:
-    """Finish the loads that killed processes left unfinished, where there are any."""
+def repair(lake: Lake, pipelines: Iterable[str], *, run: str, report: Report = lambda _: None) -> None:
+    """Undo the loads that killed processes left unfinished, where there are any: the next load brings their rows."""
     for pipeline in sorted(pipelines):
         with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
-            _finish_predecessor(lake, connection, pipeline, run=run, report=report)
+            _undo_predecessor(lake, connection, pipeline, report)
 
 
-def _finish_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str, *, run: str, report: Report) -> None:
+def abandon(lake: Lake, pipeline: str, *, run: str) -> list[str]:
+    """Undo the pipeline's unfinished load; names what was undone, nothing where none is unfinished.
+
+    Raises:
+        LockTimeoutError: the load is at work.
+    """
+    hasty = lake.settings.model_copy(update={"lock_timeout_seconds": ABANDON_SECONDS})
+    told: list[str] = []
+    with holding(hasty, [pipeline_lock(pipeline)], holder=run) as connection:
+        _undo_predecessor(lake, connection, pipeline, told.append)
+    return told
+
+
+def _undo_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str, report: Report) -> None:
     for mark in marks.read(connection, "load", pipeline):
-        report(f"repairing {mark}")
-        unfinished = lake_pipeline(lake, pipeline)
-        while unfinished.has_pending_data:
-            # With pending packages dlt loads only those and ignores any data that it is given.
-            unfinished.run().raise_on_failed_jobs()
-        _finish(lake, connection, pipeline, run=run)
+        tables = undo(lake, pipeline, mark.snapshot)
+        marks.clear(connection, "load", pipeline)
+        report(f"undone: {mark}; {', '.join(tables) or 'no table'} had changed")
 
 
 def _finish(lake: Lake, connection: psycopg.Connection, pipeline: str, *, run: str) -> dict[str, Touched]:
@@ -77,7 +90,7 @@ def _finish(lake: Lake, connection: psycopg.Connection, pipeline: str, *, run: s
     with closing(lake.connect(read_only=True)) as reader:
         changes = {
             table: touched.changes_since(reader, table, event_time, mark.snapshot)
-            for table, event_time in mark.details["tables"].items()
+            for table, event_time in (dict.fromkeys(tables_of(connection, pipeline)) | mark.details["tables"]).items()
         }
     snapshot = lake.newest_snapshot()
     with connection.transaction():
