@@ -109,7 +109,9 @@ def create_tables(pipeline: dlt.Pipeline, source: Any) -> list[str]:
     only gain the columns that they lack.
     """
     schema = source.discover_schema()
-    if schema.name not in pipeline.schemas:
-        pipeline.schemas.save_schema(schema)
+    pipeline.sync_destination()  # columns that loads have added are in the lake's schema alone
+    known = pipeline.schemas[schema.name] if schema.name in pipeline.schemas else schema
+    known.update_schema(schema)
+    pipeline.schemas.save_schema(known)
     created = pipeline.sync_schema(schema.name) or {}
     return sorted(set(created) & set(schema.data_table_names(seen_data_only=False)))

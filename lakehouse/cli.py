@@ -32,13 +32,14 @@ from lakehouse.releases.cli import app as releases_app
 from lakehouse.releases.log import ReleaseError
 from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
+from lakehouse.writing.cli import app as loads_app
 
 TABLE_ROWS = 50
 PANELS = {
     "Everyday": ("demo", "up", "status", "upload", "files", "plan", "deploy", "query"),
     "Releases": ("releases", "release", "rollback", "export", "serve"),
     "Environments": ("env", "promote", "diff", "lint-models"),
-    "Upkeep": ("doctor", "alerts", "alert-test", "maintain", "verify", "backup", "backups", "restore"),
+    "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
     "Set-up and access": ("bootstrap", "login", "token", "policies"),
 }
 """How `lakehouse --help` groups the commands, what is used every day first."""
@@ -48,7 +49,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
-for commands in (access_app, alerts_app, backup_app, doctor_app):
+for commands in (access_app, alerts_app, backup_app, doctor_app, loads_app):
     app.add_typer(commands)
 
 

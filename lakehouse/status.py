@@ -15,6 +15,7 @@ from lakehouse.postgres import connect
 from lakehouse.releases import log
 from lakehouse.settings import reachable
 from lakehouse.writing import marks
+from lakehouse.writing.locks import held, pipeline_lock
 
 
 def render_status(lake: Lake) -> RenderableType:
@@ -68,9 +69,11 @@ def _marks(postgres: psycopg.Connection) -> RenderableType:
     unfinished = marks.read(postgres)
     if not unfinished:
         return "[green]Nothing is unfinished.[/green]"
-    table = folding_table("work", title="[yellow]Unfinished (the next load or run repairs it)[/yellow]")
+    at_work = {one.lock for one in held(postgres, [pipeline_lock(mark.scope) for mark in unfinished])}
+    table = folding_table("work", "", title="[yellow]Unfinished (the next load or run repairs it)[/yellow]")
     for mark in unfinished:
-        table.add_row(str(mark))
+        cut_off = mark.kind == "load" and str(pipeline_lock(mark.scope)) not in at_work
+        table.add_row(str(mark), f"`lakehouse load abandon {mark.scope}` undoes it" if cut_off else "")
     return table
 
 

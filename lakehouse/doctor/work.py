@@ -21,7 +21,12 @@ def marks(examination: Examination) -> Seen:
     locks = held(examination.postgres, [_lock(mark) for mark in found])
     holders = {one.lock for one in locks if not one.shared}
     now = datetime.fromtimestamp(examination.seconds(), UTC).replace(tzinfo=None)
-    left = [mark for mark in found if now - mark.since > UNREPAIRED and str(_lock(mark)) not in holders]
+    # A load holds its lock as long as its mark stands; a run's models stay marked after a failure.
+    left = [
+        mark
+        for mark in found
+        if str(_lock(mark)) not in holders and (mark.kind == "load" or now - mark.since > UNREPAIRED)
+    ]
     groups: dict[tuple[str, str], list[Mark]] = {}
     for mark in left:
         groups.setdefault((mark.kind, mark.scope), []).append(mark)
@@ -50,7 +55,7 @@ def _subjects(group: list[Mark]) -> str:
 
 def _repair(kind: str, scope: str) -> str:
     if kind == "load":
-        return "Load it again, which repairs it: dagster job execute -j ingest"
+        return f"Undo it: lakehouse load abandon {scope}. Or load again, which undoes it first."
     if kind == "deploy":
         return f"Deploy again, which ends it: lakehouse deploy {scope}"
     elsewhere = "" if scope == "prod" else f"LAKEHOUSE_ENVIRONMENT={scope} "
