@@ -110,7 +110,7 @@ def create_tables(pipeline: dlt.Pipeline, source: Any) -> list[str]:
     """
     schema = source.discover_schema()
     pipeline.sync_destination()  # columns that loads have added are in the lake's schema alone
-    known = pipeline.schemas[schema.name] if schema.name in pipeline.schemas else schema
+    known = pipeline.schemas.get(schema.name, schema)
     known.update_schema(schema)
     pipeline.schemas.save_schema(known)
     created = pipeline.sync_schema(schema.name) or {}
