@@ -19,6 +19,7 @@ EXTENSIONS = {
 _one_thread = threading.Lock()
 
 
+@lru_cache  # a process that works for several lakehouses checks once
 def _check_signature(file: Path, package: str) -> None:
     path = str(file).replace("'", "''")
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import importlib_metadata
 import psycopg
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -20,6 +21,7 @@ from lakehouse.lake import Lake
 from lakehouse.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
 from tests import object_store as object_store_module
+from tests.databases import create_database, empty_lake
 
 pytest_plugins = ["tests.lakehouse_fixtures"]
 
@@ -35,7 +37,8 @@ LONGEST_FIRST = (
 FILE_BY_FILE = "sqlmesh_integration"
 """Its tests share little, so that their files fill up what the others leave."""
 
-_numbers = itertools.count(1)
+# SQLMesh's plans ask which package gives which module: 0.4 s of a processor each, and nothing is installed meanwhile.
+importlib_metadata.packages_distributions = cache(importlib_metadata.packages_distributions)
 
 # SQLMesh's own command line and contexts fork their process, which in these tests has threads: the child may die of it.
 os.environ.setdefault("MAX_FORK_WORKERS", "1")
@@ -104,19 +107,21 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server for the session."""
+    """A PostgreSQL server for the session, which nobody needs after a power cut."""
     folder = tmp_path_factory.mktemp("server")
-    yield postgres_url(Settings(data_dir=folder))
+    url = postgres_url(Settings(data_dir=folder))
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {name} = off")
+        connection.execute("SELECT pg_reload_conf()")
+    yield url
     leave(folder / "postgres")
 
 
 @pytest.fixture
 def database_url(server_url: str) -> str:
     """An empty database."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return server_url.replace("/lakehouse?", f"/{name}?")
+    return create_database(server_url)
 
 
 @pytest.fixture
@@ -142,9 +147,7 @@ def settings(lakehouse_environment: dict[str, str], monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def lake(settings: Settings) -> Lake:
     """An empty lake."""
-    lake = Lake(settings)
-    lake.bootstrap()
-    return lake
+    return empty_lake(settings)
 
 
 @pytest.fixture(scope="session")

@@ -6,22 +6,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from lakehouse.child_environments import dashboard_environment
-from lakehouse.lake import Lake
 from lakehouse.query.client import LakehouseClient
 from lakehouse.settings import Settings
 from tests.browser.conftest import browser, images, page  # noqa: F401
 from tests.dashboard import marts
 from tests.dashboard.counting_proxy import CountingProxy, counting_proxy
+from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.lakehouse_instance import bare_environment
 from tests.ports import free_ports
@@ -51,16 +50,12 @@ class Dashboard:
 def dashboard(server_url: str, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """One for all tests here; the first release holds every mart."""
     folder = tmp_path_factory.mktemp("dashboard")
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute("CREATE DATABASE dashboard")
     query_port, dashboard_port = free_ports(2)
     settings = Settings(
-        data_dir=folder, postgres_url=server_url.replace("/lakehouse?", "/dashboard?"), threads=2, query_workers=2,
+        data_dir=folder, postgres_url=create_database(server_url), threads=2, query_workers=2,
         query_port=query_port, dashboard_port=dashboard_port,
     )  # fmt: skip
-    lake = Lake(settings)
-    lake.bootstrap()
-    publisher = Publisher(lake)
+    publisher = Publisher(empty_lake(settings))
     publisher.execute(*marts.statements(shared_data))
     publisher.publish(*(served(name, "first") for name in marts.ALL))
     service_environment = {

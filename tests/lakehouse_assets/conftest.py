@@ -13,7 +13,6 @@ from typing import Any
 
 import dagster as dg
 import duckdb
-import psycopg
 import pytest
 
 from lakehouse import settings as settings_module
@@ -22,6 +21,7 @@ from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT
 from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
+from tests.databases import create_database
 
 
 @dataclass
@@ -93,12 +93,9 @@ class House:
 def house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A lakehouse with every model deployed and nothing loaded."""
     patch = pytest.MonkeyPatch()
-    name = f"house_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     environment = {
         "LAKEHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("house")),
-        "LAKEHOUSE_POSTGRES_URL": server_url.replace("/lakehouse?", f"/{name}?"),
+        "LAKEHOUSE_POSTGRES_URL": create_database(server_url),
         "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "60",
     }
     for key, value in environment.items():

@@ -1,6 +1,5 @@
 """What fails, is late or is well again is told once, on a real Dagster instance and to a real receiver."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg
 import pytest
 from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
 from typer.testing import CliRunner
@@ -18,10 +16,10 @@ from typer.testing import CliRunner
 from lakehouse import settings as settings_module
 from lakehouse.alerts.cli import app
 from lakehouse.alerts.open import open_alerts
-from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.defs import alerts
+from tests.databases import create_database, empty_lake
 from tests.webhook import Webhook, receiving
 
 FAILING: set[str] = set()
@@ -103,18 +101,15 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    name = f"alerts_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
     with pytest.MonkeyPatch.context() as patch, receiving() as webhook:
         patch.setenv("LAKEHOUSE_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("LAKEHOUSE_POSTGRES_URL", server_url.replace("/lakehouse?", f"/{name}?"))
+        patch.setenv("LAKEHOUSE_POSTGRES_URL", create_database(server_url))
         patch.setenv("LAKEHOUSE_ALERT_WEBHOOK_URL", webhook.url)
         patch.setattr("lakehouse.alerts.hook.WAITS_SECONDS", (0.0, 0.0))
         settings_module.load_settings.cache_clear()
-        Lake(load_settings()).bootstrap()
+        empty_lake(load_settings())
         definitions = dg.Definitions(
             assets=[orders, users, refusing],
             jobs=[deploy, dg.define_asset_job("both", "*", executor_def=dg.in_process_executor)],

@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from lakehouse.lake import Lake
@@ -19,6 +18,7 @@ from lakehouse.settings import Settings
 from lakehouse.verify.everything import verify
 from lakehouse.verify.finding import Findings
 from lakehouse.writing import marks
+from tests.databases import create_database
 from tests.lakehouse_assets.conftest import House
 from tests.lakehouse_assets.next_run import REVENUE
 
@@ -42,16 +42,13 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
     house.land_events("ecommerce_events_saved.parquet", EVENTS)
     house.load_events()
     house.run("catch_up", asset_selection=REVENUE)
-    name = f"restored_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text((Path(house.instance.root_directory) / "dagster.yaml").read_text())
     there = {
         **house.environment,
         "LAKEHOUSE_DATA_DIR": str(tmp_path / "data"),
-        "LAKEHOUSE_POSTGRES_URL": server_url.replace("/lakehouse?", f"/{name}?"),
+        "LAKEHOUSE_POSTGRES_URL": create_database(server_url),
         "DAGSTER_HOME": str(home),
     }
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 import pytest
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
@@ -25,10 +23,10 @@ from lakehouse import settings as settings_module
 from lakehouse.doctor.checks import all_checks, examine
 from lakehouse.doctor.examination import Examination
 from lakehouse.doctor.findings import Level, Result
-from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.doctor import CHECKS, code
+from tests.databases import create_database, empty_lake
 from tests.ports import free_ports
 
 
@@ -64,19 +62,16 @@ def finding(name: str, level: Level = Level.WRONG, later_seconds: float = 0.0) -
 @pytest.fixture(scope="module")
 def instance(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     """An empty lake, and Dagster's instance beside it."""
-    name = f"running_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("LAKEHOUSE_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-        patch.setenv("LAKEHOUSE_POSTGRES_URL", server_url.replace("/lakehouse?", f"/{name}?"))
+        patch.setenv("LAKEHOUSE_POSTGRES_URL", create_database(server_url))
         for service, port in zip(("WEBSERVER", "QUERY", "DASHBOARD"), free_ports(3), strict=True):
             patch.setenv(f"LAKEHOUSE_{service}_PORT", str(port))
         settings_module.load_settings.cache_clear()
-        Lake(load_settings()).bootstrap()
+        empty_lake(load_settings())
         assert look("daemon").line == "not looked at: Dagster has not been used yet"
         with dg.DagsterInstance.from_config(str(home)) as found:
             yield found

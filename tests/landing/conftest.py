@@ -25,6 +25,7 @@ from lakehouse_assets.defs.ingestion import LANDING_IO, landing_key, source_asse
 from lakehouse_assets.defs.jobs import landing_sensor
 from lakehouse_assets.io_managers import LandingIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
+from tests.databases import empty_lake
 
 EVENTS = "event_id,user_id,event_type,event_timestamp,revenue,invoice,sku,country\n"
 
@@ -45,7 +46,6 @@ class LandingHouse:
     definitions: dg.Definitions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lake.bootstrap()
         self.lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
         create_tables(lake_pipeline(self.lake, "ecommerce"), ecommerce())
         self.define("ecommerce")
@@ -129,5 +129,5 @@ def house(
     monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
     settings_module.load_settings.cache_clear()
     with dg.DagsterInstance.ephemeral() as instance:
-        yield LandingHouse(Lake(settings_module.load_settings()), instance, tmp_path / "desk", environment)
+        yield LandingHouse(empty_lake(settings_module.load_settings()), instance, tmp_path / "desk", environment)
     settings_module.load_settings.cache_clear()

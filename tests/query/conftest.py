@@ -7,17 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
-from lakehouse.lake import Lake
 from lakehouse.settings import Settings
+from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.ports import free_ports
 
@@ -83,12 +82,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
 def publisher(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Publisher:
     """A lake with two served tables and one that is not served, released."""
     folder = tmp_path_factory.mktemp("query")
-    name = f"query_{os.getpid()}_{folder.name}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    lake = Lake(Settings(data_dir=folder / "data", postgres_url=server_url.replace("/lakehouse?", f"/{name}?")))
-    lake.bootstrap()
-    publisher = Publisher(lake)
+    publisher = Publisher(empty_lake(Settings(data_dir=folder / "data", postgres_url=create_database(server_url))))
     publisher.execute(
         f"CREATE TABLE marts.days AS SELECT DATE '2024-01-01' + (i % {DAYS})::INT AS day, i, i / 7.0 AS part "
         f"FROM range({ROWS}) t(i)",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
-import psycopg
 import pytest
 
-from lakehouse.lake import Lake
 from lakehouse.settings import Settings
+from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.object_store import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY, ObjectStore
 from tests.query.conftest import serving
@@ -17,19 +14,14 @@ from tests.query.conftest import serving
 def test_a_key_that_only_reads_the_published_zone_is_enough(
     server_url: str, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder, name = tmp_path_factory.mktemp("s3"), f"query_s3_{os.getpid()}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+    folder = tmp_path_factory.mktemp("s3")
     bucket = object_store.new_bucket()
     storage = {
         "storage": f"s3://{bucket}/lake", "s3_endpoint": object_store.endpoint,
         "s3_access_key_id": ACCESS_KEY, "s3_secret_access_key": SECRET_KEY,
     }  # fmt: skip
-    settings = Settings(
-        data_dir=folder / "data", postgres_url=server_url.replace("/lakehouse?", f"/{name}?"), **storage
-    )
-    publisher = Publisher(Lake(settings))
-    publisher.lake.bootstrap()
+    settings = Settings(data_dir=folder / "data", postgres_url=create_database(server_url), **storage)
+    publisher = Publisher(empty_lake(settings))
     publisher.execute("CREATE TABLE marts.days AS SELECT i, i % 10 AS day FROM range(100_000) t(i)")
     publisher.publish(served("marts.days", "1", partitioned_by=("day",)))
     # A machine that has nothing but this key: no PostgreSQL, no other setting.

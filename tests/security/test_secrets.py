@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import gzip
-import os
 import subprocess
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from lakehouse.roles import Roles
 from lakehouse.settings import PROJECT_ROOT, Settings
+from tests.databases import create_database
 from tests.lakehouse_instance import TOOLS, LakehouseInstance, create_instance
 from tests.object_store import ObjectStore, serve
 from tests.ports import free_ports
@@ -77,10 +78,8 @@ class Planted:
 def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     """One that was bootstrapped by its administrator and has then been used by a writer's login alone."""
     ask_logins_for_passwords(server_url)
-    database = f"planted_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{database}"')
-    url = server_url.replace("/lakehouse?", f"/{database}?")
+    url = create_database(server_url, "planted")
+    database = urlsplit(url).path.strip("/")
     identities = [
         {"name": name, "credentials": [{"accessKey": name, "secretKey": f"{word}+/="}], "actions": ["Admin"]}
         for name, word in (("planted", S3), ("planted-query", S3_READ))

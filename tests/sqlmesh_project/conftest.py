@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
 from sqlmesh import Context
@@ -19,6 +17,7 @@ from sqlmesh.core.config import Config
 from lakehouse.demo.sample import write_sample
 from lakehouse.lake import Lake
 from lakehouse.settings import PROJECT_ROOT, load_settings
+from tests.databases import create_database, empty_lake
 
 PROJECT = PROJECT_ROOT / "sqlmesh_project"
 
@@ -55,18 +54,14 @@ class Warehouse:
 
 def make_warehouse(server_url: str, folder: Path) -> Warehouse:
     """A lake of its own with empty raw tables, as external_models.yaml has them."""
-    name = f"models_{folder.name.lower()}_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAKEHOUSE_DATA_DIR", str(folder))
-        patch.setenv("LAKEHOUSE_POSTGRES_URL", server_url.replace("/lakehouse?", f"/{name}?"))
+        patch.setenv("LAKEHOUSE_POSTGRES_URL", create_database(server_url))
         load_settings.cache_clear()
-        lake = Lake(load_settings())
+        lake = empty_lake(load_settings())
         config = runpy.run_path(str(PROJECT / "config.py"))["config"]
         load_settings.cache_clear()
     config.cache_dir = str(folder / "sqlmesh")
-    lake.bootstrap()
     made = Warehouse(lake, config)
     tables = yaml.safe_load((PROJECT / "external_models.yaml").read_text())
     columns = [", ".join(f'"{name}" {kind}' for name, kind in table["columns"].items()) for table in tables]

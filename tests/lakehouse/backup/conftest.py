@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import psycopg
 import pytest
+from pydantic import SecretStr
 
 from lakehouse.backup.place import BackupPlace
 from lakehouse.lake import Lake
@@ -19,9 +18,8 @@ from lakehouse.releases import publishing
 from lakehouse.settings import Settings
 from lakehouse.writing import landed, marks
 from lakehouse.writing.landed import LandedVersion
+from tests.databases import create_database
 from tests.lakehouse.releases.conftest import Publisher, publisher, served  # noqa: F401 - a fixture
-
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -37,15 +35,14 @@ def elsewhere(publisher: Publisher, tmp_path: Path, server_url: str) -> Callable
     """An empty lakehouse: another database, another data folder, another storage."""
 
     def create() -> Lake:
-        name = f"restored_{os.getpid()}_{next(_numbers)}"
-        with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+        url = create_database(server_url)
+        name = urlsplit(url).path.strip("/")
         settings = publisher.lake.settings
         storage = f"{settings.storage.rpartition('/')[0]}/{name}" if settings.stores_on_s3 else ""
         return Lake(
             settings.model_copy(
                 update={
-                    "postgres_url": type(settings.postgres_url)(server_url.replace("/lakehouse?", f"/{name}?")),
+                    "postgres_url": SecretStr(url),
                     "data_dir": tmp_path / name,
                     "storage": storage,
                 }

@@ -32,6 +32,7 @@ from lakehouse.releases import log
 from lakehouse.settings import Settings, load_settings
 from lakehouse.writing import marks
 from lakehouse.writing.locks import holding, pipeline_lock
+from tests.databases import create_database, empty_lake
 from tests.object_store import READER_KEY, READER_SECRET, ObjectStore
 from tests.ports import free_ports
 
@@ -68,17 +69,13 @@ def finding(settings: Settings, name: str, level: Level = Level.WRONG, **options
 @pytest.fixture(scope="module")
 def shared_lake(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake with a table of files, and ports that nobody else uses."""
-    name = f"doctor_{os.getpid()}"
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
     web, query, dashboard = free_ports(3)
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("doctor") / "data",
-        postgres_url=server_url.replace("/lakehouse?", f"/{name}?"),
+        postgres_url=create_database(server_url),
         webserver_port=web, query_port=query, dashboard_port=dashboard,
     )  # fmt: skip
-    lake = Lake(settings)
-    lake.bootstrap()
+    lake = empty_lake(settings)
     with closing(lake.connect()) as connection:
         connection.execute("CREATE TABLE raw.numbers AS SELECT range AS n FROM range(1000)")
     return lake

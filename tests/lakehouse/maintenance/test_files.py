@@ -6,12 +6,12 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 
 from lakehouse.lake import IDENTITY_KEY, Lake, LakeError
 from lakehouse.maintenance import compaction, files, snapshots
+from tests.databases import create_database
 from tests.lakehouse.maintenance.conftest import Tended
 
 
@@ -68,9 +68,7 @@ def test_the_files_of_another_lake_are_left_alone(tended: Tended) -> None:
 def test_a_second_lake_may_not_use_the_storage_of_the_first(tended: Tended, server_url: str) -> None:
     """As after PostgreSQL was lost: an empty catalog over full storage."""
     tended.small_increments(2)
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute("CREATE DATABASE second_lake")
-    url = SecretStr(server_url.replace("/lakehouse?", "/second_lake?"))
+    url = SecretStr(create_database(server_url))
     second = Lake(tended.lake.settings.model_copy(update={"postgres_url": url}))
     with pytest.raises(LakeError, match="holds the files of another lake.*lakehouse restore"):
         second.bootstrap()

@@ -15,6 +15,7 @@ from lakehouse.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.log import Release, ServedTable
 from lakehouse.releases.tables import Written, publish_table
+from tests.databases import empty_lake
 from tests.object_store import READER_KEY, READER_SECRET
 
 
@@ -81,9 +82,7 @@ def publisher(
     for name, value in {**lakehouse_environment, **storage_environment}.items():
         monkeypatch.setenv(name, value)
     settings_module.load_settings.cache_clear()
-    lake = Lake(settings_module.load_settings())
-    lake.bootstrap()
-    yield Publisher(lake)
+    yield Publisher(empty_lake(settings_module.load_settings()))
     settings_module.load_settings.cache_clear()
 
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
 
-import psycopg
 import pytest
 import uvicorn
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
 from lakehouse.query import tokens
 from lakehouse.query.http import create_app
 from lakehouse.settings import Settings
 from lakehouse.storage import open_storage
+from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.ports import free_ports
 
-DATABASE = "asking"
 TRIPS = """
     CREATE TABLE marts.trips AS
     SELECT DATE '2024-01-01' + (i % 10)::INTEGER AS d, i::BIGINT AS id, (i * 0.25)::DECIMAL(9, 2) AS fare,
@@ -32,17 +29,12 @@ TRIPS = """
 @pytest.fixture(scope="package")
 def released(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Release 1 holds 1000 trips over ten days, release 2, which readers get, 1001."""
-    with closing(psycopg.connect(server_url, autocommit=True)) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{DATABASE}"')
-        connection.execute(f'CREATE DATABASE "{DATABASE}"')
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("asking"),
-        postgres_url=server_url.replace("/lakehouse?", f"/{DATABASE}?"),
+        postgres_url=create_database(server_url),
         query_workers=2, query_rows=400_000, query_memory_mb=512, threads=1,
     )  # fmt: skip
-    lake = Lake(settings)
-    lake.bootstrap()
-    publisher = Publisher(lake)
+    publisher = Publisher(empty_lake(settings))
     publisher.execute(TRIPS)
     publisher.publish(served("marts.trips", "v1"))
     publisher.execute("INSERT INTO marts.trips VALUES ('2024-01-10', 1000, 0.5, 'late', INTERVAL 1 MONTH)")
