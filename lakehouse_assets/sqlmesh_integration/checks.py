@@ -29,20 +29,21 @@ class Checks:
             for audit in model.audits
             if model.name in request.all_keys
         ]
-        self.known = {key for _, key in audits}
+        self.known = {key for _, key in audits} | set(request.external_checks.values())
         self.standalone = {audit.audit: key for audit, key in audits if audit.is_standalone}
 
     def of(self, outcome: ModelOutcome) -> Iterator[dg.AssetCheckResult]:
         """The checks that were made of a model."""
-        if key := self.request.all_keys.get(outcome.name):
-            for check in outcome.checks.values():
+        key = self.request.all_keys.get(outcome.name)
+        for check in outcome.checks.values():
+            if found := self.request.external_checks.get((outcome.name, check.check_name)):
+                yield from self._told(check_result(found.asset_key, check, outcome.snapshot_version, found.name))
+            elif key:
                 yield from self._told(check_result(key, check, outcome.snapshot_version))
 
     def alone(self, session: engine.Session) -> Iterator[dg.AssetCheckResult]:
         """Audits that were chosen without their model: run over all of it, nothing computed."""
-        by_key = {key: name for name, key in self.request.all_keys.items()}
-        names = {by_key[key] for key, _ in self.request.checks}
-        for name in sorted(names & set(self.deployment.snapshots)):
+        for name in sorted(self.request.checked & set(self.deployment.snapshots)):
             outcome = ModelOutcome(name, snapshot_version=self.deployment.snapshots[name].version or "")
             outcome.checks = run_audits(session, self.deployment, name)
             yield from self.of(outcome)

@@ -45,6 +45,12 @@ def sqlmesh_assets(
     if not models:
         logger.warning("no model of the SQLMesh project in %s is an asset here", project.folder)
     specs = [translator.asset_spec(model, project) for model in models]
+    checks = [translator.check_spec(model, audit, project) for model in models for audit in model.audits]
+    for external in manifest.externals:
+        # One definition has its checks, where several hold a part of the models: that of the first which reads it.
+        reader = next((model for model in manifest.models if external.ref in model.external), None)
+        if reader in models or (reader is None and select is None):
+            checks += [translator.external_check_spec(external.ref, audit, project) for audit in external.audits]
     if manifest.errors:
         stale = {"sqlmesh/error": dg.MetadataValue.text("\n".join(manifest.errors))}
         specs = [spec.merge_attributes(metadata=stale) for spec in specs]
@@ -53,7 +59,8 @@ def sqlmesh_assets(
         assets = dg.multi_asset(
             name=name or function.__name__,
             specs=specs,
-            check_specs=[translator.check_spec(model, audit, project) for model in models for audit in model.audits],
+            check_specs=checks,
+            allow_arbitrary_check_specs=True,  # those of tables that are no models
             can_subset=True,
             pool=pool,
             retry_policy=retry_policy,

@@ -22,6 +22,11 @@ class ModelsDefinition(dg.AssetsDefinition):
         found = {spec.partitions_def for spec in self.specs if spec.partitions_def and spec.key in self.keys}
         return next(iter(found)) if len(found) == 1 else None
 
+    @property
+    def all_check_specs(self) -> list[dg.AssetCheckSpec]:
+        """Also those that the run did not choose."""
+        return list(self.get_attributes_dict()["check_specs_by_output_name"].values())
+
     @staticmethod
     def dagster_internal_init(**attributes: Any) -> ModelsDefinition:
         """How Dagster copies a definition, in selecting a part of it for instance: the copy is of this class too."""

@@ -140,6 +140,11 @@ class Deployment:
         """The models that this one, or this standalone audit, reads directly or through embedded models."""
         return _parents(self.snapshots[name])
 
+    @cached_property
+    def order(self) -> list[str]:
+        """The models, each after those it reads."""
+        return [_name(snapshot) for snapshot in engine.in_order(self.snapshots.values()) if snapshot.is_model]
+
     # ---------------------------------------------------------------------------------------- intervals
 
     def intervals(self, name: str) -> ModelIntervals:

@@ -16,7 +16,7 @@ from lakehouse_assets.sqlmesh_integration.outcome import (
     ModelOutcome,
     audit_sentence,
 )
-from lakehouse_assets.sqlmesh_integration.ranges import from_ms
+from lakehouse_assets.sqlmesh_integration.ranges import from_ms, without
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, traceback_of
 from lakehouse_assets.sqlmesh_integration.rows import Counted, RowCounter
 
@@ -42,8 +42,9 @@ class Execution:
     """Computes `work` and yields a model's outcome as soon as it is finished.
 
     What will be computed is written to the state as missing before anything is, so a process killed in the
-    middle leaves nothing that looks done. Everything that touches the engine happens in the one thread that
-    computes; stopping the iteration stops that thread after the batch it is at.
+    middle leaves nothing that looks done; not so `kept`, the days that only come with what is due. Everything that
+    touches the engine happens in the one thread that computes; stopping the iteration stops that thread after the
+    batch it is at.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class Execution:
         deployment: Deployment,
         counter: RowCounter,
         look: Look,
+        kept: Mapping[str, Sequence[Interval]] | None = None,
     ):
         self.session = session
         self.deployment = deployment
         self.counter = counter
         self.look = look
+        self.kept = kept or {}
         self.outcomes: dict[str, ModelOutcome] = {}
         self.error: BaseException | None = None
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -99,11 +102,21 @@ class Execution:
     def _hear(self, event: Any) -> None:
         if isinstance(event, engine.Planned):
             batches = {self.deployment.names[fqn]: list(found) for fqn, found in event.batches.items()}
-            self.deployment.forget(batches)
+            self.deployment.forget({name: self._at_stake(name, found) for name, found in batches.items()})
             self._left = {name: len(found) for name, found in batches.items()}
+        if isinstance(event, engine.NodeFailed) and event.interval is not None:
+            # Nothing in it was due: no later run would come to it again by itself.
+            name = self.deployment.names[event.fqn]
+            if not self._at_stake(name, [event.interval]):
+                self.deployment.forget({name: [event.interval]})
         self._events.put(event)
         if isinstance(event, engine.BatchDone):
             self._after_batch(event)
+
+    def _at_stake(self, name: str, batches: Sequence[Interval]) -> list[Interval]:
+        """What counts as computed only when this run has computed it: all but what comes with a look-back."""
+        known, kept = self.deployment.intervals(name), self.kept.get(name, ())
+        return [part for batch in known.followed(batches) for part in without(batch, kept)]
 
     def _after_batch(self, event: engine.BatchDone) -> None:
         name = self.deployment.names[event.fqn]

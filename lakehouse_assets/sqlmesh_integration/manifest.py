@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 5  # raise it when a field below changes: an older cached manifest is then rebuilt
+FORMAT = 6  # raise it when a field below changes: an older cached manifest is then rebuilt
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class ExternalSpec:
+    """A table that something else makes, declared in the project with audits."""
+
+    ref: TableRef
+    audits: tuple[AuditSpec, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     key: str
     models: tuple[ModelSpec, ...]
+    externals: tuple[ExternalSpec, ...] = ()
+    """Those that have audits."""
     errors: tuple[str, ...] = ()
     """Why the project's present content could not be read: the models are then those last known."""
 
@@ -120,7 +130,12 @@ class Manifest:
         return found
 
     def dumps(self) -> str:
-        content = {"format": FORMAT, "key": self.key, "models": [asdict(model) for model in self.models]}
+        content = {
+            "format": FORMAT,
+            "key": self.key,
+            "models": [asdict(model) for model in self.models],
+            "externals": [asdict(external) for external in self.externals],
+        }
         return json.dumps(content, indent=1, sort_keys=True)
 
     @classmethod
@@ -129,7 +144,15 @@ class Manifest:
         content = json.loads(text)
         if content.get("format") != FORMAT:
             return None
-        return cls(key=content["key"], models=tuple(_model(raw) for raw in content["models"]))
+        externals = (
+            ExternalSpec(_ref(raw["ref"]), tuple(_audit(audit) for audit in raw["audits"]))
+            for raw in content["externals"]
+        )
+        return cls(
+            key=content["key"],
+            models=tuple(_model(raw) for raw in content["models"]),
+            externals=tuple(externals),
+        )
 
 
 def _ref(raw: Mapping[str, Any]) -> TableRef:

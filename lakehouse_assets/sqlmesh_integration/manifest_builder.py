@@ -11,7 +11,14 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ColumnSpec, Manifest, ModelSpec, TableRef
+from lakehouse_assets.sqlmesh_integration.manifest import (
+    AuditSpec,
+    ColumnSpec,
+    ExternalSpec,
+    Manifest,
+    ModelSpec,
+    TableRef,
+)
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, is_lock
 
 if TYPE_CHECKING:
@@ -40,7 +47,7 @@ def build(project: SqlmeshProject, key: str) -> Manifest:
     try:
         with engine.session(project) as session:
             reader = _Reader(session.loaded(), project)
-            return Manifest(key=key, models=tuple(reader.models()))
+            return Manifest(key=key, models=tuple(reader.models()), externals=tuple(reader.externals()))
     except engine.sqlmesh_errors() as error:
         locked = is_lock(error_sentence(error))
         then = "Reload the code location when it is free." if locked else "Fix it, then reload the code location."
@@ -80,6 +87,11 @@ class _Reader:
                         "them another schema or name"
                     )
                 yield self._spec(fqn, model)
+
+    def externals(self) -> Iterator[ExternalSpec]:
+        for fqn, model in sorted(self.context.models.items()):
+            if model.kind.is_external and (audits := tuple(self._audits(fqn, model))):
+                yield ExternalSpec(table_ref(fqn), audits)
 
     def _spec(self, fqn: str, model: Model) -> ModelSpec:
         from lakehouse_assets.sqlmesh_integration import engine

@@ -11,7 +11,7 @@ from sqlmesh.utils.date import to_timestamp
 
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.engine import Interval
-from lakehouse_assets.sqlmesh_integration.ranges import Range, from_ms, merged, without
+from lakehouse_assets.sqlmesh_integration.ranges import Range, common, from_ms, merged, without
 
 if TYPE_CHECKING:
     from sqlmesh.core.snapshot import Snapshot, SnapshotId
@@ -66,18 +66,43 @@ class ModelIntervals:
 
     def window(self, start: datetime, end: datetime) -> list[Interval]:
         """The model's whole intervals that touch [start, end): none before its start, none unfinished."""
+        return self.whole(to_timestamp(start), to_timestamp(end))
+
+    def whole(self, start: int, end: int) -> list[Interval]:
+        """As `window`."""
         unit = self.snapshot.node.interval_unit
-        is_chained = self.snapshot.depends_on_self  # later intervals are computed from earlier ones
-        if to_timestamp(start) >= self.last or (to_timestamp(end) <= self.first and not is_chained):
+        if start >= self.last or end <= self.first:
             return []
         # cron knows neither the year 1 nor what comes after 9999-12-31, with which sources say "never".
-        start, end = (min(max(moment, from_ms(self.first)), from_ms(self.last)) for moment in (start, end))
+        start, end = (min(max(moment, self.first), self.last) for moment in (start, end))
         begin = max(self.first, to_timestamp(unit.cron_floor(start)))
         finish = to_timestamp(unit.cron_floor(end))
-        if finish < to_timestamp(end):
-            finish = to_timestamp(unit.cron_next(unit.cron_floor(end)))
-        finish = self.last if is_chained else min(self.last, finish)
-        return [(begin, finish)] if begin < finish else []
+        if finish < end:
+            finish = to_timestamp(unit.cron_next(finish))
+        return [(begin, min(self.last, finish))] if begin < min(self.last, finish) else []
+
+    @property
+    def overwrites_itself(self) -> bool:
+        """Whether what is computed later reads, or is written over, what was computed earlier of the model itself."""
+        snapshot = self.snapshot
+        if snapshot.is_incremental_by_time_range:
+            return snapshot.depends_on_self
+        return bool(snapshot.is_incremental_by_unique_key or snapshot.is_incremental_by_partition)
+
+    def followed(self, intervals: Iterable[Interval]) -> list[Interval]:
+        """These intervals, and what was computed later of a model whose later intervals are made from earlier ones."""
+        found = merged(intervals)
+        if found and self.overwrites_itself:
+            found = merged([*found, *common([(found[0][0], self.last)], self.computed)])
+        return found
+
+    def newest_computed(self) -> list[Interval]:
+        """The last interval that is computed."""
+        if not self.computed:
+            return []
+        end = min(self.last, self.computed[-1][1])
+        begin = to_timestamp(self.snapshot.node.interval_unit.cron_prev(end))
+        return [(max(self.first, begin), end)] if self.first < end else []
 
     def touched(self, ranges: Iterable[Range] | None) -> list[Interval]:
         """What a change of these rows upstream makes due; None stands for any row.
@@ -87,11 +112,14 @@ class ModelIntervals:
         snapshot = self.snapshot
         if snapshot.is_seed or snapshot.is_incremental_unmanaged or not snapshot.evaluatable:
             return []
-        if not (snapshot.is_incremental_by_time_range or snapshot.is_incremental_by_unique_key):
+        if not (snapshot.is_incremental_by_time_range or self.overwrites_itself):
             return self.latest()
         if ranges is None:
             return self.history()
-        return merged(found for start, end in ranges for found in self.window(start, end))
+        # What reads itself is made from all that was before it: also from rows before its start.
+        least = self.first + 1 if snapshot.depends_on_self else 0
+        spans = [(to_timestamp(start), max(to_timestamp(end), least)) for start, end in ranges]
+        return self.followed(found for start, end in spans for found in self.whole(start, end))
 
     def uncomputed(self, intervals: Iterable[Interval]) -> list[Interval]:
         """What of these intervals is not computed."""

@@ -62,6 +62,7 @@ class Reporter:
         key = self.request.keys.get(outcome.name)
         if outcome.state == "computed" and key is None:
             self._materialized_elsewhere(outcome)
+            yield from self.checks.of(outcome)
         elif outcome.state == "computed" and key is not None:
             not_computed = self._log_partitions(outcome, key)
             if self.request.window is None:
@@ -76,7 +77,7 @@ class Reporter:
             yield from self.checks.of(outcome)
         else:
             self.context.log.info(f"{outcome.name} is {outcome.state.replace('_', ' ')}: {outcome.reason}")
-            self._forget_partitions(outcome)
+            self.show_state(outcome)
             yield from self.checks.of(outcome)
 
     def look(self, outcome: ModelOutcome) -> None:
@@ -146,17 +147,21 @@ class Reporter:
         if partitions:
             event_log.forget_partitions(self.context.instance, key, partitions, run_id=self.context.run.run_id)
             self.context.log.warning(
-                f"{outcome.name}: not computed, because a signal is not ready or it is not deployed for them: "
+                f"{outcome.name}: not computed, because a signal is not ready, what it reads is not computed, or it "
+                f"is not deployed for them: "
                 f"{_some(sorted(partitions))}"
             )
 
-    def _forget_partitions(self, outcome: ModelOutcome) -> None:
-        """What a failed or skipped model was to compute is missing in SQLMesh's state: so it shows here."""
+    def show_state(self, outcome: ModelOutcome) -> None:
+        """Show of a model that is not finished what SQLMesh's state holds: what was computed before it failed, too."""
         key = self.request.all_keys.get(outcome.name)
         if key is not None and self._is_partitioned(outcome.name) and outcome.name in self.deployment.snapshots:
             known = self.context.instance.get_materialized_partitions(key)
-            computed = self._partitions(outcome.name, self.deployment.computed_now(outcome.name)) if known else []
-            event_log.forget_partitions(self.context.instance, key, known - set(computed))
+            held = self._partitions(outcome.name, self.deployment.computed_now(outcome.name))
+            made = set(self._partitions(outcome.name, outcome.intervals)) & set(held)
+            self._store_partitions(outcome, key, sorted(made))
+            self._store_partitions(ModelOutcome(outcome.name), key, sorted(set(held) - made - known))
+            event_log.forget_partitions(self.context.instance, key, known - set(held))
 
     def _materialized_elsewhere(self, outcome: ModelOutcome) -> None:
         """A model that the run's option `downstream` added: not among the run's assets, so told as an event."""
@@ -170,10 +175,10 @@ class Reporter:
         event_log.store_partitions(
             self.context.instance,
             key,
-            {name: _rows_of(outcome, name).get(PARTITION_ROWS) for name in partitions},
+            {name: _rows_of(outcome, name).get(PARTITION_ROWS) if outcome.intervals else None for name in partitions},
             run=self.context.run,
             step_key=self.context.op_execution_context.get_step_execution_context().step.key,
-            metadata={SNAPSHOT_VERSION: outcome.snapshot_version},
+            metadata={SNAPSHOT_VERSION: self.deployment.snapshots[outcome.name].version or ""},
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration.partitions import window_of
-from lakehouse_assets.sqlmesh_integration.translator import MODEL
+from lakehouse_assets.sqlmesh_integration.translator import AUDIT, MODEL
 
 # Dagster marks so the runs that no person started.
 AUTOMATIC = (
@@ -47,6 +47,8 @@ class Request:
     """Chosen models, by `schema.table`."""
     all_keys: Mapping[str, dg.AssetKey]
     """Every model of the same multi-asset."""
+    external_checks: Mapping[tuple[str, str], dg.AssetCheckKey]
+    """The checks of tables that are no models, by `schema.table` and the audit's check name."""
     mode: Literal["auto", "catch_up", "recompute"]
     downstream: bool
     window: tuple[datetime, datetime] | None
@@ -56,6 +58,13 @@ class Request:
     @property
     def recomputes(self) -> bool:
         return self.mode == "recompute" or (self.mode == "auto" and self.window is not None)
+
+    @property
+    def checked(self) -> set[str]:
+        """The models and other tables, by `schema.table`, of which checks were chosen."""
+        named = {(key.asset_key, key.name): name for (name, _), key in self.external_checks.items()}
+        named |= {check: name for name, key in self.all_keys.items() for check in self.checks if check[0] == key}
+        return {named[check] for check in self.checks if check in named}
 
     @classmethod
     def of(cls, context: dg.AssetExecutionContext) -> Request:
@@ -67,9 +76,12 @@ class Request:
         mode: Any = config.get("mode", "auto")
         if mode == "auto":
             mode = context.run.tags.get(MODE_TAG, mode)
+        every: Any = context.assets_def
+        external = [spec for spec in every.all_check_specs if MODEL in spec.metadata]
         return cls(
             keys={name: key for name, key in all_keys.items() if key in chosen},
             all_keys=all_keys,
+            external_checks={(spec.metadata[MODEL], spec.metadata[AUDIT]): spec.key for spec in external},
             mode=mode,
             downstream=config.get("downstream", False),
             window=(window.start, window.end) if window else None,

@@ -30,6 +30,10 @@ class SqlmeshResource(dg.ConfigurableResource):
         default=["prod"],
         description="Environments that own a table which several use, first come first; else its first user does.",
     )
+    computes_upstream: bool = Field(
+        default=True,
+        description="Compute along what is missing upstream of a chosen model; else such a model is refused.",
+    )
     failure_footnote: str = Field(default="", description="A sentence that closes every failure's message.")
 
     @classmethod

@@ -68,7 +68,7 @@ class SqlmeshRun:
 
     def _compute(self, session: engine.Session) -> Iterator[Any]:
         request = Request.of(self.context)
-        names = None if request.downstream else [*request.keys, *self.touched, *self._checked(request)]
+        names = None if request.downstream else [*request.keys, *self.touched, *request.checked]
         deployment = Deployment(session, self.resource.environment, names, self.resource.ownership)
         if request.keys and not request.recomputes and deployment.ticked():
             whole = Deployment(session, self.resource.environment, None, self.resource.ownership)
@@ -80,7 +80,11 @@ class SqlmeshRun:
                 raise dg.Failure("This run is over no model and no check: nothing was done.", allow_retries=False)
             yield from reporter.checks.alone(session)
             return
-        work = decide(request, deployment, self.touched)
+        work = decide(request, deployment, self.touched, self.resource.computes_upstream)
+        for note in work.notes:
+            self.context.log.warning(note)
+        for name in self.touched.keys() - work.intervals.keys():
+            reporter.show_state(ModelOutcome(name))
         for outcome in self._left(work):
             yield from reporter.left(outcome)
         if work.intervals:
@@ -105,10 +109,6 @@ class SqlmeshRun:
         deployment.restate()
         return True
 
-    def _checked(self, request: Request) -> list[str]:
-        by_key = {key: name for name, key in request.all_keys.items()}
-        return [by_key[key] for key, _ in request.checks if key in by_key]
-
     def _left(self, work: Work) -> Iterator[ModelOutcome]:
         for name, (state, reason) in work.left.items():
             self.outcomes[name] = ModelOutcome(name, state=state, reason=reason)
@@ -118,15 +118,21 @@ class SqlmeshRun:
         self, session: engine.Session, deployment: Deployment, work: Work, reporter: Reporter
     ) -> Iterator[Any]:
         counter = RowCounter(deployment, self._partition_key)
-        execution = Execution(session, deployment, counter, reporter.look)
+        execution = Execution(session, deployment, counter, reporter.look, work.kept)
         self.outcomes.update({name: ModelOutcome(name) for name in work.intervals})
-        with closing(execution.run(work.intervals)) as told:
-            for item in told:
-                if isinstance(item, Message):
-                    getattr(self.context.log, item.level)(item.text)
-                    continue
-                self.outcomes[item.name] = item
-                yield from reporter.finished(item)
+        try:
+            with closing(execution.run(work.intervals)) as told:
+                for item in told:
+                    if isinstance(item, Message):
+                        getattr(self.context.log, item.level)(item.text)
+                        continue
+                    self.outcomes[item.name] = item
+                    yield from reporter.finished(item)
+        except BaseException:  # an error of SQLMesh's own, or the run is cancelled
+            for outcome in execution.outcomes.values():
+                if outcome.state in ("pending", "failed"):
+                    reporter.show_state(outcome)
+            raise
         yield from reporter.checks.after(session, self.outcomes)
 
     def _partition_key(self, name: str, moment: datetime) -> str | None:

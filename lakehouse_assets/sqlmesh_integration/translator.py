@@ -15,6 +15,7 @@ from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 MODEL = "sqlmesh/model"
 """The metadata entry that names the model behind an asset."""
+AUDIT = "sqlmesh/audit"
 PREVIEW = "sqlmesh/preview"
 MEASURE = "sqlmesh/measure"
 SNAPSHOT_VERSION = "sqlmesh/snapshot_version"
@@ -137,7 +138,18 @@ class SqlmeshTranslator:
             asset=self.asset_key(model.ref, project.environment),
             additional_deps=[self.asset_key(table, project.environment) for table in others],
             description=description,
-            metadata={"sqlmesh/audit": audit.audit, "sqlmesh/blocking": audit.blocking},
+            metadata={AUDIT: audit.audit, "sqlmesh/blocking": audit.blocking},
+        )
+
+    def external_check_spec(self, table: TableRef, audit: AuditSpec, project: SqlmeshProject) -> dg.AssetCheckSpec:
+        """An audit of a table that is no model: a check of the asset that makes it, for each environment its own."""
+        suffix = "" if project.environment == "prod" else f"_{project.environment}"
+        effect = "stops the models that read this table" if audit.blocking else "only warns"
+        return dg.AssetCheckSpec(
+            name=f"{audit.check_name}{suffix}",
+            asset=self.external_key(table),
+            description=f"The audit `{audit.audit}({audit.arguments})` finds no row; a failure {effect}.",
+            metadata={MODEL: table.name, AUDIT: audit.check_name, "sqlmesh/blocking": audit.blocking},
         )
 
     def _lineage(self, model: ModelSpec, project: SqlmeshProject) -> dict[str, list[dg.TableColumnDep]]:

@@ -75,6 +75,7 @@ class Sandbox:
     translator: SqlmeshTranslator | None = None
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     precedence: Sequence[str] = ("prod",)
+    computes_upstream: bool = True
 
     @classmethod
     def of(cls, name: str, folder: Path, **settings: Any) -> "Sandbox":
@@ -100,7 +101,8 @@ class Sandbox:
 
     @property
     def resource(self) -> SqlmeshResource:
-        return SqlmeshResource.of(self.project, precedence=list(self.precedence))
+        settings = {"precedence": list(self.precedence), "computes_upstream": self.computes_upstream}
+        return SqlmeshResource.of(self.project, **settings)
 
     def assets(self, touched: Mapping[str, Any] | None = None, runs: list[Any] | None = None) -> dg.AssetsDefinition:
         @sqlmesh_assets(project=self.project, translator=self.translator)

@@ -81,6 +81,32 @@ def test_failed_days_show_as_missing_in_dagster(shop: Sandbox) -> None:
     assert "2024-01-10" in shop.partitions("marts", "daily_revenue")
 
 
+def test_days_computed_before_a_later_batch_failed_are_shown(shop: Sandbox) -> None:
+    file = shop.folder / "models" / "daily_revenue.sql"
+    file.write_text(file.read_text().replace("lookback 2", "lookback 2, batch_size 10").replace("1000", "1001"))
+    shop.execute("UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-25'")
+    shop.deploy()
+    shop.resource.mark_missing({DAY: None})
+    assert not shop.run(DAY, partitions=("2024-01-01", "2024-01-31"), by_hand=True).success
+    ((start, end),) = shop.resource.deployed()[DAY].computed[:1]
+    assert (start, end) == (moment("2024-01-01"), moment("2024-01-21"))
+    assert {f"2024-01-{day:02}" for day in range(1, 21)} <= shop.partitions("marts", "daily_revenue")
+    assert "2024-01-25" not in shop.partitions("marts", "daily_revenue")
+
+
+def test_a_day_that_is_healed_alone_leaves_none_of_its_look_back_missing(shop: Sandbox) -> None:
+    sync_partitions(shop.instance, shop.resource, [shop.assets()])
+    shown = shop.partitions("marts", "daily_revenue")
+    shop.execute(BAD_DAY)
+    shop.resource.mark_missing(TOUCHED)
+    assert not shop.run().success, "a catch-up: the bad day, and with it the two before"
+    assert shown - shop.partitions("marts", "daily_revenue") == {"2024-01-10"}
+    shop.execute(GOOD_DAY)
+    assert shop.run(DAY, partition="2024-01-10", by_hand=True).success
+    assert shop.resource.deployed()[DAY].missing == ()
+    assert shop.partitions("marts", "daily_revenue") == shown
+
+
 def test_a_failed_partition_run_leaves_that_partition_missing(shop: Sandbox) -> None:
     shop.execute(BAD_DAY)
     ran = shop.run(DAY, partition="2024-01-10", by_hand=True)

@@ -153,16 +153,31 @@ def test_a_view_made_again_with_downstream_rewrites_every_day_that_reads_it(shop
     assert changed(before, shop.stamps(DAY)) == set(before)
 
 
-def test_downstream_leaves_what_is_not_due_as_it_is(shop: Sandbox) -> None:
-    (shop.folder / "models" / "latest.sql").write_text(
-        "MODEL (name marts.latest, kind INCREMENTAL_BY_UNIQUE_KEY (unique_key orders));"
-        f"SELECT orders, MAX(ordered_on) AS newest FROM {DAY} WHERE ordered_on BETWEEN @start_ds AND @end_ds GROUP BY 1"
-    )
-    shop.deploy()
-    assert shop.run().success
-    ran = shop.run(DAY, partition="2024-01-10", by_hand=True, config={"downstream": True})
+def test_downstream_reaches_models_without_partitions_and_what_reads_them(tmp_path: Path) -> None:
+    made = Sandbox.with_models(tmp_path, {f"models/{name}.sql": text for name, text in UNPARTITIONED.items()})
+    made.execute("CREATE SCHEMA raw; CREATE TABLE raw.t AS SELECT DATE '2024-01-02' AS ds, 1 AS id, 10 AS amount")
+    made.deploy()
+    assert made.run().success
+    made.execute("UPDATE raw.t SET amount = 99")
+    ran = made.run("a.inc", partition="2024-01-02", by_hand=True, config={"downstream": True})
     assert ran.success, ran.failure
-    assert ran.outcomes["marts.latest"].state == "up_to_date"
+    for table in ("inc", "uk", "bp", "after_uk", "history WHERE valid_to IS NULL"):
+        assert made.query(f"SELECT amount FROM a.{table}") == [(99,)], table
+    assert made.query("SELECT amount FROM a.history WHERE valid_to IS NOT NULL") == [(10,)], "its history stays"
+    assert made.query("SELECT SUM(amount) FROM a.appended") == [(10,)], "it only appends, and may not be made again"
+    assert "keeps its history and is never recomputed" in ran.outcomes["a.appended"].reason
+    assert len(ran.outcomes["a.inc"].intervals) == len(ran.outcomes["a.after_uk"].intervals) == 1
+    assert all(model.missing == () for model in made.resource.deployed().values())
+
+
+def test_downstream_makes_nothing_that_was_never_computed_but_the_same_days(tmp_path: Path) -> None:
+    made = Sandbox.with_models(tmp_path, {f"models/{name}.sql": text for name, text in UNPARTITIONED.items()})
+    made.execute("CREATE SCHEMA raw; CREATE TABLE raw.t AS SELECT DATE '2024-01-02' AS ds, 1 AS id, 10 AS amount")
+    made.deploy()
+    assert made.run("a.inc", partition="2024-01-02", by_hand=True, config={"downstream": True}).success
+    computed = {name: model.computed for name, model in made.resource.deployed().items()}
+    assert computed.pop("a.inc") == ((moment("2024-01-02"), moment("2024-01-03")),)
+    assert set(computed.values()) == {()}
 
 
 def test_mode_recompute_rewrites_every_day(shop: Sandbox) -> None:
@@ -232,3 +247,17 @@ RECENT = """
 MODEL (name marts.recent, kind INCREMENTAL_BY_PARTITION, partitioned_by [who], start '2024-01-01');
 SELECT who::TEXT AS who, amount::INT AS amount FROM raw.sold
 """
+UNPARTITIONED = {
+    "inc": """MODEL (name a.inc, kind INCREMENTAL_BY_TIME_RANGE (time_column ds), end '2024-01-03');
+        SELECT ds, id, amount FROM raw.t WHERE ds BETWEEN @start_ds AND @end_ds""",
+    "uk": """MODEL (name a.uk, kind INCREMENTAL_BY_UNIQUE_KEY (unique_key id), end '2024-01-03');
+        SELECT id, SUM(amount) AS amount FROM a.inc GROUP BY id""",
+    "bp": """MODEL (name a.bp, kind INCREMENTAL_BY_PARTITION, partitioned_by id, end '2024-01-03');
+        SELECT id, SUM(amount) AS amount FROM a.inc GROUP BY id""",
+    "after_uk": """MODEL (name a.after_uk, kind INCREMENTAL_BY_TIME_RANGE (time_column ds), end '2024-01-03');
+        SELECT DATE '2024-01-02' AS ds, amount FROM a.uk WHERE '2024-01-02' BETWEEN @start_ds AND @end_ds""",
+    "history": """MODEL (name a.history, kind SCD_TYPE_2_BY_COLUMN (unique_key id, columns [amount]), end '2024-01-03');
+        SELECT id, amount::INT AS amount FROM a.inc""",
+    "appended": """MODEL (name a.appended, kind INCREMENTAL_UNMANAGED, end '2024-01-03');
+        SELECT id, amount FROM a.inc WHERE ds BETWEEN @start_ds AND @end_ds""",
+}

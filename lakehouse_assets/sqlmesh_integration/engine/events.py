@@ -45,6 +45,8 @@ class Audited:
 class NodeFailed:
     fqn: str
     error: BaseException
+    interval: Interval | None = None
+    """Of the batch that failed; None where it was no batch."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class EventConsole(NoopConsole):
     def log_failed_models(self, errors: Any) -> None:
         for error in errors:
             name = str(getattr(error.node, "snapshot_name", None) or getattr(error.node, "name", error.node))
-            self.sink(NodeFailed(name, error.__cause__ or error))
+            self.sink(NodeFailed(name, error.__cause__ or error, getattr(error.node, "interval", None)))
 
     def log_skipped_models(self, snapshot_names: Any) -> None:
         if snapshot_names:
