@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
+CHANGED, UNCHANGED = "changed", "nothing"
+
+
 @dataclass(frozen=True)
 class ToPublish:
     """What an asset of the published zone returns: a served model of a release. Its rows stay in the lake."""
@@ -117,7 +120,7 @@ class ZoneIOManager(_StorageIOManager):
     def dump_to_path(self, context: dg.OutputContext, obj: Any, path: "UPath") -> None:
         """Write whole or not at all."""
         if isinstance(obj, ToPublish):
-            with explaining(self.lake, obj.release), _letting_go(obj):
+            with _letting_go(obj), explaining(self.lake, obj.release):
                 done = publish_table(self.lake, obj.release, obj.served, obj.before, obj.elsewhere)
                 self._written[path.as_posix()] = done
                 entry = {"release": obj.release.number, "table": asdict(done.table)}
@@ -157,8 +160,11 @@ def published_metadata(storage: Storage, release: Release, done: Written) -> dic
     table = done.table
     shown = done.partitions_changed[:20]
     more = len(done.partitions_changed) - len(shown)
+    told = [word for word in release.changed if word.split(" ", 1)[0] == table.name]
     return {
         "release": dg.MetadataValue.int(release.number),
+        CHANGED: dg.MetadataValue.text(", ".join(told) or UNCHANGED),
+        "as_of": dg.MetadataValue.text(table.as_of),
         "dagster/row_count": dg.MetadataValue.int(table.rows),
         "size_bytes": dg.MetadataValue.int(table.size_bytes),
         "files": dg.MetadataValue.int(len(table.files)),

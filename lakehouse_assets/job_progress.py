@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import uuid
@@ -10,12 +11,16 @@ from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 from lakehouse.child_environments import child_environment
 from lakehouse.settings import Settings
+from lakehouse_assets.io_managers import CHANGED, UNCHANGED
 
 POLL_SECONDS = 0.25
 TAG = "lakehouse/demo"
+COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+DAGSTERS_OWN = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster - (DEBUG|INFO) - ")
 
 
 class JobFailedError(Exception):
@@ -42,11 +47,17 @@ def run_job(settings: Settings, job: str, console: Console, environment: dict[st
         failures: list[str] = []
         with console.status(f"Dagster runs the job {job} …") as status:
             for line in _told(instance, tag, process, failures):
-                status.update(f"{job}: {line}")
-                console.print(f"  [dim]{line}[/dim]", highlight=False)
+                status.update(f"{job}: {escape(line.splitlines()[0])}")
+                console.print(f"  [dim]{escape(line)}[/dim]", highlight=False)
     if process.returncode != 0:
-        reason = "\n".join(failures) or log.read_text(errors="replace")[-2000:]
+        reason = "\n".join(failures) or _last_words(log.read_text(errors="replace"))
         raise JobFailedError(f"The job {job} failed; its whole log is {log}.\n{reason}")
+
+
+def _last_words(text: str) -> str:
+    """The end of a log, without what Dagster tells of itself and without colours."""
+    lines = [line for line in COLOURS.sub("", text).splitlines() if not DAGSTERS_OWN.match(line)]
+    return "\n".join(lines)[-2000:]
 
 
 def _told(
@@ -79,9 +90,16 @@ def _lines(entry: dg.EventLogEntry, failures: list[str]) -> Iterator[str]:
     elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
-            yield f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed"
+            found = [
+                str(evaluation.metadata[name].value) for name in ("sample", "query") if name in evaluation.metadata
+            ]
+            name = f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed"
+            yield "\n".join([name, *found])
     elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.partition is None:
-        rows = event.step_materialization_data.materialization.metadata.get("dagster/row_count")
+        metadata = event.step_materialization_data.materialization.metadata
+        if CHANGED in metadata and metadata[CHANGED].value == UNCHANGED:
+            return
+        rows = metadata.get("dagster/row_count")
         name = event.asset_key.to_user_string() if event.asset_key else "?"
         yield f"{name}: {rows.value:,} rows" if rows else name
     elif event.is_step_failure:

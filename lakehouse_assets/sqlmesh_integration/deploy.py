@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from lakehouse_assets.sqlmesh_integration.outcome import rows_in_words
+from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, audit_rows, rows_in_words
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, remedy
@@ -117,6 +117,8 @@ def apply_plan(
         failed: list[str] = []
         console: Any = context.console
         console.sink = lambda event: failed.extend(_failures(event))
+        audited: list[str] = []
+        engine.RecordingEvaluator.of(context).sink = lambda event: audited.extend(_audited(event))
         target = environment or project.environment
         plan = _plan(context, target, skip_backfill=not backfill)
         others = _left_alone(plan, owners_after(context.state_sync, plan, ownership))
@@ -128,7 +130,7 @@ def apply_plan(
             reasons = "\n".join(f"  {line}" for line in failed)
             raise DeployError(
                 f"The deploy to {target} stopped; what it had not reached is as before:\n{reasons}\n"
-                f"{remedy(failed, 'deploy again')}"
+                + "\n".join([remedy(failed, "deploy again"), *audited])
             ) from error
         return Deployed(summary, tests)
 
@@ -205,6 +207,19 @@ def _unit_test(test: Any, message: str) -> UnitTest:
         passed=not message,
         message=message,
     )
+
+
+def _audited(event: Any) -> Iterator[str]:
+    """The rows that a blocking audit found, and how."""
+    from lakehouse_assets.sqlmesh_integration import engine
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+
+    if isinstance(event, engine.Audited) and event.rows:
+        check = CheckOutcome(
+            event.check_name, event.audit, event.blocking, event.rows, event.query, event.columns, event.sample
+        )
+        if rows := audit_rows(table_ref(event.fqn).name, [check]):
+            yield rows
 
 
 def _failures(event: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse_assets.sqlmesh_integration.deploy import DeployError, RefusedError
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
-from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
+from lakehouse_assets.sqlmesh_integration.plan import FOR_READERS, PlanSummary, summarize
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 
@@ -226,7 +226,12 @@ def drop_expired_tables(project: SqlmeshProject, *, dry_run: bool = False) -> li
 def _summary(plan: Plan) -> PlanSummary:
     """The plan without what it would compute: nothing, whatever is missing."""
     summary = summarize(plan)
-    changes = [c if c.loses_data else replace(c, category="", is_breaking=False) for c in summary.changes]
+    changes = [
+        c
+        if c.loses_data
+        else replace(c, category=FOR_READERS if c.breaks_readers else "", is_breaking=c.breaks_readers)
+        for c in summary.changes
+    ]
     return replace(summary, changes=tuple(changes), backfills=())
 
 

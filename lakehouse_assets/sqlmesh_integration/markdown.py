@@ -17,4 +17,5 @@ def _cell(value: object) -> str:
     if value is None or value != value:  # NaN and NaT are not equal to themselves
         return "—"
     text = " ".join(str(value).split()).replace("|", "\\|")
+    text = "".join(character if character.isprintable() else "·" for character in text)  # it may reach a terminal
     return text if len(text) <= 80 else text[:79] + "…"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from lakehouse_assets.sqlmesh_integration.markdown import table
 from lakehouse_assets.sqlmesh_integration.reasons import remedy
 
 State = Literal[
@@ -71,7 +72,20 @@ def failure_message(outcomes: Mapping[str, ModelOutcome], environment: str, foot
     lines += [footnote] if footnote else []
     again = "materialize it again: what is missing is computed then"
     lines.append(remedy([outcome.reason for outcome in failed], again))
+    lines += filter(None, (audit_rows(outcome.name, outcome.checks.values()) for outcome in failed))
     return "\n".join(lines)
+
+
+def audit_rows(name: str, checks: Iterable[CheckOutcome]) -> str:
+    """The rows that a model's failed blocking audits found, some of them, each with the query that finds them."""
+    parts = []
+    for check in checks:
+        if check.blocking and check.failed_rows:
+            some = f", {len(check.sample)} of them" if check.failed_rows > len(check.sample) else ""
+            rows = table(check.columns, check.sample)
+            head = f"{name}: {rows_in_words(check.failed_rows)} that audit {check.check_name} found{some}:"
+            parts.append(f"{head}\n{rows}\n{check.query};")
+    return "\n".join(parts)
 
 
 def audit_sentence(checks: Iterable[CheckOutcome]) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sqlglot import exp
     from sqlmesh.core.plan import Plan
     from sqlmesh.core.snapshot import Snapshot
 
@@ -21,6 +22,9 @@ EXPLAINED = {
 }
 
 
+FOR_READERS = "breaking for readers"
+
+
 @dataclass(frozen=True)
 class ModelChange:
     name: str
@@ -28,6 +32,8 @@ class ModelChange:
     """added, removed, modified, modified indirectly, metadata"""
     category: str = ""
     is_breaking: bool = False
+    breaks_readers: bool = False
+    """A column is dropped or holds less than before, or the whole model goes."""
     columns_added: tuple[str, ...] = ()
     columns_dropped: tuple[str, ...] = ()
     columns_retyped: tuple[str, ...] = ()
@@ -127,7 +133,10 @@ def summarize(plan: Plan, left_alone: Collection[str] = ()) -> PlanSummary:
     difference = plan.context_diff
     changes = [
         *(_change(s, None, "added") for s in difference.snapshots.values() if s.snapshot_id in difference.added),
-        *(ModelChange(_name(s_id.name), "removed") for s_id in difference.removed_snapshots),
+        *(
+            ModelChange(_name(s_id.name), "removed", FOR_READERS, is_breaking=True, breaks_readers=True)
+            for s_id in difference.removed_snapshots
+        ),
     ]
     for name, (new, old) in difference.modified_snapshots.items():
         if new.is_model:
@@ -148,26 +157,38 @@ def _modified(plan: Plan, name: str) -> str:
 
 
 def _change(new: Snapshot, old: Snapshot | None, change: str) -> ModelChange:
+    from lakehouse_assets.sqlmesh_integration.widening import widens
+
     category = new.change_category.name if new.change_category is not None and old is not None else ""
     before = _types(old) if old else {}
     after = _types(new) if old else {}
-    retyped = [f"{n}: {before[n]} → {after[n]}" for n in after if n in before and before[n] != after[n]]
+    dropped = sorted(set(before) - set(after))
+    retyped = [name for name in after if name in before and before[name] != after[name]]
     loses = category == "FORWARD_ONLY" and bool(retyped)
+    breaks_readers = bool(dropped) or not all(widens(before[name], after[name]) for name in retyped)
+    is_breaking = category in ("BREAKING", "INDIRECT_BREAKING")
+    told = EXPLAINED.get(category, category.lower())
+    if breaks_readers and not is_breaking:
+        told = f"{FOR_READERS}; {told}" if category == "FORWARD_ONLY" else FOR_READERS
     return ModelChange(
         name=_name(new.name),
         change=change,
-        category=EXPLAINED.get(category, category.lower()),
-        is_breaking=category in ("BREAKING", "INDIRECT_BREAKING"),
+        category=told,
+        is_breaking=is_breaking or breaks_readers,
+        breaks_readers=breaks_readers,
         columns_added=tuple(sorted(set(after) - set(before))),
-        columns_dropped=tuple(sorted(set(before) - set(after))),
-        columns_retyped=tuple(retyped),
+        columns_dropped=tuple(dropped),
+        columns_retyped=tuple(f"{name}: {_sql(old, before[name])} → {_sql(new, after[name])}" for name in retyped),
         loses_data="a retyped column of a forward-only change reads NULL for the rows that are there" if loses else "",
     )
 
 
-def _types(snapshot: Snapshot) -> dict[str, str]:
-    model = snapshot.model
-    return {name: data_type.sql(model.dialect) for name, data_type in (model.columns_to_types or {}).items()}
+def _types(snapshot: Snapshot) -> dict[str, exp.DataType]:
+    return dict(snapshot.model.columns_to_types or {})
+
+
+def _sql(snapshot: Snapshot | None, kind: exp.DataType) -> str:
+    return kind.sql(snapshot.model.dialect if snapshot else None)
 
 
 def _backfills(plan: Plan, left_alone: Collection[str]) -> Iterator[Backfill]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from sqlglot import exp
 
 from lakehouse_assets.sqlmesh_integration.deploy import DeployError, UnitTestsFailedError, lint, summarize_plan
+from lakehouse_assets.sqlmesh_integration.environments import look_at_promotion
+from lakehouse_assets.sqlmesh_integration.owners import Ownership
+from lakehouse_assets.sqlmesh_integration.widening import widens
 from tests.sqlmesh_integration.sandbox import Sandbox
 
 DAY = "marts.daily_revenue"
@@ -111,10 +115,42 @@ def test_a_plan_that_adds_a_column_names_it(shop: Sandbox) -> None:
     assert not change.is_breaking
 
 
+def test_a_plan_that_takes_a_column_from_readers_is_breaking(shop: Sandbox) -> None:
+    """Whatever SQLMesh calls it: nothing of ours reads the column, and somebody's report may."""
+    edit(shop, "daily_growth", "  @execution_ts", "  1::BIGINT AS one,\n  'x'::TEXT AS two,\n  @execution_ts")
+    shop.deploy(backfill=True)
+    edit(shop, "daily_growth", "  1::BIGINT AS one,\n  'x'::TEXT AS two,\n", "  1::INT AS one,\n")
+    (change,) = summarize_plan(shop.project).changes
+    assert change.is_breaking and change.breaks_readers
+    assert (change.columns_dropped, change.columns_retyped) == (("two",), ("one: BIGINT → INT",))
+    assert "modified, breaking" in "\n".join(summarize_plan(shop.project).lines())
+    shop.deploy(environment="qa", backfill=True)
+    (promoted,) = look_at_promotion(shop.project, "qa", "prod", Ownership(("prod", "qa"))).summary.changes
+    assert (promoted.is_breaking, promoted.category) == (True, "breaking for readers")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wider"),
+    [
+        ("INT", "BIGINT", True), ("BIGINT", "INT", False), ("INT", "DOUBLE", True), ("BIGINT", "DOUBLE", False),
+        ("UINTEGER", "BIGINT", True), ("UBIGINT", "BIGINT", False), ("INT", "UBIGINT", False),
+        ("INT", "DECIMAL(12,2)", True), ("INT", "DECIMAL(11,2)", False), ("DECIMAL(12,2)", "DECIMAL(18,4)", True),
+        ("DECIMAL(12,2)", "DECIMAL(12,4)", False), ("FLOAT", "DOUBLE", True), ("DOUBLE", "FLOAT", False),
+        ("TEXT", "INT", False), ("INT", "TEXT", False), ("VARCHAR(5)", "TEXT", True), ("TEXT", "TEXT", True),
+        ("DATE", "TIMESTAMP", False), ("TIMESTAMP", "TIMESTAMPTZ", False),
+    ],
+)  # fmt: skip
+def test_a_type_is_wider_when_it_holds_every_value_as_what_it_was(before: str, after: str, wider: bool) -> None:
+    assert widens(exp.DataType.build(before, "duckdb"), exp.DataType.build(after, "duckdb")) is wider
+
+
 def test_a_failing_model_stops_a_deploy_with_backfill_and_is_named(empty_shop: Sandbox) -> None:
     empty_shop.execute("UPDATE raw.shop__orders SET amount_usd = -5 WHERE order_id < 3")
-    with pytest.raises(DeployError, match="marts.daily_revenue: audit positive_revenue found 1 row"):
+    with pytest.raises(DeployError, match="marts.daily_revenue: audit positive_revenue found 1 row") as stopped:
         empty_shop.deploy(backfill=True)
+    told = str(stopped.value)
+    assert "marts.daily_revenue: 1 row that audit positive_revenue found:\n| revenue_usd |" in told
+    assert "SELECT" in told.splitlines()[-1] or told.endswith(";")
 
 
 def test_a_materialization_before_the_first_deploy_says_deploy(empty_shop: Sandbox) -> None:

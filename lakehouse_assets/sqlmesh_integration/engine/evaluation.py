@@ -21,7 +21,7 @@ class RecordingEvaluator(SnapshotEvaluator):
     """SQLMesh's evaluator that tells every audit's result, with a few of the rows that failed it."""
 
     sink: Sink = staticmethod(nowhere)
-    sample_size = 5
+    sample_size = 10
 
     @classmethod
     def of(cls, context: Context) -> RecordingEvaluator:
