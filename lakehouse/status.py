@@ -7,11 +7,13 @@ from contextlib import closing
 
 import psycopg
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from lakehouse.console import folding_table
 from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.postgres import connect
+from lakehouse.releases import held as held_back
 from lakehouse.releases import log
 from lakehouse.settings import reachable
 from lakehouse.writing import marks
@@ -34,7 +36,9 @@ def render_status(lake: Lake) -> RenderableType:
         for schema, name, kind in rows:
             count = reader.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
             counts.add_row(f"{schema}.{name}", "view" if kind == "VIEW" else "table", f"{count[0] if count else 0:,}")
-        sections = [_services(lake, postgres), _marks(postgres), _releases(postgres), _loads(postgres), counts]
+        sections = [
+            _services(lake, postgres), _marks(postgres), _releases(postgres), *_held(postgres), _loads(postgres), counts
+        ]  # fmt: skip
         return Group(*(part for section in sections for part in (section, "")))
 
 
@@ -98,6 +102,20 @@ def _releases(postgres: psycopg.Connection) -> RenderableType:
             current.code_version if current else "", current.author if current else "",
         )  # fmt: skip
     return table
+
+
+def _held(postgres: psycopg.Connection) -> list[RenderableType]:
+    """Groups of tables that stay as they are while the others move."""
+    found = held_back.read(postgres)
+    if not found:
+        return []
+    table = folding_table(
+        "environment", "since (UTC)", "tables", "why", title="[yellow]Held back from readers[/yellow]"
+    )
+    for one in found:
+        since = one.since[:19].replace("T", " ")
+        table.add_row(one.environment, since, escape(", ".join(one.tables)), escape("\n".join(one.reasons)))
+    return [table]
 
 
 def _numbers(releases: list[int]) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PUBLISHED = "published"
 """The tag of a model that readers get."""
+RELEASE_GROUP = "release_group:"
+"""A tag that begins so binds models that share nothing: the tables made of them are released together."""
 
 
 def deployed_graph(sqlmesh: SqlmeshResource) -> Graph:
@@ -38,6 +40,7 @@ def _node(model: DeployedModel) -> Node:
         gap=_gap(model),
         stored_as=stored_as,
         served=served if PUBLISHED in model.tags else None,
+        bound_by=frozenset(tag for tag in model.tags if tag.startswith(RELEASE_GROUP)),
     )
 
 

@@ -69,7 +69,7 @@ def _behind(examination: Examination, release: log.Release, now: datetime) -> Fi
     newer = {
         table.name: changed[table.physical_table]
         for table in release.tables
-        if changed.get(table.physical_table, 0) > release.snapshot
+        if changed.get(table.physical_table, 0) > release.snapshot_of(table)
     }
     if not newer:
         return None

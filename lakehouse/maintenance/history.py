@@ -32,7 +32,12 @@ def expirable(connection: psycopg.Connection, days: float, grace_seconds: float 
         [max(days * 86_400, grace_seconds)],
     ).fetchall()
     # Read after the list was made: what is cut or marked from here on has the newest snapshot or a later one.
-    kept = {release.snapshot for release in log.candidates(connection)} | set(changed_at(connection).values())
+    waiting = {
+        snapshot
+        for release in log.candidates(connection)
+        for snapshot in (release.snapshot, *(table.snapshot for table in release.tables))
+    }
+    kept = waiting | set(changed_at(connection).values())
     oldest_mark = min((mark.snapshot for mark in marks.read(connection)), default=None)
     return [
         snapshot for (snapshot,) in rows if snapshot not in kept and (oldest_mark is None or snapshot < oldest_mark)

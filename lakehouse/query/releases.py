@@ -52,11 +52,13 @@ class Source:
             **self.about(),
             "age_seconds": round(age.total_seconds()),
             "held": self.held or None,
+            "held_back": list(self.manifest.held),
             "code_version": self.manifest.code_version,
             "tables": [
                 {
                     "name": table.name,
                     "description": table.description,
+                    "as_of": table.as_of or self.manifest.cut_at,
                     "rows": table.rows,
                     "bytes": table.size_bytes,
                     "partitioned_by": list(table.partitioned_by),

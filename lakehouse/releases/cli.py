@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from lakehouse.console import fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake
 from lakehouse.postgres import PostgresError, connect
-from lakehouse.releases import log, publishing
+from lakehouse.releases import held, log, publishing
 from lakehouse.releases.log import Release, ReleaseError
 from lakehouse.storage import StorageError
 
@@ -37,6 +39,7 @@ def releases(
                 fail("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.")
             found = [one for one in log.history(connection, environment or None) if one.state != "gone"]
             pointers = {name: log.pointer(connection, name) for name in {one.environment for one in found}}
+            back = held.read(connection, environment or None)
     except PostgresError as error:
         fail(error)
     if as_json:
@@ -44,9 +47,16 @@ def releases(
         typer.echo(json.dumps([_record(one, pointers[one.environment]) for one in found], indent=1))
         return
     if not found:
+        _print_held(back)
         out.print(f"{environment or 'No environment'} has {'no' if environment else 'a'} release yet.", highlight=False)
         return
     _print(out, found, pointers)
+    _print_held(back)
+
+
+def _print_held(back: Sequence[held.HeldBack]) -> None:
+    for one in back:
+        out.print(f"[yellow]{one.environment}[/yellow]: {escape(str(one))}", highlight=False, soft_wrap=True)
 
 
 def _has_ledger(connection: object) -> bool:
@@ -104,6 +114,7 @@ def _record(release: Release, pointer: log.Pointer | None) -> dict[str, object]:
         "cut_at": _time(release.cut_at),
         "published_at": _time(release.published_at),
         "changed": list(release.changed),
+        "held_back": {table.name: table.as_of for table in release.tables if table.snapshot},
     }
 
 

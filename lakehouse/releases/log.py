@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -28,6 +28,9 @@ class ServedTable:
     description: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)  # name -> description, of those that have one
     partitioned_by: tuple[str, ...] = ()
+    group: str = ""  # the first of the tables that it moved with
+    snapshot: int = 0  # where its group was held back: at which it is taken nevertheless
+    as_of: str = ""  # and when that was cut; UTC, as 2026-11-28T04:00:00Z
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> ServedTable:
@@ -59,6 +62,18 @@ class Release:
     def folder(self) -> str:
         """Its key in the storage."""
         return release_folder(self.environment, self.number)
+
+    def snapshot_of(self, table: ServedTable) -> int:
+        """At which snapshot of the lake it holds this table."""
+        return table.snapshot or self.snapshot
+
+    def as_of(self, table: ServedTable) -> str:
+        """When that was cut; UTC, as 2026-11-28T04:00:00Z."""
+        return table.as_of or f"{self.cut_at:%Y-%m-%dT%H:%M:%SZ}"
+
+    def carry(self, table: ServedTable) -> ServedTable:
+        """The table as this release holds it, for a later release that leaves it so."""
+        return replace(table, snapshot=self.snapshot_of(table), as_of=self.as_of(table))
 
 
 @dataclass(frozen=True)
@@ -263,6 +278,17 @@ def failed(connection: psycopg.Connection, release: Release) -> int:
         [release.environment, release.number],
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def change(connection: psycopg.Connection, release: Release) -> None:
+    """It can't be published as it was cut: write what it holds and changes now. Call as the environment's publisher."""
+    connection.execute(
+        "UPDATE ledger.releases SET tables = %s, changed = %s WHERE environment = %s AND number = %s AND state = 'cut'",
+        [
+            Jsonb([asdict(table) for table in release.tables]), Jsonb(list(release.changed)), release.environment,
+            release.number,
+        ],
+    )  # fmt: skip
 
 
 def give_up(connection: psycopg.Connection, release: Release, problem: str) -> None:

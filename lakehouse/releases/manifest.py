@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lakehouse.releases.held import HeldBack
 from lakehouse.releases.log import Release, environment_folder
 from lakehouse.storage import NotThereError, Storage
 
@@ -34,6 +35,9 @@ class PublishedTable:
     files: tuple[PublishedFile, ...]
     description: str = ""
     partitioned_by: tuple[str, ...] = ()
+    group: str = ""  # the first of the tables that it moved with: they are all of one snapshot
+    snapshot: int = 0  # of the lake; 0 in releases from before there were groups: the release's own
+    as_of: str = ""  # when that was cut, UTC
 
     @property
     def rows(self) -> int:
@@ -72,13 +76,14 @@ class Manifest:
     changed: tuple[str, ...]
     tables: tuple[PublishedTable, ...]
     format: int = FORMAT
+    held: tuple[Mapping[str, Any], ...] = ()  # groups that stayed as they were: tables, reasons, since
 
     @classmethod
-    def of(cls, release: Release, tables: tuple[PublishedTable, ...]) -> Manifest:
+    def of(cls, release: Release, tables: tuple[PublishedTable, ...], held: Sequence[HeldBack] = ()) -> Manifest:
         """What there is to say of a release whose files are written."""
         return cls(
             release.environment, release.number, release.snapshot, release.code_version, release.run, release.author,
-            release.cut_at.isoformat() + "Z", release.changed, tables,
+            release.cut_at.isoformat() + "Z", release.changed, tables, held=tuple(one.record() for one in held),
         )  # fmt: skip
 
     def find(self, name: str) -> PublishedTable | None:
@@ -119,5 +124,6 @@ def read_manifest(storage: Storage, folder: str) -> Manifest | None:
             **stored,
             "changed": tuple(stored["changed"]),
             "tables": tuple(PublishedTable.of(table) for table in stored["tables"]),
+            "held": tuple(stored.get("held", ())),
         }
     )

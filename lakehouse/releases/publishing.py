@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import psycopg
 
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.releases import log
+from lakehouse.releases import held, log
 from lakehouse.releases.frozen import write_catalog
 from lakehouse.releases.log import Release, ReleaseError, environment_folder
 from lakehouse.releases.manifest import Manifest, PublishedTable, data_folder, read_manifest, write_manifest
 from lakehouse.releases.pointer import swap_pointer
+from lakehouse.releases.tables import PublishError
 from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Report
 from lakehouse.writing.locks import Lock, holding, maintenance_lock, trying
@@ -58,7 +60,10 @@ def complete(
     lake: Lake, connection: psycopg.Connection, release: Release, tables: tuple[PublishedTable, ...]
 ) -> Manifest:
     """All files of a release are there: write its manifest and its catalog, then its row, then the pointer."""
-    manifest = Manifest.of(release, tables)
+    left = {table.name for table in release.tables if table.snapshot}
+    manifest = Manifest.of(
+        release, tables, [one for one in held.read(connection, release.environment) if left & set(one.tables)]
+    )
     write_manifest(lake.storage, release.folder, manifest)
     write_catalog(lake, release.folder, manifest)
     log.published(connection, release)
@@ -69,9 +74,10 @@ def complete(
 def next_candidate(lake: Lake, connection: psycopg.Connection, environment: str, report: Report) -> Release | None:
     """The oldest release that waits to be published. Those whose snapshot is gone are given up, and told."""
     for release in log.candidates(connection, environment):
-        if lake.has_snapshot(release.snapshot):
+        gone = _expired(lake, connection, release)
+        if not gone:
             return release
-        report(_give_up(connection, release, _expired(release)))
+        report(_give_up(connection, release, gone))
     return None
 
 
@@ -87,16 +93,53 @@ def explain_failure(lake: Lake, connection: psycopg.Connection, release: Release
         return f"{away if away in reason else reason}\n{waits}"
     if release.state != "cut":
         return reason
-    if not lake.has_snapshot(release.snapshot):
-        return _give_up(connection, release, _expired(release))
+    if gone := _expired(lake, connection, release):
+        return _give_up(connection, release, gone)
     failures = log.failed(connection, release)
     if failures < FAILURES_BEFORE_GIVING_UP:
         return f"{reason}\n{waits}"
+    if isinstance(error, PublishError) and (left := _leave(connection, release, error.table, reason)):
+        return f"{reason}\n{left}"
     return _give_up(connection, release, f"It failed {failures} times, the last time with: {reason.splitlines()[0]}")
 
 
-def _expired(release: Release) -> str:
-    return f"The lake's snapshot {release.snapshot} was expired before it was published."
+def _expired(lake: Lake, connection: psycopg.Connection, release: Release) -> str:
+    """Which snapshot it was to be read at is gone; nothing when all are there. What is published already needs none."""
+    before = last_manifest(lake, connection, release.environment)
+    there = {(table.name, table.content) for table in before.tables} if before else set()
+    for snapshot in sorted({
+        release.snapshot,
+        *(table.snapshot for table in release.tables if table.snapshot and (table.name, table.content) not in there),
+    }):  # fmt: skip
+        if not lake.has_snapshot(snapshot):
+            return f"The lake's snapshot {snapshot} was expired before it was published."
+    return ""
+
+
+def _leave(connection: psycopg.Connection, release: Release, name: str, reason: str) -> str:
+    """Leave the group of a table that can't be published as readers have it, and let the others go on.
+
+    Gives a sentence that says so; nothing when there are no others.
+    """
+    before = log.newest(connection, release.environment, "published")
+    placed = [(one.number, table) for one in (release, before) if one for table in one.tables if table.group]
+    left, more = set[str](), {name}
+    while more - left:  # whatever it moves with, or moved with when readers got it
+        left |= more
+        labels = {(number, table.group) for number, table in placed if table.name in left}
+        more = {table.name for number, table in placed if (number, table.group) in labels}
+    changed = tuple(word for word in release.changed if word.split(" ", 1)[0] not in left)
+    if not more or not changed:
+        return ""
+    tables = [table for table in release.tables if table.name not in left]
+    tables += [before.carry(table) for table in before.tables if table.name in left] if before else []
+    tables.sort(key=lambda table: table.name)
+    log.change(connection, replace(release, tables=tuple(tables), changed=changed))
+    names = sorted(left)
+    others = [one for one in held.read(connection, release.environment) if not left & set(one.tables)]
+    why = f"can't be published: {reason.splitlines()[0]}"
+    held.record(connection, release.environment, [*((one.tables, one.reasons) for one in others), (names, [why])])
+    return f"{', '.join(names)} stay as readers have them; the rest of {release} is published without them."
 
 
 def _give_up(connection: psycopg.Connection, release: Release, problem: str) -> str:
@@ -167,6 +210,7 @@ def _drop(lake: Lake, connection: psycopg.Connection, environment: str) -> None:
     with connection.transaction():
         connection.execute("DELETE FROM ledger.pointers WHERE environment = %s", [environment])
         connection.execute("DELETE FROM ledger.postponed WHERE environment = %s", [environment])
+        connection.execute("DELETE FROM ledger.held_back WHERE environment = %s", [environment])
         connection.execute("DELETE FROM ledger.releases WHERE environment = %s", [environment])
     lake.storage.delete([found.key for found in lake.storage.list(f"{environment_folder(environment)}/")])
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from lakehouse.feed import MAINTENANCE
 from lakehouse.lake import METADATA_SCHEMA, Lake
-from lakehouse.releases import log
+from lakehouse.releases import held, log
+from lakehouse.releases.groups import groups
+from lakehouse.releases.held import HeldBack
 from lakehouse.releases.log import Release, ServedTable
 from lakehouse.writing import evidence, marks, touched
 from lakehouse.writing.locks import Lock, environment_lock, pipeline_lock, try_lock
+from lakehouse.writing.marks import Mark
 from lakehouse.writing.runs import Graph, reached_raw_tables
 
 Audit = Callable[[Collection[str]], Mapping[str, str]]
@@ -31,13 +34,18 @@ class Act:
 
 @dataclass(frozen=True)
 class Cut:
-    """What came of trying to cut a release: one, or why there is none."""
+    """What came of trying to cut a release: one, or why there is none; and who is held back."""
 
     environment: str
     release: Release | None = None
-    reasons: tuple[str, ...] = ()
+    held: tuple[HeldBack, ...] = ()
     readers_see: int | None = None
     hold: str = ""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why not everything that readers see has moved."""
+        return tuple(dict.fromkeys(reason for group in self.held for reason in group.reasons))
 
     def __str__(self) -> str:
         readers = (
@@ -46,8 +54,9 @@ class Cut:
             else f"Readers of {self.environment} see nothing yet."
         )
         if self.release:
-            held = f" It waits: readers are {self.hold}." if self.hold else ""
-            return f"{str(self.release).capitalize()} is cut: {', '.join(self.release.changed)}.{held}"
+            waits = f" It waits: readers are {self.hold}." if self.hold else ""
+            cut = f"{str(self.release).capitalize()} is cut: {', '.join(self.release.changed)}.{waits}"
+            return "\n".join([cut, *map(str, self.held)])
         if self.reasons:
             lines = "\n".join(f"  {reason}" for reason in self.reasons)
             return f"No release was cut:\n{lines}\n{readers}"
@@ -63,38 +72,52 @@ def cut(
     act: Act,
     audit: Audit,
 ) -> Cut:
-    """Cut a release of what the environment's served models hold now, if the rule lets us.
+    """Cut a release of what the environment's served models hold now, as far as the rule lets us.
 
-    Call with the environment's lock held: `connection` is the one that holds it. `graph` is read after the act;
-    `pipeline_of` names the pipeline behind each raw table.
+    Each group of connected tables moves whole to one snapshot, or stays whole as the release before has it. Call with
+    the environment's lock held: `connection` is the one that holds it. `graph` is read after the act; `pipeline_of`
+    names the pipeline behind each raw table.
     """
-    at_work = _others_at_work(connection, environment, graph, pipeline_of)
-    changes = changed_at(connection, {node.stored_as for node in graph.values()} | _raw_tables(graph))
-    reasons = at_work or _blocked(connection, environment, graph)
-    if not reasons:
-        reasons = _unchecked(connection, graph, changes, audit, run=act.run, snapshot=lake.newest_snapshot())
+    before = log.newest(connection, environment)
+    found = groups(graph, pipeline_of, before)
+    graph = {name: node for group in found for name, node in group.graph.items()}
+    at_work = dict(_others_at_work(connection, environment, graph, pipeline_of))
+    changes = changed_at(connection, {node.stored_as for node in graph.values()} | raw_tables(graph))
+    unfinished, known = marks.read(connection), touched.watermarks(connection)
+    reasons = [
+        [at_work[lock] for lock in locks_of_others(environment, group.graph, pipeline_of) if lock in at_work]
+        or _blocked(connection, environment, group.graph, unfinished, known)
+        for group in found
+    ]
+    judged = list(zip(found, reasons, strict=True))
+    ready = {name: node for group, why in judged if not why for name, node in group.graph.items()}
+    failed = dict(_unchecked(connection, ready, changes, audit, run=act.run, snapshot=lake.newest_snapshot()))
+    for group, why in judged:
+        why += [f"{name}: {reason}" for name, reason in sorted(failed.items()) if name in group.graph]
     # What is unfinished or wrong needs an act, which cuts by itself; who is at work only needs to end.
-    log.postpone(connection, environment, at_work)
+    log.postpone(connection, environment, at_work.values())
     pointer = log.pointer(connection, environment)
     told = Cut(
         environment,
-        reasons=tuple(reasons),
+        held=held.record(connection, environment, [(group.tables, why) for group, why in judged if why]),
         readers_see=pointer.number if pointer else None,
         hold=pointer.hold if pointer else "",
     )
-    if reasons:
-        return told
-    tables = [
-        replace(node.served, content=_content(graph, name, changes))
-        for name, node in sorted(graph.items())
-        if node.served is not None
-    ]
-    before = log.newest(connection, environment)
-    differences = _differences(before, tables)
+    old = {table.name: before.carry(table) for table in before.tables} if before else {}
+    tables: list[ServedTable] = []
+    for group, why in judged:
+        if why:
+            tables += [old[name] for name in group.tables if name in old]
+            continue
+        for name, label in group.labels.items():
+            served = graph[name].served
+            assert served is not None
+            tables.append(replace(served, content=_content(graph, name, changes), group=label))
+    differences = _differences(old, tables)
     if not differences:
         return told
     release = log.write(
-        connection, environment, lake.newest_snapshot(), tables,
+        connection, environment, lake.newest_snapshot(), sorted(tables, key=lambda table: table.name),
         code_version=act.code_version, run=act.run, author=act.author, changed=differences,
     )  # fmt: skip
     return replace(told, release=release)
@@ -106,7 +129,7 @@ def locks_of_others(environment: str, graph: Graph, pipeline_of: Mapping[str, st
     An act that cuts when it ends only tries them. Who comes to cut and nothing else takes them first and waits: else an
     environment that reads another one's tables would find it at work again and again.
     """
-    pipelines = {pipeline_of[table] for table in _raw_tables(graph) if table in pipeline_of}
+    pipelines = {pipeline_of[table] for table in raw_tables(graph) if table in pipeline_of}
     owners = {node.owner for node in graph.values() if node.owner} - {environment}
     return [
         *(pipeline_lock(name, shared=True) for name in sorted(pipelines)),
@@ -116,19 +139,24 @@ def locks_of_others(environment: str, graph: Graph, pipeline_of: Mapping[str, st
 
 def _others_at_work(
     connection: psycopg.Connection, environment: str, graph: Graph, pipeline_of: Mapping[str, str]
-) -> list[str]:
+) -> dict[Lock, str]:
     """Keep loads and the owners of shared tables from writing until the cut is done; who is at work already."""
-    wanted = locks_of_others(environment, graph, pipeline_of)
-    held = [(lock, try_lock(connection, lock)) for lock in wanted]
-    return [f"{lock} is being written by {holder}" for lock, holder in held if holder is not None]
+    tried = {lock: try_lock(connection, lock) for lock in locks_of_others(environment, graph, pipeline_of)}
+    return {lock: f"{lock} is being written by {holder}" for lock, holder in tried.items() if holder is not None}
 
 
-def _blocked(connection: psycopg.Connection, environment: str, graph: Graph) -> list[str]:
+def _blocked(
+    connection: psycopg.Connection,
+    environment: str,
+    graph: Graph,
+    unfinished: Iterable[Mark],
+    known: Mapping[str, int],
+) -> list[str]:
     """What is unfinished, never computed, or older than what it reads."""
-    raw = _raw_tables(graph)
+    raw = raw_tables(graph)
     owners = {node.owner for node in graph.values()} | {environment}
     reasons = []
-    for mark in marks.read(connection):
+    for mark in unfinished:
         if mark.kind == "load":
             relevant = bool(raw & set(mark.details.get("tables", ())))
         elif mark.kind == "deploy":
@@ -139,7 +167,6 @@ def _blocked(connection: psycopg.Connection, environment: str, graph: Graph) -> 
             relevant = mark.scope in owners and node is not None and node.owner == mark.scope
         if relevant:
             reasons.append(f"unfinished: {mark}")
-    known = touched.watermarks(connection)
     wanting: dict[str, list[str]] = {}
     for name, node in sorted(graph.items()):
         if node.is_view:
@@ -154,7 +181,7 @@ def _blocked(connection: psycopg.Connection, environment: str, graph: Graph) -> 
 
 def _unchecked(
     connection: psycopg.Connection, graph: Graph, changes: Mapping[str, int], audit: Audit, *, run: str, snapshot: int
-) -> list[str]:
+) -> Mapping[str, str]:
     """What failed its checks. Tables that changed since they were last checked are checked now: a deploy filled them,
     or SQLMesh's own command line did."""
     known = evidence.read(connection)
@@ -169,7 +196,7 @@ def _unchecked(
     evidence.record(
         connection, {graph[name].stored_as: snapshot for name in unsettled if name not in failures}, run=run
     )
-    return [f"{name}: {reason}" for name, reason in sorted(failures.items())]
+    return failures
 
 
 def _stored_below(graph: Graph, name: str) -> set[str]:
@@ -184,7 +211,8 @@ def _stored_below(graph: Graph, name: str) -> set[str]:
     return found
 
 
-def _raw_tables(graph: Graph) -> set[str]:
+def raw_tables(graph: Graph) -> set[str]:
+    """The tables that are no models, of all that these read."""
     return {table for node in graph.values() for table in node.raw_tables}
 
 
@@ -194,18 +222,21 @@ def _content(graph: Graph, name: str, changes: Mapping[str, int]) -> str:
     return hashlib.sha256(repr((graph[name].stored_as, below)).encode()).hexdigest()[:16]
 
 
-def _differences(before: Release | None, tables: list[ServedTable]) -> list[str]:
-    old = {table.name: table for table in before.tables} if before else {}
+def _differences(old: Mapping[str, ServedTable], tables: list[ServedTable]) -> list[str]:
     words = []
-    for table in tables:
+    for table in sorted(tables, key=lambda table: table.name):
         if table.name not in old:
             words.append(f"{table.name} is new")
         elif table.content != old[table.name].content:
             words.append(f"{table.name} changed")
-        elif replace(table, view="") != replace(old[table.name], view=""):
+        elif _described(table) != _described(old[table.name]):
             words.append(f"{table.name} is described anew")
     gone = sorted(old.keys() - {table.name for table in tables})
     return words + [f"{name} is no longer served" for name in gone]
+
+
+def _described(table: ServedTable) -> ServedTable:
+    return replace(table, view="", group="", snapshot=0, as_of="")
 
 
 def changed_at(connection: psycopg.Connection, tables: Collection[str] | None = None) -> dict[str, int]:

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +45,10 @@ Key = tuple[str | None, ...]
 class PublishError(Exception):
     """A table could not be published; the message says which and why. Readers keep the release that they have."""
 
+    def __init__(self, message: str, table: str = "") -> None:
+        super().__init__(message)
+        self.table = table
+
 
 @dataclass(frozen=True)
 class Written:
@@ -61,14 +65,27 @@ class Written:
 def publish_table(
     lake: Lake, release: Release, served: ServedTable, before: Manifest | None, elsewhere: Manifest | None = None
 ) -> Written:
-    """Write what `served` holds at the release's snapshot and the releases before do not have.
+    """Write what the release holds of `served` and the releases before do not have.
 
     `before` is the environment's last published release, `elsewhere` another environment's that may have the same
     content.
     """
+    try:
+        return _publish(lake, release, served, before, elsewhere)
+    except duckdb.Error as error:
+        raise PublishError(f"{served.name} can't be published: {str(error).splitlines()[0]}", served.name) from error
+
+
+def _publish(
+    lake: Lake, release: Release, served: ServedTable, before: Manifest | None, elsewhere: Manifest | None
+) -> Written:
     last = before.find(served.name) if before else None
     other = elsewhere.find(served.name) if elsewhere else None
-    with closing(lake.connect(snapshot=release.snapshot)) as connection:
+    if served.snapshot and last and last.content == served.content:
+        # Held back: the lake may no longer have that snapshot.
+        kept = replace(last, group=served.group, snapshot=served.snapshot, as_of=served.as_of)
+        return Written(kept, files_shared=len(last.files))
+    with closing(lake.connect(snapshot=release.snapshot_of(served))) as connection:
         connection.execute("SET preserve_insertion_order = false")
         work = _Work(connection, lake.storage, release, served)
         if last and last.content == served.content and last.columns == work.columns:
@@ -76,27 +93,8 @@ def publish_table(
         if other and elsewhere and other.content == served.content and other.columns == work.columns:
             return work.copied(other, elsewhere.environment)
         if last and before and work.continues(last):
-            return work.continued(last, before.snapshot)
+            return work.continued(last, last.snapshot or before.snapshot)
         return work.whole()
-
-
-def copy_table(storage: Storage, release: Release, table: PublishedTable, environment: str) -> Written:
-    """Give a release another environment's published table: its files are copied inside the storage."""
-    files = []
-    for file in table.files:
-        path = _renumbered(file.path, release.number)
-        storage.copy(
-            f"{table_folder(environment, table.name)}{file.path}",
-            f"{table_folder(release.environment, table.name)}{path}",
-        )
-        files.append(PublishedFile(path, file.rows, file.size_bytes, file.partition))
-    return Written(
-        PublishedTable(
-            table.name, table.content, table.physical_table, table.columns, tuple(files), table.description,
-            table.partitioned_by,
-        ),
-        files_copied=len(files),
-    )  # fmt: skip
 
 
 class _Work:
@@ -110,7 +108,7 @@ class _Work:
         self.release = release
         self.served = served
         self.view = ".".join(identifier(part) for part in ("lakehouse", *served.view.split(".", 1)))
-        self.snapshot = release.snapshot
+        self.snapshot = release.snapshot_of(served)
         described = connection.execute(f"DESCRIBE SELECT * FROM {self.view}").fetchall()
         self.types = {name: kind for name, kind, *_ in described}
         self.columns = tuple((name, published_type(kind), served.columns.get(name, "")) for name, kind, *_ in described)
@@ -129,12 +127,14 @@ class _Work:
         rows = self._count()
         entry = PublishedTable(
             self.served.name, self.served.content, self.served.physical_table, self.columns, tuple(files),
-            self.served.description, self.partitioned_by,
+            self.served.description, self.partitioned_by, self.served.group, self.snapshot,
+            self.release.as_of(self.served),
         )  # fmt: skip
         if rows != entry.rows:
             raise PublishError(
                 f"{self.served.name} holds {rows:,} rows at snapshot {self.snapshot}, but "
-                f"{entry.rows:,} were written: nothing is published. This is a fault of the lakehouse, not yours."
+                f"{entry.rows:,} were written: nothing is published. This is a fault of the lakehouse, not yours.",
+                self.served.name,
             )
         return entry
 
@@ -143,9 +143,16 @@ class _Work:
         return int(row[0]) if row else 0
 
     def copied(self, other: PublishedTable, environment: str) -> Written:
-        """Another environment's files, under this environment's folder."""
-        done = copy_table(self.storage, self.release, other, environment)
-        return Written(self.table(done.table.files), files_copied=done.files_copied)
+        """Another environment's files, copied inside the storage under this environment's folder."""
+        files = []
+        for file in other.files:
+            path = _renumbered(file.path, self.release.number)
+            self.storage.copy(
+                f"{table_folder(environment, other.name)}{file.path}",
+                f"{table_folder(self.release.environment, other.name)}{path}",
+            )
+            files.append(replace(file, path=path))
+        return Written(self.table(files), files_copied=len(files))
 
     def whole(self) -> Written:
         """All rows anew."""
@@ -294,7 +301,8 @@ class _Work:
         except duckdb.Error as error:
             raise PublishError(
                 f"{self.served.name} could not be written to {target}: {str(error).splitlines()[0]}\n"
-                "Readers keep the release that they have; publishing is tried again."
+                "Readers keep the release that they have; publishing is tried again.",
+                self.served.name,
             ) from error
         return [
             PublishedFile(

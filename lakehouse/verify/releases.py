@@ -35,6 +35,7 @@ def check_releases(lake: Lake, connection: psycopg.Connection, findings: Finding
                 f"{release.folder}/manifest.json", f"names other tables than the release log has for {release}",
                 f"`lakehouse restore PLACE --file {release.folder}/manifest.json` puts it back from a backup.",
             )  # fmt: skip
+        _check_groups(release, manifest, findings)
         key = f"{release.folder}/{CATALOG}"
         if lake.storage.find(key) is None:
             findings.add(key, f"missing: nobody can attach {release}", _rebuild(key))
@@ -46,6 +47,19 @@ def check_releases(lake: Lake, connection: psycopg.Connection, findings: Finding
         if not lake.has_snapshot(release.snapshot):
             findings.note(str(release), f"waits to be published, and its snapshot {release.snapshot} is gone", REPAIRED)
     return list(files.values())
+
+
+def _check_groups(release: Release, manifest: Manifest, findings: Findings) -> None:
+    """Tables that share what they are made of are all of one snapshot."""
+    at: dict[str, set[int]] = {}
+    for table in manifest.tables:
+        at.setdefault(table.group, set()).add(table.snapshot)
+    for group, snapshots in at.items():
+        if group and len(snapshots) > 1:
+            findings.add(
+                f"{release.folder}/manifest.json", f"{group} and the tables bound to it are of several snapshots",
+                f"`lakehouse rollback {release.environment}` gives readers an earlier release.",
+            )  # fmt: skip
 
 
 def _manifest(lake: Lake, release: Release, findings: Findings) -> Manifest | None:

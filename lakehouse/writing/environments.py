@@ -44,7 +44,7 @@ def require_ledger(lake: Lake) -> None:
         row = connection.execute(
             """
             SELECT tablename IS NOT NULL, has_table_privilege('ledger.' || tablename, 'INSERT')
-            FROM (VALUES ('table_users')) AS wanted (name)
+            FROM (VALUES ('held_back')) AS wanted (name)
             LEFT JOIN pg_tables ON schemaname = 'ledger' AND tablename = name
             """
         ).fetchone()

@@ -137,6 +137,15 @@ CREATE TABLE IF NOT EXISTS ledger.postponed (
     since timestamptz NOT NULL DEFAULT now()
 );
 
+-- Groups of served tables that the newest cut left as readers have them.
+CREATE TABLE IF NOT EXISTS ledger.held_back (
+    environment text NOT NULL,
+    tables text[] NOT NULL,
+    reasons jsonb NOT NULL,
+    since timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (environment, tables)
+);
+
 -- What readers of an environment get. `current.json` in the published zone follows.
 CREATE TABLE IF NOT EXISTS ledger.pointers (
     environment text PRIMARY KEY,

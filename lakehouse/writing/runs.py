@@ -28,6 +28,7 @@ class Node:
     gap: str = ""  # "never computed", "missing …": why it can't be served
     stored_as: str = ""  # the same, as `schema.table` in the lake
     served: ServedTable | None = None
+    bound_by: frozenset[str] = frozenset()  # tags: whatever carries the same one is released together
 
 
 Graph = Mapping[str, Node]

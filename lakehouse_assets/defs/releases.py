@@ -1,7 +1,7 @@
 """The published zone as assets: an asset per served model, and the release that makes them readers' truth at once."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,14 +9,14 @@ import dagster as dg
 import psycopg
 
 from lakehouse.postgres import connect
-from lakehouse.releases import log, publishing
+from lakehouse.releases import held, log, publishing
 from lakehouse.releases.frozen import attach_statement
 from lakehouse.releases.manifest import PublishedTable
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.releases.rule import locks_of_others
 from lakehouse.releases.tables import publish_table
 from lakehouse.settings import load_settings
-from lakehouse.writing.locks import environment_lock, holding
+from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
 from lakehouse_assets.defs.transformation import Translator, resource
 from lakehouse_assets.graph_of_models import PUBLISHED, deployed_graph
 from lakehouse_assets.io_managers import ToPublish, handed
@@ -148,6 +148,7 @@ def _finish(
         "run": release.run,
         "author": release.author,
         "changed": dg.MetadataValue.md("\n".join(f"- {word}" for word in release.changed)),
+        "held_back": dg.MetadataValue.md("\n\n".join(map(str, held.read(connection, environment))) or "nothing"),
         "tables": dg.MetadataValue.md(_tables_markdown(tables)),
         "attach": dg.MetadataValue.md(f"```sql\n{attach_statement(lake.lake.storage, release.folder)};\n```"),
         "releases_removed": dg.MetadataValue.text(", ".join(map(str, gone)) or "none"),
@@ -167,10 +168,17 @@ def _next(
         return waiting
     run = f"run {context.run.run_id[:8]}"
     graph = deployed_graph(resource())
-    locks = [*locks_of_others(environment, graph, pipeline_of()), environment_lock(environment)]
-    with holding(lake.lake.settings, locks, holder=run, waiting=context.log.info) as locked:
+    mine = environment_lock(environment)
+    with ExitStack() as stack:
+        try:
+            locks = [*locks_of_others(environment, graph, pipeline_of()), mine]
+            locked = stack.enter_context(holding(lake.lake.settings, locks, holder=run, waiting=context.log.info))
+        except LockTimeoutError as error:  # then their groups are held back
+            context.log.info(str(error))
+            locked = stack.enter_context(holding(lake.lake.settings, [mine], holder=run, waiting=context.log.info))
         cut = cut_release(lake.lake, locked, resource(), run=run, author=author_of(context.run.tags))
         if cut.release:
+            context.log.info(str(cut))
             return cut.release
         newest = log.newest(locked, environment, "published")
     if context.run.tags.get(RELEASE) == POSTPONED:
@@ -186,9 +194,9 @@ def _output(model: str) -> str:
 
 
 def _tables_markdown(tables: tuple[PublishedTable, ...]) -> str:
-    lines = ["| table | rows | files | MB |", "|---|---:|---:|---:|"]
+    lines = ["| table | rows | files | MB | as of (UTC) |", "|---|---:|---:|---:|---|"]
     lines += [
-        f"| {table.name} | {table.rows:,} | {len(table.files)} | {table.size_bytes / 1e6:,.2f} |"
+        f"| {table.name} | {table.rows:,} | {len(table.files)} | {table.size_bytes / 1e6:,.2f} | {table.as_of} |"
         for table in sorted(tables, key=lambda table: table.name)
     ]
     return "\n".join(lines)
