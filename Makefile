@@ -11,12 +11,14 @@ LIVE ?=
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 14
 
-.venv/installed: requirements.lock pyproject.toml scripts/install.sh
+.venv/installed: requirements.lock requirements-uv.lock pyproject.toml scripts/install.sh
 	@scripts/install.sh $(PYTHON) requirements.lock
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	@scripts/install.sh $(PYTHON) requirements-dev.lock
+	@# What nearly every test's process imports is compiled once, not by all of them at the same time.
+	@$(BIN)/python -c "import dagster_aws.s3, dagster_dlt, dagster_postgres, dagster_webserver, dlt.destinations, sqlmesh"
 	@touch $@
 
 .env:
@@ -32,11 +34,13 @@ up: .venv/installed .env ## PostgreSQL, Dagster, query service, dashboard; Ctrl-
 	@$(BIN)/lakehouse up
 
 test: .venv/installed-dev .env ## Every test but the long ones (make prove)
-	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=50 --durations-min=1 $(ARGS)
 
 prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all that takes long (FAULT_SEED=n: again)
 	@$(BIN)/python -m pytest -m proof -s tests/faults tests/releases_proof $(ARGS)
 	@$(BIN)/python -m pytest -m proof --ignore=tests/faults --ignore=tests/releases_proof $(ARGS)
+	@seed=$${ORDER:-$$RANDOM}; echo "Every test again in another order (ORDER=$$seed: in this one)"; \
+	$(BIN)/python -m pytest -n 3 --dist loadscope -p randomly --randomly-seed=$$seed $(ARGS)
 
 lint: .venv/installed-dev .env ## Style, types, who may import whom, the models
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -53,9 +57,11 @@ secrets: .venv/installed-dev .env ## That no secret is found in anything that a 
 bench: .venv/installed-dev .env ## Speed beside bare peers, written to docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: ## Pin the newest versions that pyproject.toml allows (needs uv)
+lock: export PATH := $(PATH):$(CURDIR)/$(BIN)
+lock: ## Pin the newest versions that pyproject.toml allows (uv is there after an install)
 	uv pip compile pyproject.toml --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	uv pip compile pyproject.toml --extra dev -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:lambda -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-lambda.lock
+	echo uv | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-uv.lock
 
 .PHONY: help reset demo up test prove lint audit secrets bench lock
