@@ -25,5 +25,7 @@ def write(path: Path, machine: str, fresh: Mapping[str, str], order: Sequence[st
     known = sections(path.read_text()) if path.exists() else {}
     merged = {**known, **fresh}
     body = [f"<!-- case: {name} -->\n{merged[name]}\n<!-- end: {name} -->" for name in order if name in merged]
+    if missing := [name for name in order if name not in merged]:
+        body.insert(0, f"Not measured yet: {', '.join(missing)}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join([INTRODUCTION, f"## Machine\n\n{machine}", *body]) + "\n")

@@ -61,7 +61,8 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     from lakehouse.lake import Lake
     from lakehouse.settings import load_settings
 
-    importlib.import_module("dagster_dlt")  # dlt itself comes with the raw tables
+    importlib.import_module("lakehouse_assets.definitions")
+    importlib.import_module("dagster_dlt")
     lake = Lake(load_settings())
     land(lake, Path(data))
     found = {}
@@ -87,11 +88,12 @@ def load_source(source: str) -> None:
     """A run of the source's asset: locks, marks, dlt, what it touched, the check against the portal."""
     import dagster as dg
 
+    from lakehouse_assets.definitions import defs
     from lakehouse_assets.defs.ingestion import source_assets
-    from lakehouse_assets.resources import LakeResource
 
     with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize([source_assets(source)], resources={"lake": LakeResource()}, instance=instance)
+        keys = list(source_assets(source).keys)
+        defs.resolve_job_def("ingest").execute_in_process(instance=instance, asset_selection=keys)
 
 
 def _load_bare(lake: Any, source: str, files: str) -> None:

@@ -16,6 +16,14 @@ def test_a_partial_run_replaces_only_its_own_section(tmp_path: Path) -> None:
     assert "2 cores" not in written
 
 
+def test_a_case_that_was_never_measured_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.md"
+    document.write(path, "2 cores", {"demo": "text"}, ["demo", "load", "models"])
+    assert "Not measured yet: load, models." in path.read_text()
+    document.write(path, "2 cores", {"load": "text", "models": "text"}, ["demo", "load", "models"])
+    assert "Not measured" not in path.read_text()
+
+
 def test_a_case_that_is_no_more_leaves_the_document(tmp_path: Path) -> None:
     path = tmp_path / "benchmarks.md"
     document.write(path, "", {"gone": "text", "demo": "text"}, ["gone", "demo"])
