@@ -57,6 +57,12 @@ class Cut:
             waits = f" It waits: readers are {self.hold}." if self.hold else ""
             cut = f"{str(self.release).capitalize()} is cut: {', '.join(self.release.changed)}.{waits}"
             return "\n".join([cut, *map(str, self.held)])
+        if (
+            self.reasons
+            and not self.readers_see
+            and all(reason.startswith("never computed") for reason in self.reasons)
+        ):
+            return f"Readers of {self.environment} get its first release when its models have been computed."
         if self.reasons:
             lines = "\n".join(f"  {reason}" for reason in self.reasons)
             return f"No release was cut:\n{lines}\n{readers}"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from lakehouse.demo.checks import CHECKS
 from tests.lakehouse_instance import LakehouseInstance
 
 
@@ -34,7 +33,8 @@ def test_the_demo_prints_answers_timings_and_what_to_type_next(demo_lakehouse: L
     printed = (demo_lakehouse.root / "demo.txt").read_text()
     for wanted in ("Daily revenue", "by borough", "most pick-ups", "Food prices", "How long it took", "make up"):
         assert wanted in printed
-    assert printed.count("equal") == len(CHECKS)
+    assert "marts.rejected_rows" in printed
+    assert "No release was cut" not in printed, "what is not there yet is no fault"
 
 
 def test_what_the_demo_prints_fits_80_columns(demo_lakehouse: LakehouseInstance) -> None:
@@ -51,27 +51,21 @@ def test_a_second_demo_loads_and_computes_nothing(demo_lakehouse: LakehouseInsta
     assert again.returncode == 0, again.stdout + again.stderr
     assert stamps(demo_lakehouse) == before
     assert demo_lakehouse.value(loads) == loaded
-    assert again.stdout.count("equal") == len(CHECKS)
 
 
 @pytest.mark.proof
-def test_a_mart_that_is_wrong_or_empty_fails_the_demo(demo_lakehouse: LakehouseInstance) -> None:
-    # Somebody changes tables behind SQLMesh's back: no model is due, so only the comparison with raw can notice.
-    wrong = physical_table(demo_lakehouse, "marts.top_pickup_locations")
+def test_an_empty_mart_fails_the_demo(demo_lakehouse: LakehouseInstance) -> None:
+    # Somebody changes a table behind SQLMesh's back: no model is due.
     empty = physical_table(demo_lakehouse, "marts.food_prices_monthly")
     with demo_lakehouse.lake.connect() as connection:
-        connection.execute(f"UPDATE {wrong} SET trips = trips + 1 WHERE position = 1")
         connection.execute(f"DELETE FROM {empty}")
     try:
         done = demo_lakehouse.lakehouse("demo")
         assert done.returncode == 1
-        assert "marts.top_pickup_locations and raw disagree" in done.stderr
-        assert "marts.food_prices_monthly has no rows" in done.stderr
+        assert "marts.food_prices_monthly: no rows" in done.stderr
         assert "Traceback" not in done.stderr
     finally:
-        healed = demo_lakehouse.activated(
-            "dagster asset materialize --select marts/top_pickup_locations,marts/food_prices_monthly"
-        )
+        healed = demo_lakehouse.activated("dagster asset materialize --select marts/food_prices_monthly")
     assert healed.returncode == 0, healed.stderr[-3000:]
     assert demo_lakehouse.value("SELECT COUNT(*) FROM marts.food_prices_monthly") > 0
 

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.demo.checks import CHECKS, compare
 from lakehouse.postgres import connect
 from tests.lakehouse_assets.conftest import House
+from tests.sqlmesh_project.totals import TOTALS, compare
 
 ROWS = 20_000
 
@@ -67,5 +67,5 @@ def test_a_run_repairs_a_killed_load_before_it_computes(house: House, commits: i
         f"SELECT count(*), count(DISTINCT source_row) FROM raw.ecommerce__events WHERE source_file = '{file}'"
     ) == [(ROWS, ROWS)]
     with closing(house.lake.connect(read_only=True)) as connection:
-        checks = tuple(check for check in CHECKS if check.mart == "marts.daily_revenue")
+        checks = tuple(check for check in TOTALS if check.mart == "marts.daily_revenue")
         assert [comparison.problem for comparison in compare(connection, checks)] == [""]

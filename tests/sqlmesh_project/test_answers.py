@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lakehouse.demo.answers import ANSWERS, answer_tables
-from lakehouse.demo.checks import CHECKS, compare
+from tests.sqlmesh_project.totals import TOTALS, compare
 
 
 def test_every_answer_has_rows_totals_and_the_marts_row_count(real):
@@ -26,7 +26,7 @@ def test_every_answer_has_rows_totals_and_the_marts_row_count(real):
     assert "from marts.top_pickup_locations, 200 rows" in shown
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.mart)
+@pytest.mark.parametrize("check", TOTALS, ids=lambda check: check.mart)
 def test_a_check_fails_when_one_row_of_the_mart_is_missing(sample, check):
     one_less = replace(check, mart_sql=check.mart_sql.replace(check.mart, f"(SELECT * FROM {check.mart} OFFSET 1)"))
     with sample.lake.connect(read_only=True) as connection:

@@ -1,4 +1,4 @@
-"""For every mart, the same totals computed straight from raw: they must agree, whatever data were loaded."""
+"""A mart's totals and the same computed straight from raw: they must agree, whatever data were loaded."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Comparison:
         return ""
 
 
-CHECKS = (
+TOTALS = (
     Check(
         "marts.daily_revenue",
         "purchases, refunds, pounds sold, pounds net",
@@ -145,7 +145,7 @@ CHECKS = (
 )
 
 
-def compare(connection: duckdb.DuckDBPyConnection, checks: tuple[Check, ...] = CHECKS) -> list[Comparison]:
+def compare(connection: duckdb.DuckDBPyConnection, checks: tuple[Check, ...] = TOTALS) -> list[Comparison]:
     """Every mart against raw, over a connection whose current database is the lake."""
     return [_compare(connection, check) for check in checks]
 
