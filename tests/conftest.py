@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,17 +26,16 @@ from tests.databases import create_database, empty_lake
 
 pytest_plugins = ["tests.lakehouse_fixtures"]
 
-LONGEST_FIRST = (
-    "instance",
-    "lakehouse_assets",
-    "lakehouse",
-    "tests/sqlmesh_integration/test_ways_to_ask.py",
-    "dlt_sources",
-    "query",
-    "landing",
-)
-FILE_BY_FILE = "sqlmesh_integration"
-"""Its tests share little, so that their files fill up what the others leave."""
+SHARED = {
+    "what `lakehouse demo` fills": r"(browser|commands)/",
+    "a deployed lakehouse": "lakehouse_assets/test_(?!alerts|compute|definitions|doctor|io_managers|publish_faults)",
+    "the models' lakes": "sqlmesh_project/",
+    "the dashboard": "dashboard/",
+    "a lake with two releases": "query/asking/",
+}
+"""What takes long to make, and whose tests (below tests/) use it: one worker runs them all. Longest first."""
+LONG_FILES = r"sqlmesh_integration/test_ways_to_ask|security/|faults/|dlt_sources/|lakehouse/(releases|maintenance)"
+"""Files that begin before the others, so that none of them ends alone."""
 
 # SQLMesh's plans ask which package gives which module: 0.4 s of a processor each, and nothing is installed meanwhile.
 importlib_metadata.packages_distributions = cache(importlib_metadata.packages_distributions)
@@ -59,18 +59,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def scope_of(nodeid: str) -> str:
-    """A folder's tests share servers and lakehouses, so one worker runs them all."""
-    folder = nodeid.split("/")[1]
-    if folder == FILE_BY_FILE:
-        return nodeid.split("::")[0]
-    # These two share the lakehouse that `lakehouse demo` fills.
-    return "instance" if folder in ("browser", "commands") else folder
+    """Tests of one scope are run by one worker: those of a file, or of all files that share something."""
+    file = nodeid.split("::")[0]
+    below = file.removeprefix("tests/")
+    return next((scope for scope, files in SHARED.items() if re.match(files, below)), file)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, else it ends alone; what is given out file by file comes last."""
-    order = {scope: place for place, scope in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(scope_of(item.nodeid), len(order) + (f"/{FILE_BY_FILE}/" in item.nodeid)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers what takes longest begins first, else it ends alone."""
+    if not hasattr(config, "workerinput"):
+        return
+    order = {scope: place for place, scope in enumerate(SHARED)}
+
+    def place(item: pytest.Item) -> int:
+        is_long = re.match(f"tests/({LONG_FILES})", item.nodeid)
+        return order.get(scope_of(item.nodeid), len(order) + (not is_long))
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:
@@ -78,7 +83,7 @@ def pytest_collection_finish() -> None:
     collect_seldom()
 
 
-class FolderScheduling(LoadScopeScheduling):
+class SharedScheduling(LoadScopeScheduling):
     """A worker for each scope.
 
     xdist's own groups (3.8) change an item's id in a way that pytest 9.2 no longer sees.
@@ -90,7 +95,7 @@ class FolderScheduling(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """With `-n`, in the order of collection."""
-    return FolderScheduling(config, log)
+    return SharedScheduling(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,6 +108,13 @@ def _no_settings_from_outside() -> Iterator[None]:
     patch.setitem(Settings.model_config, "env_file", None)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_settings_of_other_tests() -> None:
+    """Who sets variables for longer than a test takes them back before the next file begins."""
+    left = sorted(name for name in os.environ if name.startswith("LAKEHOUSE_") or name == "DAGSTER_HOME")
+    assert left == [], f"Tests that ran before left {', '.join(left)} in the environment."
 
 
 @pytest.fixture(scope="session")

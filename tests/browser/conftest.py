@@ -10,6 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from lakehouse.settings import PROJECT_ROOT
+from tests.lakehouse_instance import LakehouseInstance
+from tests.running_services import RunningServices, running_services
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox: CI's containers run as root, where Chromium has none. The rest keeps it from calling home.
@@ -28,6 +30,13 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="package")
+def demo_services(demo_lakehouse: LakehouseInstance) -> Iterator[RunningServices]:
+    """`lakehouse up` on the demo's lakehouse, once for all tests here."""
+    with running_services(demo_lakehouse) as services:
+        yield services
 
 
 @pytest.fixture

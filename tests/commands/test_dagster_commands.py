@@ -47,6 +47,7 @@ def test_every_command_reads_the_same_module() -> None:
     assert set(exported) == {module}
 
 
+@pytest.mark.proof  # `dg check defs` does so each time
 def test_definitions_validate(demo_lakehouse: LakehouseInstance) -> None:
     assert "All code locations passed validation" in ran(demo_lakehouse, "dagster definitions validate")
 
@@ -64,6 +65,7 @@ def test_dg_list_defs(demo_lakehouse: LakehouseInstance) -> None:
     assert {"catch_up", "ingest"} <= {job["name"] for job in listed["jobs"]}
 
 
+@pytest.mark.proof  # `dg list defs` does so each time
 def test_asset_list(demo_lakehouse: LakehouseInstance) -> None:
     listed = ran(demo_lakehouse, "dagster asset list").split()
     assert {*(f"raw/{name}" for name in RAW), "marts/daily_revenue", "staging/seed_example_events"} <= set(listed)
@@ -91,6 +93,7 @@ def test_a_mart_is_computed_anew(demo_lakehouse: LakehouseInstance, command: str
     assert demo_lakehouse.value(stamp) > before
 
 
+@pytest.mark.proof  # a range is each time
 def test_a_partition_is_computed_anew_and_no_other(demo_lakehouse: LakehouseInstance) -> None:
     command = "dagster asset materialize --select marts/daily_revenue --partition 2009-12-24"
     assert recomputed(demo_lakehouse, command) == {"2009-12-24"}
@@ -101,6 +104,7 @@ def test_a_range_of_partitions_is_computed_anew_and_no_other(demo_lakehouse: Lak
     assert recomputed(demo_lakehouse, command) == {"2010-01-05", "2010-01-06", "2010-01-07"}
 
 
+@pytest.mark.proof  # the demo executes its jobs so each time
 def test_job_execute(demo_lakehouse: LakehouseInstance) -> None:
     assert "RUN_SUCCESS" in ran(demo_lakehouse, "dagster job execute -j catch_up")
 

@@ -22,12 +22,12 @@ def test_json_is_an_array_of_records_and_nothing_else(demo_lakehouse: LakehouseI
 
 
 def test_json_of_no_rows_is_an_empty_array(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "-f", "json", "FROM marts.daily_revenue_example WHERE false")
+    done = demo_lakehouse.command("query", "-f", "json", "FROM marts.daily_revenue_example WHERE false")
     assert json.loads(done.stdout) == []
 
 
 def test_csv_has_a_header_and_empty_fields_for_null(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "--format", "csv", SQL)
+    done = demo_lakehouse.command("query", "--format", "csv", SQL)
     assert list(csv.reader(io.StringIO(done.stdout))) == [
         ["event_date", "unique_users", "total_revenue", "nothing"],
         ["2024-01-01", "2", "29.99", ""],
@@ -36,23 +36,23 @@ def test_csv_has_a_header_and_empty_fields_for_null(demo_lakehouse: LakehouseIns
 
 
 def test_a_table_says_how_many_rows_it_shows(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "--limit", "3", "FROM marts.top_pickup_locations")
+    done = demo_lakehouse.command("query", "--limit", "3", "FROM marts.top_pickup_locations")
     assert done.returncode == 0
     assert "the first 3 rows" in done.stdout
-    whole = demo_lakehouse.lakehouse("query", SQL)
+    whole = demo_lakehouse.command("query", SQL)
     assert "2 rows" in whole.stdout
     assert "NULL" in whole.stdout
 
 
 def test_wrong_sql_is_the_callers_mistake_in_one_sentence(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "-f", "json", "SELECT no_such_column FROM marts.daily_revenue")
+    done = demo_lakehouse.command("query", "-f", "json", "SELECT no_such_column FROM marts.daily_revenue")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no_such_column" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_two_statements_are_refused(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "SELECT 1; SELECT 2")
+    done = demo_lakehouse.command("query", "SELECT 1; SELECT 2")
     assert (done.returncode, done.stdout) == (2, "")
     assert "One statement is wanted, 2 were given." in done.stderr
 
@@ -60,7 +60,7 @@ def test_two_statements_are_refused(demo_lakehouse: LakehouseInstance) -> None:
 def test_a_query_can_not_write(demo_lakehouse: LakehouseInstance) -> None:
     before = demo_lakehouse.value("SELECT COUNT(*) FROM marts.daily_revenue")
     for options in ([], ["--head"]):
-        done = demo_lakehouse.lakehouse("query", *options, "DELETE FROM marts.daily_revenue")
+        done = demo_lakehouse.command("query", *options, "DELETE FROM marts.daily_revenue")
         assert done.returncode in (1, 2)
         assert re.search("Only a SELECT is answered|One SELECT is wanted", done.stderr)
     assert demo_lakehouse.value("SELECT COUNT(*) FROM marts.daily_revenue") == before
@@ -68,7 +68,7 @@ def test_a_query_can_not_write(demo_lakehouse: LakehouseInstance) -> None:
 
 def test_a_release_shows_what_is_served_and_the_head_everything(demo_lakehouse: LakehouseInstance) -> None:
     raw = "SELECT count(*) AS n FROM raw.ecommerce__events"
-    assert demo_lakehouse.lakehouse("query", raw).returncode == 1
-    done = demo_lakehouse.lakehouse("query", "--head", "-f", "json", raw)
+    assert demo_lakehouse.command("query", raw).returncode == 1
+    done = demo_lakehouse.command("query", "--head", "-f", "json", raw)
     assert json.loads(done.stdout)[0]["n"] == demo_lakehouse.value("SELECT count(*) FROM raw.ecommerce__events")
-    assert re.search(r"release \d+ of prod", demo_lakehouse.lakehouse("query", "SELECT 1 AS one").stdout)
+    assert re.search(r"release \d+ of prod", demo_lakehouse.command("query", "SELECT 1 AS one").stdout)

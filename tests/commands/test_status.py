@@ -17,7 +17,7 @@ def test_status_shows_services_loads_and_row_counts(demo_lakehouse: LakehouseIns
 
 
 def test_status_fits_80_columns(demo_lakehouse: LakehouseInstance) -> None:
-    lines = demo_lakehouse.lakehouse("status").stdout.splitlines()
+    lines = demo_lakehouse.command("status").stdout.splitlines()
     assert [line for line in lines if len(line.rstrip()) > 80 or "…" in line] == []
 
 
@@ -29,7 +29,7 @@ def test_without_a_lake_a_command_says_how_to_make_one(new_lakehouse: Callable[[
         (["query", "--head", "SELECT 1"], "There is no lake yet: `make demo`"),
         (["releases"], "There is no lake yet: `make demo`"),
     ):
-        done = lakehouse.lakehouse(*command)
+        done = lakehouse.command(*command)
         assert done.returncode == 1
         assert sentence in done.stderr
         assert "Traceback" not in done.stderr
@@ -44,7 +44,7 @@ def test_a_wrong_setting_is_named_in_a_sentence(demo_lakehouse: LakehouseInstanc
 
 
 def test_a_name_that_is_no_setting_is_refused_with_the_nearest(demo_lakehouse: LakehouseInstance) -> None:
-    done = demo_lakehouse.lakehouse("query", "SELECT 1", data_dri="x")
+    done = demo_lakehouse.command("query", "SELECT 1", data_dri="x")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean LAKEHOUSE_DATA_DIR?" in done.stderr
 

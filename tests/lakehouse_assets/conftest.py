@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from lakehouse import settings as settings_module
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
-from lakehouse.settings import PROJECT_ROOT
+from lakehouse.settings import PROJECT_ROOT, Settings
 from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
 from tests.databases import create_database
@@ -89,23 +89,36 @@ class House:
         )
 
 
+@contextmanager
+def lived_in(environment: dict[str, str]) -> Iterator[Settings]:
+    """This process's settings name the house while this lasts; tests of other files see nothing of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in environment.items():
+            patch.setenv(key, value)
+        settings_module.load_settings.cache_clear()
+        yield settings_module.load_settings()
+    settings_module.load_settings.cache_clear()
+
+
 @pytest.fixture(scope="session")
-def house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def built_house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A lakehouse with every model deployed and nothing loaded."""
-    patch = pytest.MonkeyPatch()
     environment = {
         "LAKEHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("house")),
         "LAKEHOUSE_POSTGRES_URL": create_database(server_url),
         "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "60",
     }
-    for key, value in environment.items():
-        patch.setenv(key, value)
-    settings_module.load_settings.cache_clear()
-    settings = settings_module.load_settings()
     # The project's own instance, in PostgreSQL: thousands of partition events take minutes in SQLite.
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield House(Lake(settings), environment, instance)
-    patch.undo()
-    settings_module.load_settings.cache_clear()
+        with lived_in(environment) as settings:
+            built = House(Lake(settings), environment, instance)
+        yield built
+
+
+@pytest.fixture(scope="module")
+def house(built_house: House) -> Iterator[House]:
+    """The one house, as the tests before have left it."""
+    with lived_in(built_house.environment):
+        yield built_house

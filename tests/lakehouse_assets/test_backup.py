@@ -55,7 +55,7 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
     def command(*arguments: str, environment: dict[str, str] = there) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(TOOLS / "lakehouse"), *arguments], env={**os.environ, **environment, "COLUMNS": "80"},
-            capture_output=True, text=True, timeout=200, check=False,
+            capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
 
     made = command("backup", str(tmp_path / "backups"), "--json", environment=house.environment)

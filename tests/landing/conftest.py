@@ -35,6 +35,12 @@ def event(number: int, revenue: str = "1.00", day: str = "2024-01-01") -> str:
     return f"{number},7,purchase,{day} 10:00:00,{revenue},A1,S1,France\n"
 
 
+def with_tables(lake: Lake) -> None:
+    """The dataset's table, empty."""
+    lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
+    create_tables(lake_pipeline(lake, "ecommerce"), ecommerce())
+
+
 @dataclass
 class LandingHouse:
     """A lakehouse whose shop events are landed, loaded and looked at."""
@@ -46,8 +52,6 @@ class LandingHouse:
     definitions: dg.Definitions = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lake.settings.pipelines_dir.mkdir(parents=True, exist_ok=True)
-        create_tables(lake_pipeline(self.lake, "ecommerce"), ecommerce())
         self.define("ecommerce")
 
     def define(self, dataset: str) -> None:
@@ -129,5 +133,7 @@ def house(
     monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
     settings_module.load_settings.cache_clear()
     with dg.DagsterInstance.ephemeral() as instance:
-        yield LandingHouse(empty_lake(settings_module.load_settings()), instance, tmp_path / "desk", environment)
+        yield LandingHouse(
+            empty_lake(settings_module.load_settings(), with_tables), instance, tmp_path / "desk", environment
+        )
     settings_module.load_settings.cache_clear()

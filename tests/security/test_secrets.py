@@ -68,7 +68,7 @@ class Planted:
         extra = {f"LAKEHOUSE_{key.upper()}": value for key, value in settings.items()}
         done = subprocess.run(
             [str(TOOLS / command[0]), *command[1:]], env={**self.instance.environment, **extra},
-            cwd=self.instance.root, capture_output=True, text=True, timeout=240, check=False,
+            cwd=self.instance.root, capture_output=True, text=True, timeout=900, check=False,
         )  # fmt: skip
         self.said[name] = done.stdout + done.stderr
         return done

@@ -158,7 +158,7 @@ class Sandbox:
     def sqlmesh(self, *arguments: str) -> None:
         """Do something with SQLMesh's own command line."""
         process = self.start_sqlmesh(*arguments)
-        told, _ = process.communicate(timeout=300)
+        told, _ = process.communicate(timeout=900)
         assert process.returncode == 0, told
 
     def start_sqlmesh(self, *arguments: str, hook: str = "") -> subprocess.Popen[str]:

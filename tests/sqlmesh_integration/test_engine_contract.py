@@ -110,9 +110,13 @@ def test_a_method_still_takes_what_the_layer_gives_or_overrides(function: Any, n
     assert names <= parameters(function)
 
 
-def test_a_context_runs_what_is_stored_without_loading_the_files(session: engine.Session) -> None:
-    assert session.context.models == {}
-    assert DAY in Deployment(session, "prod").snapshots
+def test_a_new_context_runs_what_is_stored_without_loading_the_files(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.sessions, "_sessions", {})
+    with engine.session(shop.project) as session:
+        assert session.context.models == {}
+        assert DAY in Deployment(session, "prod").snapshots
 
 
 def test_of_a_model_whose_cron_has_not_ticked_sqlmesh_gives_an_interval_that_ends_before_it_begins(

@@ -94,9 +94,11 @@ def test_a_second_backup_copies_what_is_new_and_old_ones_go_with_what_only_they_
     publisher.execute("CREATE TABLE raw.gone AS FROM range(5000)", "CREATE TABLE raw.kept AS FROM range(6000)")
     first = taking.take(publisher.lake, place, run="test")
     before = place.contents()
+    publisher.execute("CREATE TABLE raw.later (a INT)")  # in the catalog alone
     again = taking.take(publisher.lake, place, run="test")
     assert again.files_copied == 1, "the dump alone is new"
     publisher.lake.storage.write("published/tokens.json", b"[]")
+    publisher.execute("DROP TABLE raw.later")
     third = taking.take(publisher.lake, place, run="test")
     assert third.files_copied == 2
 
