@@ -29,6 +29,7 @@ def dashboard_environment(settings: Settings) -> dict[str, str]:
         **{name: os.environ[name] for name in HARMLESS if name in os.environ},
         f"{PREFIX}QUERY_URL": settings.query_service_url,
         f"{PREFIX}QUERY_TOKEN": settings.query_token.get_secret_value(),
+        f"{PREFIX}WEBSERVER_NAMES": ",".join(settings.own_names),
     }
 
 

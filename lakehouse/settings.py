@@ -75,7 +75,9 @@ class Settings(BaseSettings):
     webserver_host: str = Field("127.0.0.1", description="Address on which `make up` serves the Dagster web UI.")
     webserver_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Its port.")
     webserver_names: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+(, ?[A-Za-z0-9_.-]+)*)?$")] = Field(
-        "", description="Host names, separated by commas, that it answers to beside localhost and addresses."
+        "",
+        description="Host names, separated by commas, that it, the dashboard and, without a token, the query service "
+        "answer to beside localhost and addresses.",
     )
     lock_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         3600.0, description="How long a load, run or deploy waits for another writer before it gives up."
@@ -110,6 +112,18 @@ class Settings(BaseSettings):
     )
     query_cache_mb: Annotated[int, Field(ge=0)] = Field(
         64, description="Megabytes of answers that the query service keeps; 0 keeps none."
+    )
+    query_connections: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1_000, description="How many connections the query service has at once; never more than descriptors are left."
+    )
+    query_connections_per_address: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        250, description="How many of them come from one address; behind a proxy set it as high as QUERY_CONNECTIONS."
+    )
+    query_idle_seconds: Annotated[int, Field(ge=1, le=3_600)] = Field(
+        20, description="How long a connection may wait for its next call."
+    )
+    query_client_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        10.0, description="How long a caller may take to send a head, to send a body, and to read 64 KB of an answer."
     )
     query_s3_access_key_id: str = Field(
         "", description="Access key that can only read the published zone, for the query service. Empty: STORAGE's."
@@ -219,9 +233,10 @@ class Settings(BaseSettings):
         return f"{self.storage_uri}/landing"
 
     @property
-    def web_ui_names(self) -> list[str]:
-        """The host names of WEBSERVER_NAMES, and what it listens on, which may be a name."""
-        return [self.webserver_host] + [name.strip() for name in self.webserver_names.split(",") if name]
+    def own_names(self) -> list[str]:
+        """The host names of WEBSERVER_NAMES, and what is listened on, which may be names."""
+        given = (name.strip() for name in self.webserver_names.split(",") if name)
+        return list(dict.fromkeys([self.webserver_host, self.query_host, *given]))
 
     @property
     def query_service_url(self) -> str:

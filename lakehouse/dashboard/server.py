@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--port", default="8501")
     given = parser.parse_args()
     options = {**OPTIONS, "server.address": given.host, "server.port": given.port}
-    app = Path(__file__).with_name("app.py")
+    app = Path(__file__).with_name("web.py")
     words = [f"--{name}={value}" for name, value in options.items()]
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", str(app), *words])
 

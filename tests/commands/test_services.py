@@ -95,7 +95,11 @@ def test_the_dashboard_is_given_no_credential() -> None:
         given = dashboard_environment(settings)
     assert "hunter2" not in str(given)
     ours = {name: value for name, value in given.items() if name.startswith("LAKEHOUSE_")}
-    assert ours == {"LAKEHOUSE_QUERY_URL": "http://127.0.0.1:8011", "LAKEHOUSE_QUERY_TOKEN": "token"}
+    assert ours == {
+        "LAKEHOUSE_QUERY_URL": "http://127.0.0.1:8011",
+        "LAKEHOUSE_QUERY_TOKEN": "token",
+        "LAKEHOUSE_WEBSERVER_NAMES": "127.0.0.1",
+    }
 
 
 def test_a_daemon_that_dies_is_started_again_and_sigterm_ends_all(bare_lakehouse: LakehouseInstance) -> None:

@@ -175,7 +175,9 @@ def test_every_setting_exists_and_fits(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_the_dashboard_gets_nothing_of_the_lakes_and_the_query_service_no_postgresql() -> None:
-    assert set(DASHBOARD.environment) == {"LAKEHOUSE_QUERY_URL", "LAKEHOUSE_QUERY_TOKEN"}
+    assert set(DASHBOARD.environment) == {
+        "LAKEHOUSE_QUERY_URL", "LAKEHOUSE_QUERY_TOKEN", "LAKEHOUSE_WEBSERVER_NAMES"
+    }  # fmt: skip
     assert DASHBOARD.environment["LAKEHOUSE_QUERY_TOKEN"] == ""
     query = SERVICES["query"].environment
     assert query["LAKEHOUSE_POSTGRES_URL"] == ""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -185,3 +188,28 @@ def test_a_service_that_is_away_is_a_sentence(page: Page, dashboard: Dashboard) 
         dashboard.proxy.is_away = False
     page.get_by_role("button", name="Ask again").click()
     settled(page)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("evil.example:{port}", "http://evil.example:{port}", b"403"),
+        ("127.0.0.1:{port}", "http://evil.example", b"403"),
+        ("127.0.0.1:{port}", "null", b"403"),
+        ("127.0.0.1:{port}", "http://127.0.0.1:{port}", b"101"),
+        ("localhost:{port}", "http://localhost:{port}", b"101"),
+    ],
+)
+def test_a_strangers_page_can_not_read_it_through_a_visitors_browser(
+    dashboard: Dashboard, host: str, origin: str, status: bytes
+) -> None:
+    port = urlsplit(dashboard.url).port
+    asked = (
+        f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ).format(port=port)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(asked.encode())
+        assert connection.recv(4_096).split()[1] == status
+    page = httpx.get(dashboard.url, headers={"host": host.format(port=port)})
+    assert (page.status_code == 403) == host.startswith("evil")

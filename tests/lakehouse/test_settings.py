@@ -51,7 +51,7 @@ def test_nothing_hangs_on_the_current_directory(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_web_ui_answers_to_what_it_listens_on_and_to_the_names_that_are_given() -> None:
     settings = Settings(webserver_host="lake.example", webserver_names="a.example, b.example")
-    assert settings.web_ui_names == ["lake.example", "a.example", "b.example"]
+    assert settings.own_names == ["lake.example", "127.0.0.1", "a.example", "b.example"]
 
 
 def test_a_secret_may_lie_in_a_file_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

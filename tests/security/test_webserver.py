@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from lakehouse_assets.webserver import SameOriginOnly
+from lakehouse.same_origin import SameOriginOnly
 
 HERE = "http://127.0.0.1:3000"
 
@@ -59,7 +59,7 @@ def test_a_strangers_name_for_this_machine_is_refused(browser: TestClient) -> No
     # Wherever it listens: Compose publishes on loopback what listens on every address of its container.
     for reply in (browser.get("/runs", headers=headers), browser.post("/graphql", headers=headers)):
         assert reply.status_code == 403
-        assert "does not answer to the name 'evil.example'" in reply.text
+        assert "The name 'evil.example' is not answered" in reply.text
 
 
 @pytest.mark.parametrize(
