@@ -27,7 +27,8 @@ from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.query.cli import app as query_app
-from lakehouse.query.printing import Format, plural
+from lakehouse.query.guard import MAX_BYTES
+from lakehouse.query.printing import Format, Output, plural
 from lakehouse.releases.cli import app as releases_app
 from lakehouse.releases.log import ReleaseError
 from lakehouse.settings import Settings
@@ -59,7 +60,8 @@ def query(
     output_format: Annotated[
         Format, typer.Option("--format", "-f", help="json is an array of records; arrow and parquet want a file.")
     ] = Format.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Into this file.", dir_okay=False)] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Into this new file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file that --output names.")] = False,
     file: Annotated[
         Path | None, typer.Option("--file", help="The SQL is in this file.", exists=True, dir_okay=False)
     ] = None,
@@ -78,6 +80,7 @@ def query(
     """Ask a release, by default the one that readers of the environment get."""
     settings = settings_or_exit()
     sql = _statement(sql, file)
+    _check_text(combine)
     if head and (release is not None or url or days):
         fail("--head and --release, --url or --days exclude each other.", 2)
     if combine and not days:
@@ -90,8 +93,8 @@ def query(
     from lakehouse.query.ask import Asked, ask
 
     asked = Asked(
-        sql, output_format, output, limit or (TABLE_ROWS if output_format is Format.table else None),
-        environment or settings.environment, release, url or settings.query_url,
+        sql, output_format, Output(output, force), limit or (TABLE_ROWS if output_format is Format.table else None),
+        environment or _own_environment(settings, url), release, url or settings.query_url,
         token or settings.query_token.get_secret_value(), days, combine, at_once,
     )  # fmt: skip
     ask(settings, asked)
@@ -102,9 +105,15 @@ def _statement(sql: str, file: Path | None) -> str:
     if bool(sql) == bool(file):
         fail("Give the SQL as an argument, with --file, or as - on standard input.", 2)
     try:
-        text = file.read_text() if file else sys.stdin.read() if sql == "-" else sql
-    except (OSError, UnicodeDecodeError) as error:
+        if file:
+            with file.open("rb") as given:
+                text = _decoded(given.read(MAX_BYTES + 1))
+        else:
+            text = _decoded(sys.stdin.buffer.read(MAX_BYTES + 1)) if sql == "-" else _check_text(sql)
+    except OSError as error:
         fail(f"The SQL can't be read: {error}", 2)
+    if len(text.encode()) > MAX_BYTES:
+        fail(f"A statement may have {MAX_BYTES:,} bytes.", 2)
     try:
         count = len(duckdb.extract_statements(text))
     except duckdb.Error:
@@ -112,6 +121,26 @@ def _statement(sql: str, file: Path | None) -> str:
     if count != 1:
         fail(f"One statement is wanted, {count} were given.", 2)
     return text
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if len(content) > MAX_BYTES:
+            fail(f"A statement may have {MAX_BYTES:,} bytes.", 2)
+        fail(f"The SQL is no UTF-8 text: byte {error.start + 1} can't be read.", 2)
+
+
+def _check_text(given: str) -> str:
+    """An argument; Python keeps bytes that are no text as halves of characters."""
+    return _decoded(given.encode(errors="surrogateescape")) if not given.isprintable() else given
+
+
+def _own_environment(settings: Settings, url: str) -> str | None:
+    """A service is asked for ours only where somebody has chosen it: it, or the token, may know another."""
+    asks_service = bool(url or settings.query_url)
+    return None if asks_service and "environment" not in settings.model_fields_set else settings.environment
 
 
 def _ask_head(

@@ -5,17 +5,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterable
 from typing import NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from lakehouse.settings import Settings, SettingsError, load_settings
 
-out = Console()
-err = Console(stderr=True)
+DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+class _Escapes(dict[int, str | None]):
+    """For `str.translate`: what a terminal would act on, as text. Looked up once a character."""
+
+    def __missing__(self, code: int) -> str | None:
+        kind = unicodedata.category(chr(code))
+        # Controls, halves of characters, and what turns the direction of the text around or breaks a line.
+        acts = kind in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(chr(code)) in DIRECTIONS
+        known = repr(chr(code))[1:-1] if acts and code not in (0x09, 0x0A) else chr(code)
+        self[code] = known
+        return known
+
+
+_ESCAPES = _Escapes()
+
+
+def printable(text: str) -> str:
+    """The same for a terminal: nothing in it moves the cursor, colours, or hides what follows."""
+    return text if text.isascii() and text.isprintable() else text.translate(_ESCAPES)
+
+
+class SafeConsole(Console):
+    """A console on which data and other people's errors are text and nothing else."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Its segments: what has a style got it here, not from the text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+out = SafeConsole()
+err = SafeConsole(stderr=True)
 
 
 def folding_table(*columns: str, title: str | None = None, right: Collection[str] = ()) -> Table:
@@ -28,7 +63,7 @@ def folding_table(*columns: str, title: str | None = None, right: Collection[str
 
 def fail(message: object, code: int = 1) -> NoReturn:
     """Say what is wrong on standard error and end."""
-    err.print(f"[red]Error:[/red] {str(message).replace('[', chr(92) + '[')}", highlight=False, soft_wrap=True)
+    err.print(Text.assemble(("Error:", "red"), " ", printable(str(message))), highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 

@@ -23,9 +23,10 @@ ISOLATED = ("staging", "marts")
 CATALOGUES = ("information_schema", "pg_catalog", "main")
 """Schemas that list what there is: names, not rows."""
 READERS = (exp.Query, exp.Describe, exp.Summarize, exp.Pivot)
-# They name tables in a string, or reach the lake past its schemas.
+# They name tables in a string, or reach files or the lake past its schemas.
 FUNCTIONS = re.compile(
-    r"query|query_table|json_execute_serialized_sql|(ducklake|postgres|sqlite)_\w+|table_(changes|insertions|deletions)",
+    r"query|query_table|json_execute_serialized_sql|(ducklake|postgres|sqlite|mysql)_\w+|table_(changes|insertions|deletions)"
+    r"|read_\w+|\w+_scan|parquet_\w+|sniff_csv|glob",
     re.I,
 )
 EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.I)
@@ -49,7 +50,18 @@ def connect_head(lake: Lake, environment: str) -> duckdb.DuckDBPyConnection:
             names = [name for (name,) in postgres.execute("SELECT name FROM sqlmesh._environments").fetchall()]
     if environment not in names and names:
         raise HeadError(f"There is no environment {environment}. There are: {', '.join(sorted(names))}.")
-    return lake.connect(read_only=True)
+    connection = lake.connect(read_only=True)
+    try:
+        folder = f"{lake.settings.lake_uri}/".replace("'", "''")
+        # Whatever it reads, it is the lake: no file of this machine, nothing of the network.
+        connection.execute(f"SET allowed_directories = ['{folder}']")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def rewritten(sql: str, environment: str) -> str:
@@ -95,6 +107,8 @@ def _allowed_schema(table: exp.Table, environment: str) -> str:
     if isinstance(table.this, exp.Func):
         return ""
     catalog, schema = table.catalog.lower(), table.db.lower()
+    if not schema and set(table.name) & set("./\\:*?["):
+        raise HeadError(f"{table.name} looks like a file, and this reads the lake. {_wanted()}")
     if catalog in ("", ALIAS):
         if not schema or schema in (*SHARED, *CATALOGUES) or _is_own(schema, environment):
             return ""

@@ -7,10 +7,13 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import duckdb
 from rich.table import Table
+from rich.text import Text
+
+from lakehouse.console import printable
 
 BATCH_ROWS = 10_000
 NUMBERS = ("INT", "DECIMAL", "DOUBLE", "FLOAT", "REAL")
@@ -22,22 +25,21 @@ def rich_table(
     """Numbers to the right with thousands separators, NULL visible."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for name, type_name in zip(columns, types, strict=True):
-        table.add_column(
-            name, justify="right" if any(word in type_name for word in NUMBERS) else "left", overflow="fold"
-        )
+        side: Literal["left", "right"] = "right" if any(word in type_name for word in NUMBERS) else "left"
+        table.add_column(Text(printable(name)), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(_shown(value) for value in row))
     return table
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any) -> Text:
     if value is None:
-        return "[dim]NULL[/dim]"
+        return Text("NULL", "dim")
     if isinstance(value, bool):
-        return str(value).lower()
+        return Text(str(value).lower())
     if isinstance(value, (int, float, Decimal)):
-        return f"{value:,}"
-    return str(value).replace("[", "\\[")
+        return Text(f"{value:,}")
+    return Text(printable(str(value)))
 
 
 def write_json(result: duckdb.DuckDBPyConnection, out: IO[str]) -> int:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import typer
-from rich.console import Console
 
-from lakehouse.console import fail, out
+from lakehouse.console import SafeConsole, fail, out
 from lakehouse.query.client import Client, LakehouseClient
-from lakehouse.query.printing import Format, Rows, cut_of, opened, show, write_pieces, write_records
+from lakehouse.query.printing import Format, Output, OutputError, Rows, cut_of, show, write_pieces, write_records
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import About, Stream
 from lakehouse.releases.log import ReleaseError
@@ -32,9 +31,9 @@ class Asked:
 
     sql: str
     format: Format
-    output: Path | None
+    output: Output
     limit: int | None  # None: all
-    environment: str
+    environment: str | None  # None: the service's, or the token's
     release: int | None
     url: str
     token: str
@@ -46,11 +45,12 @@ class Asked:
 def ask(settings: Settings, asked: Asked) -> None:
     """Answer on standard output or in a file; what went wrong on standard error, with exit code 1."""
     try:
+        asked.output.check()
         with _client(settings, asked) as client:
             started = time.perf_counter()
             with _stream(client, asked) as stream:
                 about = _write(stream, asked, started)
-    except SettingsError as error:
+    except (SettingsError, OutputError) as error:
         fail(error, 2)
     except BrokenPipeError:
         # Whoever reads has enough (`| head`); Python would complain at its end.
@@ -73,7 +73,7 @@ def _client(settings: Settings, asked: Asked) -> Client:
 
     client = LocalClient(settings, workers=min(asked.at_once, settings.query_workers) if asked.days else 1)
     # Says what to do when there is none yet, which a service's callers could do nothing about.
-    find_release(client.service.storage, asked.environment, asked.release)
+    find_release(client.service.storage, asked.environment or settings.environment, asked.release)
     return client
 
 
@@ -107,14 +107,14 @@ def _write(stream: Stream, asked: Asked, started: float) -> About:
     """Write the answer; what is known of it now."""
     about = stream.about
     if asked.format is Format.csv:
-        with opened(asked.output) as to:
+        with asked.output.opened() as to:
             write_pieces(stream.pieces, to)
         return about
     content = b"".join(stream.pieces)
     if asked.format.is_binary:
         about.rows, cut = cut_of(content, asked.format.media_type)
         about.cut = about.cut or cut
-        with opened(asked.output) as to:
+        with asked.output.opened() as to:
             to.write(content)
         return about
     answer = Rows.read(content)
@@ -122,13 +122,13 @@ def _write(stream: Stream, asked: Asked, started: float) -> About:
     if not asked.days:
         about.execution_ms = answer.execution_ms
     if asked.format is Format.json:
-        with opened(asked.output) as to:
+        with asked.output.opened() as to:
             write_records(answer, to)
         return about
     round_trip_ms = (time.perf_counter() - started) * 1000
-    if asked.output:
-        with asked.output.open("w") as file:
-            show(answer, about, round_trip_ms, Console(file=file, width=FILE_COLUMNS))
+    if asked.output.path:
+        with asked.output.opened() as to, io.TextIOWrapper(to, "utf-8") as file:
+            show(answer, about, round_trip_ms, SafeConsole(file=file, width=FILE_COLUMNS))
     else:
         show(answer, about, round_trip_ms, out)
     return about

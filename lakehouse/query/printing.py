@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
 import math
+import os
+import stat
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -16,13 +22,16 @@ from typing import Any, BinaryIO
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from lakehouse.console import printable
 from lakehouse.query.formats import ARROW, CSV, JSON, PARQUET, unique_names
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import CUT, About, read_arrow
 from lakehouse.tables import plain, rich_table
 
 UNBOUND = 1_000_000
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
 class Format(StrEnum):
@@ -69,20 +78,85 @@ class Rows:
         return cls(names, types, found["rows"], found["cut"] or "", found["execution_ms"])
 
 
-@contextmanager
-def opened(output: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that is there only once it is whole."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    aside = output.with_name(f".{output.name}.part")
-    try:
-        with aside.open("wb") as file:
-            yield file
-        aside.replace(output)
-    finally:
-        aside.unlink(missing_ok=True)
+class OutputError(Exception):
+    """Nothing may be written there; the message says why."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where an answer goes: a new file, with `force` one that is there, without a path standard output."""
+
+    path: Path | None = None
+    force: bool = False
+
+    def check(self) -> None:
+        """Raises OutputError when what is there is not to be replaced."""
+        path = self.path
+        try:
+            mode = path.lstat().st_mode if path else None
+        except FileNotFoundError:
+            if path and not path.parent.is_dir():
+                raise OutputError(f"There is no folder {path.parent}.") from None
+            return
+        except OSError as error:
+            raise OutputError(f"{path} can't be written: {error.strerror}.") from None
+        if mode is not None and not stat.S_ISREG(mode):
+            kind = "link" if stat.S_ISLNK(mode) else "folder" if stat.S_ISDIR(mode) else "device or pipe"
+            raise OutputError(f"{path} is a {kind}: answers are written to files only. Without -o they go to a pipe.")
+        if mode is not None and not self.force:
+            raise OutputError(f"{path} is there already: --force replaces it.")
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """A file is there only once it is whole; a terminal gets nothing that it would act on."""
+        if self.path is None:
+            to = sys.stdout.buffer
+            yield _Escaping(to) if sys.stdout.isatty() else to
+            to.flush()
+            return
+        self.check()
+        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name[:100]}.", suffix=".part", dir=self.path.parent)
+        aside = Path(name)
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+            umask = os.umask(0)
+            os.umask(umask)
+            aside.chmod(0o666 & ~umask)
+            self._put(aside)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _put(self, aside: Path) -> None:
+        assert self.path
+        self.check()
+        if not self.force:
+            # A link is made only where nothing is, whoever was faster.
+            with suppress(NotImplementedError, PermissionError):
+                try:
+                    os.link(aside, self.path)
+                except FileExistsError:
+                    raise OutputError(f"{self.path} has come to be meanwhile: --force replaces it.") from None
+                except OSError as error:
+                    if error.errno not in NO_LINKS:
+                        raise
+                else:
+                    return
+        aside.replace(self.path)
+
+
+class _Escaping(io.BytesIO):
+    """Text on its way to a terminal."""
+
+    def __init__(self, to: BinaryIO):
+        super().__init__()
+        self._to = to
+        # A character, or the end of a line, may lie in two pieces.
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+
+    def write(self, content: Any) -> int:
+        self._to.write(printable(self._decoder.decode(bytes(content))).encode())
+        return len(content)
 
 
 def write_pieces(pieces: Iterable[bytes], to: BinaryIO) -> None:
@@ -132,7 +206,7 @@ def show(answer: Rows, about: About, round_trip_ms: float, console: Console) -> 
     words.append(f"{took}round trip {round_trip_ms:,.0f} ms")
     words.append("cached" if about.cached else "warm" if about.warm else "cold")
     words.append(f"release {about.release} of {about.environment}" + (f", {about.held}" if about.held else ""))
-    console.print(f"[dim]{' · '.join(words)}[/dim]", highlight=False, soft_wrap=True)
+    console.print(Text(printable(" · ".join(words)), "dim"), highlight=False, soft_wrap=True)
 
 
 def _show_blocks(answer: Rows, console: Console) -> None:
@@ -141,10 +215,10 @@ def _show_blocks(answer: Rows, console: Console) -> None:
         block = Table("column", "value", show_header=False, title=f"row {number:,}", title_justify="left")
         block.columns[0].overflow = block.columns[1].overflow = "fold"
         for name, value in zip(answer.names, _shown(answer, row), strict=True):
-            block.add_row(name.replace("[", "\\["), value)
+            block.add_row(Text(printable(name)), value)
         console.print(block)
     if not answer.rows:
-        console.print(", ".join(answer.names), markup=False, highlight=False)
+        console.print(Text(printable(", ".join(answer.names))), highlight=False)
 
 
 def _shown(answer: Rows, row: Sequence[Any]) -> list[Any]:

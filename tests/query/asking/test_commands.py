@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import socket
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from lakehouse.cli import app
 from lakehouse.query.client import LakehouseClient
+from lakehouse.query.printing import Output, OutputError
 from lakehouse.settings import Settings
 from tests.lakehouse_instance import TOOLS
 
@@ -114,7 +116,9 @@ def test_sql_comes_from_an_argument_a_file_or_standard_input(tmp_path: Path) -> 
 def test_an_error_has_its_place_and_leaves_no_file(where: list[str], tmp_path: Path) -> None:
     target = tmp_path / "answer.csv"
     target.write_text("as it was")
-    done = lakehouse("query", *where, "SELECT nothing_such\nFROM marts.trips", "-f", "csv", "-o", str(target))
+    done = lakehouse(
+        "query", *where, "SELECT nothing_such\nFROM marts.trips", "-f", "csv", "-o", str(target), "--force"
+    )
     assert (done.exit_code, done.stdout) == (1, "")
     assert "line 1, column 8" in done.stderr and "nothing_such" in done.stderr
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("answer.csv", "as it was")]
@@ -174,3 +178,151 @@ def test_a_token_with_wrong_words_is_not_made() -> None:
     for wrong in (["a b"], ["x", "-e", "../prod"], ["x", "--days", "0"], ["x", "--days", "nan"], ["x", "--rows", "0"]):
         done = lakehouse("token", "create", *wrong)
         assert (done.exit_code, done.stdout) == (2, ""), wrong
+
+
+# ------------------------------------------------------------------------- what is written, read and shown
+
+
+@pytest.mark.parametrize("output_format", ["table", "json", "csv", "parquet"])
+def test_an_answer_replaces_a_file_only_when_told_to(output_format: str, tmp_path: Path) -> None:
+    target = tmp_path / "answer"
+    ask = ("query", "SELECT 1 AS n", "-f", output_format, "-o", str(target))
+    assert lakehouse(*ask).exit_code == 0
+    written, target_mode = target.read_bytes(), target.stat().st_mode & 0o777
+    assert target_mode == 0o666 & ~_umask()
+    target.write_text("mine")
+    refused = lakehouse(*ask)
+    assert (refused.exit_code, target.read_text()) == (2, "mine")
+    assert "--force" in refused.stderr
+    assert lakehouse(*ask, "--force").exit_code == 0
+    if output_format != "table":  # which says how long it took
+        assert target.read_bytes() == written
+    assert [path.name for path in tmp_path.iterdir()] == ["answer"]
+
+
+def _umask() -> int:
+    found = os.umask(0)
+    os.umask(found)
+    return found
+
+
+def test_an_answer_is_written_to_nothing_but_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        before = sorted(tmp_path.iterdir())
+        for name in ("link", "dangling", "folder", "pipe", "socket", "mine/x", "nowhere/x", "/dev/null"):
+            for more in ([], ["--force"]):
+                done = lakehouse("query", "SELECT 1", "-o", str(tmp_path / name), *more)
+                assert done.exit_code in (1, 2), name
+                assert "Error:" in done.stderr
+        assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_a_file_that_came_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "answer"
+    with pytest.raises(OutputError, match="there already|meanwhile"), Output(target).opened() as to:
+        to.write(b"x")
+        target.write_text("somebody's")
+    assert target.read_text() == "somebody's"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("head", [[], ["--head"]])
+def test_sql_is_read_no_further_than_a_service_would(head: list[str], tmp_path: Path) -> None:
+    long = tmp_path / "long.sql"
+    long.write_text("SELECT 1 -- " + "x" * 100_000)
+    for given in (["--file", "/dev/zero"], ["--file", str(long)], [long.read_text()]):
+        done = lakehouse("query", *head, *given)
+        assert (done.exit_code, "100,000 bytes" in done.stderr) == (2, True), given[-1][:20]
+    done = lakehouse("query", *head, "-", stdin=long.read_text())
+    assert (done.exit_code, "100,000 bytes" in done.stderr) == (2, True)
+
+
+def test_sql_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
+    (tmp_path / "marked.sql").write_bytes("\ufeffSELECT 7 AS n".encode())
+    assert json.loads(lakehouse("query", "--file", str(tmp_path / "marked.sql"), "-f", "json").stdout) == [{"n": 7}]
+    for given in (
+        ["--file", str(tmp_path / "latin.sql")], ["SELECT '\udce9'"], ["--head", "SELECT '\udce9'"],
+        ["SELECT 1", "--combine", "\udce9", "--days", "x"],
+    ):  # fmt: skip
+        done = lakehouse("query", *given)
+        assert (done.exit_code, "no UTF-8" in done.stderr) == (2, True), (given, done.stderr)
+    done = CliRunner().invoke(app, ["query", "-"], input=b"SELECT '\xe9'")
+    assert (done.exit_code, "no UTF-8" in done.stderr) == (2, True)
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxt\r\x08[red]x[/red][/nothing]"
+QUOTED = "'" + HOSTILE + "'"
+
+
+@pytest.mark.parametrize("head", [[], ["--head"]])
+def test_data_is_text_to_a_terminal_and_nothing_else(where: list[str], head: list[str]) -> None:
+    if head and where:
+        pytest.skip("--head asks no service")
+    name = HOSTILE.replace('"', "")
+    wide = ", ".join(f"{QUOTED} AS c{number}" for number in range(40))
+    for sql in (f'SELECT {QUOTED} AS "{name}"', f"SELECT [{QUOTED}] AS x", f"SELECT {wide}"):
+        done = lakehouse("query", *where, *head, sql)
+        assert done.exit_code == 0, done.stderr
+        assert not set(done.stdout) & set("\x1b\x07\x9b\u202e\r\x08")
+        assert "\\x1b" in done.stdout
+    failed = lakehouse("query", *where, *head, f'SELECT "{name}"')
+    assert failed.exit_code in (1, 2)
+    assert not set(failed.stderr) & set("\x1b\x07\x9b\u202e\r\x08")
+
+
+@pytest.mark.parametrize("output_format", ["csv", "json"])
+def test_a_file_has_the_data_as_it_is_and_a_terminal_has_not(output_format: str) -> None:
+    sql = f"SELECT {QUOTED} AS x"
+    piped = lakehouse("query", sql, "-f", output_format).stdout_bytes.decode()
+    assert "\x9b" in piped and "\u202e" in piped
+    screen, terminal = pty.openpty()
+    try:
+        subprocess.run(
+            [str(TOOLS / "lakehouse"), "query", sql, "-f", output_format], stdout=terminal, timeout=120, check=True
+        )
+        shown = os.read(screen, 65_536).decode()
+    finally:
+        os.close(screen)
+        os.close(terminal)
+    assert not set(shown.replace("\r\n", "\n")) & set("\x1b\x07\x9b\u202e\r\x08")
+    assert "owned" in shown
+
+
+def test_head_reads_the_lake_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "creds.csv").write_text("user,password\nann,hunter2\n")
+    (tmp_path / "plain").write_text("user,password\nann,hunter2\n")
+    assert json.loads(lakehouse("query", "--head", "SELECT count(*) AS n FROM marts.trips", "-f", "json").stdout)
+    here = str(tmp_path)
+    for sql in (
+        "FROM 'creds.csv'", 'FROM "creds.csv"', f"FROM '{here}/creds.csv'", "FROM './creds.csv'", "FROM '*.csv'",
+        "SELECT * FROM read_csv('creds.csv')", "FROM read_csv_auto('plain')", "FROM read_text('plain')",
+        "SELECT (SELECT content FROM read_text('plain'))", "FROM glob('*')", "FROM read_blob(['plain'])",
+        "WITH x AS (FROM 'creds.csv') FROM x", "SELECT * FROM marts.trips, 'creds.csv'", "DESCRIBE 'creds.csv'",
+        "SUMMARIZE 'creds.csv'", "EXPLAIN ANALYZE FROM 'creds.csv'", "PIVOT 'creds.csv' ON \"user\"",
+        "COPY (SELECT 1) TO 'x.csv'", "COPY marts.trips FROM 'creds.csv'", f"ATTACH '{here}/x.duckdb'",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO 'x.csv'", "INSTALL httpfs", "SET enable_external_access = true",
+        "FROM sniff_csv('creds.csv')", "FROM system.main.read_text('plain')", "FROM parquet_metadata('creds.csv')",
+        "FROM 'https://example.com/x.csv'", "FROM memory.'creds.csv'", 'FROM temp."creds.csv"', "FROM main.'creds.csv'",
+        "SELECT 1 WHERE 'ann' IN (SELECT \"user\" FROM 'creds.csv')",
+    ):  # fmt: skip
+        done = lakehouse("query", "--head", sql)
+        assert done.exit_code in (1, 2), sql
+        assert "hunter2" not in done.stdout + done.stderr, sql
+        assert "Error:" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["creds.csv", "plain"]
+
+
+def test_a_token_is_made_only_for_what_is_published() -> None:
+    done = lakehouse("token", "create", "typo", "-e", "prod", "-e", "dev_nobody")
+    assert done.exit_code == 2
+    assert "dev_nobody" in done.stderr and "prod" in done.stderr
+    assert "typo" not in lakehouse("token", "list").stdout
