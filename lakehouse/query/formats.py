@@ -25,6 +25,10 @@ PARQUET = "application/vnd.apache.parquet"
 BATCH_ROWS = 2_000
 ARROW_ROWS = 122_880
 PIECE_BYTES = 1 << 20
+TAIL_BYTES = 200
+"""What ends a JSON answer, beside what goes with it."""
+FRAME_BYTES = 1_000
+"""What a batch takes beside its values, and for each of its columns again."""
 
 
 @dataclass
@@ -36,6 +40,10 @@ class Written:
     cut: str = ""
     """`rows` or `bytes`, whichever limit cut it; empty when it is whole."""
 
+    def leave_out(self) -> None:
+        """The row that was counted last has no room."""
+        self.rows, self.cut = self.rows - 1, "bytes"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -46,6 +54,7 @@ class Answer:
     """Names and DuckDB types, as asked for."""
     max_rows: int
     max_bytes: int
+    """Of the answer as it is sent. A row that would pass it is left out, however large the first one is."""
     about: dict[str, Any] = field(default_factory=dict)
     """What goes with a JSON answer: release and the like."""
 
@@ -73,16 +82,18 @@ class JsonFormat:
         columns = [{"name": name, "type": kind} for name, kind in answer.columns]
         piece = bytearray(b'{"columns":' + orjson.dumps(columns) + b',"rows":[')
         written = Written()
+        most = answer.max_bytes - len(orjson.dumps(answer.about)) - TAIL_BYTES
         for row in _rows(answer, written):
+            line = orjson.dumps([for_json(value) for value in row])
+            if written.size_bytes + len(piece) + len(line) > most:
+                written.leave_out()
+                break
             piece += b"\n" if written.rows == 1 else b",\n"
-            piece += orjson.dumps([for_json(value) for value in row])
+            piece += line
             if len(piece) >= PIECE_BYTES:
                 written.size_bytes += len(piece)
                 send([bytes(piece)])
                 piece.clear()
-                if written.size_bytes >= answer.max_bytes:
-                    written.cut = "bytes"
-                    break
         tail = {
             "row_count": written.rows, "cut": written.cut or None, **answer.about,
             "execution_ms": round(execution_ms(), 3),
@@ -101,25 +112,19 @@ class CsvFormat:
     def write(self, answer: Answer, send: Send, execution_ms: Callable[[], float]) -> Written:
         """Send the whole answer."""
         written = Written()
-        lines, size = [_csv_line([name for name, _ in answer.columns])], 0
+        piece = bytearray(_csv_line([name for name, _ in answer.columns]).encode())
         for row in _rows(answer, written):
-            lines.append(_csv_line(row))
-            size += len(lines[-1])
-            if size >= PIECE_BYTES:
-                written.size_bytes += _send_lines(lines, send)
-                size = 0
-                if written.size_bytes >= answer.max_bytes:
-                    written.cut = "bytes"
-                    return written
-        _send_lines(lines, send)
+            line = _csv_line(row).encode()
+            if written.size_bytes + len(piece) + len(line) > answer.max_bytes:
+                written.leave_out()
+                break
+            piece += line
+            if len(piece) >= PIECE_BYTES:
+                written.size_bytes += len(piece)
+                send([bytes(piece)])
+                piece.clear()
+        send([bytes(piece)])
         return written
-
-
-def _send_lines(lines: list[str], send: Send) -> int:
-    content = "".join(lines).encode()
-    lines.clear()
-    send([content])
-    return len(content)
 
 
 def _csv_line(row: Sequence[Any]) -> str:
@@ -191,15 +196,28 @@ def _write_batches(
         left = answer.max_rows - written.rows
         if batch.num_rows > left:
             batch, written.cut = batch.slice(0, left), "rows"
-        written.rows += batch.num_rows
-        if batch.num_rows:
-            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+        while batch.num_rows:
+            part = _fitting(batch, answer.max_bytes, answer.max_bytes - pieces.size)
+            if not part.num_rows:
+                written.cut = "bytes"
+                break
+            writer.write_batch(pa.RecordBatch.from_arrays(part.columns, schema=schema))
             send(pieces.take())
-        if pieces.size >= answer.max_bytes:
-            written.cut = written.cut or "bytes"
+            written.rows += part.num_rows
+            batch = batch.slice(part.num_rows)
         if written.cut:
             break
     return written
+
+
+def _fitting(batch: pa.RecordBatch, max_bytes: int, room: int) -> pa.RecordBatch:
+    """As many of its first rows as surely fit: compressed they may take less, and more have room after them."""
+    room -= FRAME_BYTES * (1 + batch.num_columns)
+    while batch.num_rows and batch.nbytes > room:
+        if room < max_bytes >> 6:
+            return batch.slice(0, 0)
+        batch = batch.slice(0, min(batch.num_rows - 1, max(1, batch.num_rows // 2)))
+    return batch
 
 
 class ArrowFormat:
