@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from lakehouse.query.formats import JSON, unique_names
 from lakehouse.query.problems import QueryError
 from lakehouse.query.requests import parse_request
 from lakehouse.query.service import QueryService, Reply
-from lakehouse.query.tokens import Limits, TokenBook
+from lakehouse.query.tokens import Limits, TokenBook, environment_of
 from lakehouse.settings import SettingsError, load_settings
 from lakehouse.storage import StorageError
 
@@ -33,9 +34,13 @@ HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
 }
+MARGIN_SECONDS = 0.5
+"""What is left of the function's time for its answer."""
+ALLOWED = ("GET", "HEAD", "POST")
 LOG = logging.getLogger("lakehouse.query")
 
 _calls = 0
+_making = threading.Lock()
 
 
 def handler(event: Any, context: Any = None) -> dict[str, Any]:
@@ -58,9 +63,10 @@ def handler(event: Any, context: Any = None) -> dict[str, Any]:
     status = 200
     body: dict[str, Any] = {"metadata": metadata}
     try:
+        until = _until(context, time.monotonic())
         asked = _asked(event, is_http=is_http)
         metadata["query"] = asked.get("q") if isinstance(asked.get("q"), str) else None
-        body["data"] = {"records": _records(asked, _token(event) if is_http else None, metadata)}
+        body["data"] = {"records": _records(asked, _token(event) if is_http else None, metadata, until)}
     except QueryError as problem:
         error, status = problem, problem.status
         told = problem.problem()
@@ -79,6 +85,8 @@ def handler(event: Any, context: Any = None) -> dict[str, Any]:
     headers = dict(HEADERS)
     if error and error.retry_after:
         headers["retry-after"] = str(error.retry_after)
+    if error and error.kind == "method":
+        headers["allow"] = ", ".join(ALLOWED)
     if error and error.kind == "unauthorized":
         headers["www-authenticate"] = 'Bearer realm="lakehouse"'
     return {"statusCode": status, "headers": headers, "body": json.dumps(body), "isBase64Encoded": False}
@@ -105,13 +113,16 @@ def _asked(event: Any, *, is_http: bool) -> dict[str, Any]:
         raise QueryError("invalid-request", 'Send {"q": "SELECT …"}.')
     if not is_http:
         return dict(event)
-    method = event.get("httpMethod") or (event["requestContext"] or {}).get("http", {}).get("method") or "GET"
-    if method in ("GET", "HEAD"):
-        return _numbered(event.get("queryStringParameters") or {})
-    body = event.get("body") or ""
+    method = _method(event)
+    if method not in ALLOWED:
+        raise QueryError("method", f"Ask with {', '.join(ALLOWED)}.")
+    if method != "POST":
+        return _numbered(_texts(event, "queryStringParameters"))
+    body, is_base64 = event.get("body") or "", event.get("isBase64Encoded") or False
+    if not isinstance(body, str) or not isinstance(is_base64, bool):
+        raise QueryError("invalid-request", "The event's body must be a text, and isBase64Encoded true or false.")
     try:
-        content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else str(body).encode()
-        asked = json.loads(content)
+        asked = json.loads(base64.b64decode(body, validate=True) if is_base64 else body.encode())
     except (ValueError, binascii.Error, RecursionError, UnicodeError):
         raise QueryError("invalid-request", 'The body is no JSON: send {"q": "SELECT …"}.') from None
     if not isinstance(asked, dict):
@@ -129,37 +140,66 @@ def _numbered(given: Mapping[str, str]) -> dict[str, Any]:
     return asked
 
 
+def _method(event: Mapping[str, Any]) -> str:
+    context = event["requestContext"]
+    http = context.get("http") if isinstance(context, Mapping) else None
+    method = event.get("httpMethod") or (http.get("method") if isinstance(http, Mapping) else None)
+    if not isinstance(context, Mapping) or not isinstance(method, str):
+        raise QueryError("invalid-request", "The event names no HTTP method.")
+    return method.upper()
+
+
+def _texts(event: Mapping[str, Any], name: str) -> dict[str, str]:
+    found = event.get(name)
+    given = found.items() if isinstance(found, Mapping) else ()
+    if not isinstance(found, Mapping | None) or not all(isinstance(one, str | None) for pair in given for one in pair):
+        raise QueryError("invalid-request", f"The event's {name} must be texts by their names.")
+    return {key: value for key, value in given if value is not None}
+
+
 def _token(event: Mapping[str, Any]) -> str:
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    headers = {name.lower(): value for name, value in _texts(event, "headers").items()}
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _limits(service: QueryService, token: str | None, environment: str) -> Limits:
-    """The caller's limits. Without LAKEHOUSE_QUERY_TOKEN_REQUIRED it is AWS that decides who may call."""
+def _until(context: Any, now: float) -> float | None:
+    """When Lambda ends this call, by the monotonic clock; None when it doesn't say."""
+    left = getattr(context, "get_remaining_time_in_millis", None)
+    return now + left() / 1000 - MARGIN_SECONDS if left else None
+
+
+def _allowed(service: QueryService, token: str | None, asked: str | None) -> tuple[Limits, str]:
+    """The caller's limits and environment. Without LAKEHOUSE_QUERY_TOKEN_REQUIRED AWS decides who may call."""
+    own = service.settings.environment
     if token is None or not service.settings.query_token_required:
-        return service.limits
+        return service.limits, environment_of(None, asked, own)
     try:
         grant = _tokens().find(token)
     except StorageError:
         raise QueryError("unavailable", "Tokens can't be checked now.") from None
     if grant is None:
         raise QueryError("unauthorized", "Send a token that is known and has not expired: Authorization: Bearer …")
-    if environment not in grant.environments:
-        raise QueryError("forbidden", f"This token is not for {environment}.")
-    return grant.limits(service.limits)
+    return grant.limits(service.limits), environment_of(grant.environments, asked, own)
 
 
-def _records(asked: dict[str, Any], token: str | None, metadata: dict[str, Any]) -> list[dict[str, Any]]:
+def _records(
+    asked: dict[str, Any], token: str | None, metadata: dict[str, Any], until: float | None
+) -> list[dict[str, Any]]:
     """The rows, each by its columns' names. Notes in the metadata where they came from."""
     rest = {name: value for name, value in asked.items() if name != "q"}
     if not isinstance(asked.get("q"), str) or "sql" in rest:
         raise QueryError("invalid-request", 'Send the SQL as q: {"q": "SELECT …"}.')
-    request = parse_request(json.dumps({"limit": ROWS, **rest, "sql": asked["q"]}).encode())
-    service = _service()
-    question = request.question(service.settings.environment, JSON)
-    limits = _limits(service, token, question.environment)
-    reply = service.ask(question, replace(limits, bytes=min(limits.bytes, RESPONSE_BYTES)))
+    try:
+        body = json.dumps({"limit": ROWS, **rest, "sql": asked["q"]}).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise QueryError("invalid-request", "The event is no JSON.") from None
+    request = parse_request(body)
+    with _making:
+        service = _service()
+    limits, environment = _allowed(service, token, request.environment)
+    within = replace(limits, bytes=min(limits.bytes, RESPONSE_BYTES))
+    reply = service.ask(request.question(environment, JSON), within, until=until)
     answer = _whole(reply)
     metadata |= {"release": answer["release"], "environment": answer["environment"], "cut": answer["cut"]}
     names = unique_names([column["name"] for column in answer["columns"]])

@@ -11,10 +11,9 @@ from starlette.requests import Request
 from lakehouse.query.problems import QueryError
 from lakehouse.query.requests import ENVIRONMENT
 from lakehouse.query.service import QueryService
-from lakehouse.query.tokens import Grant, Limits, TokenBook
+from lakehouse.query.tokens import Grant, Limits, TokenBook, environment_of
+from lakehouse.same_origin import reason_to_refuse
 from lakehouse.storage import StorageError
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,13 @@ class Caller:
     limits: Limits
     environments: tuple[str, ...] | None  # None: all
 
-    def check(self, environment: str) -> None:
-        """Raises QueryError when this environment is not theirs."""
-        if self.environments is not None and environment not in self.environments:
-            raise QueryError("forbidden", f"This token is not for {environment}.")
+    def environment(self, asked: str | None, default: str) -> str:
+        """What they ask: the only one of their token unless they name one, else the service's own.
+
+        Raises:
+            QueryError: it is not theirs.
+        """
+        return environment_of(self.environments, asked, default)
 
 
 class Callers:
@@ -38,6 +40,7 @@ class Callers:
         self._service = service
         self._needs_token = needs_token
         self._tokens = TokenBook(service.storage)
+        self._names = {"localhost", *(name.lower() for name in service.settings.own_names)}
 
     async def of(self, request: Request) -> Caller:
         """Raises QueryError when nobody may ask like this."""
@@ -54,17 +57,15 @@ class Callers:
         if self._needs_token:
             raise QueryError("unauthorized", "Send a token: Authorization: Bearer …")
         # A page on the internet may point a name of its own at this machine: only our own names are answered.
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if name.strip("[]").lower() not in LOOPBACK:
-            raise QueryError("forbidden", "Without a token only this machine is answered, under its own names.")
+        reason = reason_to_refuse(request.scope, self._names)
+        if reason:
+            raise QueryError("forbidden", f"{reason} With a token it is answered.")
         return Caller("", service.limits, None)
 
 
 def asked_environment(request: Request, caller: Caller, default: str) -> str:
     """The environment that a GET names, if the caller may read it."""
-    environment = request.query_params.get("environment", default)
-    if not re.fullmatch(ENVIRONMENT, environment):
+    asked = request.query_params.get("environment")
+    if asked is not None and not re.fullmatch(ENVIRONMENT, asked):
         raise QueryError("invalid-request", "environment: must be a name such as prod or dev_ann.")
-    caller.check(environment)
-    return environment
+    return caller.environment(asked, default)

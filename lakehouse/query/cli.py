@@ -12,6 +12,7 @@ import typer
 from lakehouse.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.query import tokens
 from lakehouse.query.tokens import Grant, TokenError
+from lakehouse.releases.pointer import read_pointer
 from lakehouse.settings import SettingsError
 from lakehouse.storage import Storage, StorageError, open_storage
 
@@ -48,8 +49,8 @@ def create(
     environment: Annotated[
         list[str] | None, typer.Option("--environment", "-e", help="It may ask this one; may be repeated.")
     ] = None,
-    rows: Annotated[int | None, typer.Option(help="The most rows of an answer.", min=1)] = None,
-    mb: Annotated[int | None, typer.Option(help="The most megabytes of an answer.", min=1)] = None,
+    rows: Annotated[int | None, typer.Option(help="The most rows of an answer, whatever a row holds.", min=1)] = None,
+    mb: Annotated[int | None, typer.Option(help="The most megabytes of an answer as it is sent.", min=1)] = None,
     seconds: Annotated[float | None, typer.Option(help="How long a statement may run.", min=0.1)] = None,
     at_once: Annotated[int | None, typer.Option(help="How many calls at once.", min=1)] = None,
     days: Annotated[float | None, typer.Option(help="How long it lasts. Default: until it is revoked.")] = None,
@@ -64,8 +65,10 @@ def create(
     if days is not None and not 0 < days <= 36_500:
         fail("--days must be more than 0 and 36,500 at most.", 2)
     try:
+        storage = _storage()
+        _check_environments(storage, environments)
         token = tokens.create(
-            _storage(), name, dict.fromkeys(environments), by=getpass.getuser(),
+            storage, name, dict.fromkeys(environments), by=getpass.getuser(),
             lasts=timedelta(days=days) if days is not None else None,
             rows=rows, max_bytes=mb << 20 if mb else None, seconds=seconds, at_once=at_once,
         )  # fmt: skip
@@ -76,6 +79,14 @@ def create(
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     typer.echo(token)
+
+
+def _check_environments(storage: Storage, asked: list[str]) -> None:
+    """Whoever mistypes a name would hand out a token for whatever is called so one day."""
+    own = settings_or_exit().environment  # before its first release, too
+    if unknown := [one for one in asked if one != own and read_pointer(storage, one) is None]:
+        known = {own} | {found.key.split("/")[1] for found in storage.list("published/") if found.key.count("/") > 1}
+        fail(f"Nothing is published in {', '.join(unknown)}. There are: {', '.join(sorted(known))}.", 2)
 
 
 @token_app.command("list")

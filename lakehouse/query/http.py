@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from lakehouse.query import openapi
+from lakehouse.query.admission import Admission, CallerLeftError
 from lakehouse.query.callers import Callers, asked_environment
 from lakehouse.query.formats import FORMATS
-from lakehouse.query.gate import Gate
+from lakehouse.query.heads import HeadLimits
 from lakehouse.query.metrics import Metrics
 from lakehouse.query.problems import QueryError
 from lakehouse.query.releases import Source
@@ -33,12 +35,9 @@ from lakehouse.query.responses import (
     reply_headers,
     unexpected,
 )
-from lakehouse.query.service import Cancellation, QueryService, Question, Reply
+from lakehouse.query.service import QueryService, Reply
 from lakehouse.query.streaming import StreamedBody, StreamedResponse
-from lakehouse.query.tokens import Limits
 from lakehouse.settings import Settings, is_loopback
-
-BODY_SECONDS = 5.0
 
 
 def create_app(settings: Settings, service: QueryService | None = None) -> Starlette:
@@ -59,8 +58,8 @@ class Endpoints:
         self._environment = settings.environment
         self._needs_token = needs_token
         self._callers = Callers(service, needs_token=needs_token)
-        self._gate = Gate(settings.query_workers, settings.query_queue, settings.query_seconds)
-        self._metrics = Metrics(service, self._gate)
+        self._admission = Admission(service)
+        self._metrics = Metrics(service, self._admission.gate)
         self._ready_at = float("-inf")
         page = openapi.page_folder()
         self.app = Starlette(
@@ -70,12 +69,13 @@ class Endpoints:
                 Route("/releases", self._explained(self._releases), methods=["GET"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
                 Route("/readyz", self._readyz, methods=["GET"]),
-                Route("/metrics", self._show_metrics, methods=["GET"]),
+                Route("/metrics", self._explained(self._show_metrics), methods=["GET"]),
                 Route("/openapi.json", self._openapi, methods=["GET"]),
                 Route("/", self._docs, methods=["GET"]),
                 Route("/swagger/start.js", self._start_script, methods=["GET"]),
                 *([Mount("/swagger", StaticFiles(directory=page))] if page else []),
             ],
+            middleware=[Middleware(HeadLimits)],
             exception_handlers={HTTPException: http_problem, Exception: unexpected},
             lifespan=self._lifespan,
         )
@@ -83,6 +83,8 @@ class Endpoints:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         self._service.start()
+        # A thread for each worker, beside those that look at the storage.
+        to_thread.current_default_thread_limiter().total_tokens += self._service.settings.query_workers
         yield
         self._service.close()
 
@@ -93,10 +95,10 @@ class Endpoints:
         caller = await self._callers.of(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise QueryError("unsupported-type", "Send JSON, as Content-Type: application/json.")
-        body = await _body(request)
+        body = await _body(request, self._service.settings.query_client_seconds)
         chosen = media_type(request.headers.get("accept", ""))
-        question = parse_request(body).question(self._environment, chosen)
-        caller.check(question.environment)
+        asked = parse_request(body)
+        question = asked.question(caller.environment(asked.environment, self._environment), chosen)
         use_cache = "no-store" not in request.headers.get("cache-control", "")
 
         releases = self._service.releases
@@ -110,44 +112,18 @@ class Endpoints:
             known = self._service.known(question, caller.limits, source)
             if known:
                 return self._whole(known, chosen, started)
-        stack = AsyncExitStack()
-        cancellation = Cancellation()
-        try:
-            await stack.enter_async_context(self._gate.passing(caller.name, caller.limits.at_once))
-            reply = await self._asked(request, question, caller.limits, cancellation, use_cache=use_cache)
-        except BaseException:
-            await stack.aclose()
-            raise
+        turn = await self._admission.ask(question, caller.name, caller.limits, _left(request), use_cache=use_cache)
+        reply = turn.reply
         if reply.is_whole:
-            await stack.aclose()
             return self._whole(reply, chosen, started)
         own_limit = question.limit <= caller.limits.rows
 
-        async def end(size: int) -> None:
+        def end(size: int) -> None:
             self._note(reply, started, size)
-            await stack.aclose()
+            turn.end()
 
-        streamed = StreamedBody(reply, cancellation, tells_cut=FORMATS[chosen].tells_cut, own_limit=own_limit)
+        streamed = StreamedBody(reply, turn.cancellation, tells_cut=FORMATS[chosen].tells_cut, own_limit=own_limit)
         return StreamedResponse(streamed, end, media_type=content_type(chosen), headers=reply_headers(reply))
-
-    async def _asked(
-        self, request: Request, question: Question, limits: Limits, cancellation: Cancellation, *, use_cache: bool
-    ) -> Reply:
-        """Ask in a thread; a caller who goes away takes the statement along."""
-        work = partial(self._service.ask, question, limits, cancellation, use_cache=use_cache)
-        asking = asyncio.ensure_future(run_in_threadpool(work))
-        leaving = asyncio.ensure_future(_left(request))
-        try:
-            await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not asking.done():
-                cancellation.cancel()
-                with suppress(QueryError):
-                    reply = await asking
-                    await run_in_threadpool(reply.close)
-                raise ClientDisconnect
-            return await asking
-        finally:
-            leaving.cancel()
 
     def _not_modified(self, etag: str, source: Source) -> Response:
         self._metrics.calls.labels("not_modified").inc()
@@ -210,6 +186,7 @@ class Endpoints:
         return JSONResponse({"status": "ready"})
 
     async def _show_metrics(self, request: Request) -> Response:
+        await self._callers.of(request)
         return Response(self._metrics.rendered(), media_type="text/plain; version=0.0.4")
 
     async def _openapi(self, request: Request) -> Response:
@@ -234,23 +211,23 @@ class Endpoints:
                 self._metrics.calls.labels(error.kind.replace("-", "_")).inc()
                 LOG.info("%s %s", error.kind, error.status)
                 return problem_response(error)
-            except ClientDisconnect:
+            except (ClientDisconnect, CallerLeftError):
                 self._metrics.calls.labels("left").inc()
                 return Response(status_code=499)
 
         return answered
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, seconds: float) -> bytes:
     content = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 content += chunk
                 if len(content) > MAX_BODY_BYTES:
                     raise QueryError("too-large", f"A request may have {MAX_BODY_BYTES:,} bytes.")
     except TimeoutError:
-        raise QueryError("invalid-request", f"The request did not arrive within {BODY_SECONDS:g} seconds.") from None
+        raise QueryError("invalid-request", f"The request did not arrive within {seconds:g} seconds.") from None
     return bytes(content)
 
 

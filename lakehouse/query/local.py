@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,6 @@ class LocalClient(Client):
     def __init__(self, settings: Settings, *, workers: int = 1):
         self.service = QueryService(settings, workers=workers)
         self._environment = settings.environment
-        self._free = threading.BoundedSemaphore(workers)
 
     def close(self) -> None:
         """End the workers."""
@@ -45,13 +43,12 @@ class LocalClient(Client):
         question = Question(
             sql, environment or self._environment, release, media_type, limit, dict(parameters or {})
         )  # fmt: skip
-        with self._free:
-            reply = self.service.ask(question, self.service.limits)
-            about = _about(reply)
-            try:
-                yield Stream(about, _told(reply, about))
-            finally:
-                reply.close()
+        reply = self.service.ask(question, self.service.limits)
+        about = _about(reply)
+        try:
+            yield Stream(about, _told(reply, about))
+        finally:
+            reply.close()
 
 
 def _told(reply: Reply, about: About) -> Iterator[bytes]:

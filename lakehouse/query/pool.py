@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
@@ -21,6 +22,7 @@ from lakehouse.query.problems import QueryError
 START_SECONDS = 20.0
 GRACE_SECONDS = 0.5
 """Between asking a statement to stop and killing its process."""
+NO_TIME = "There is no time left for the statement: whoever asks has to end."
 SPOILING = frozenset({"memory-limit", "unavailable"})
 """After these a worker is replaced: what it holds may be in the next caller's way."""
 
@@ -56,32 +58,51 @@ class WorkerProcess:
         """Whether it can take a call."""
         return self._process.poll() is None
 
-    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
-        """Raises QueryError when it does not come up."""
+    def wait_until_ready(self, until: float | None = None) -> None:
+        """Raises QueryError when it does not come up. `until` ends the waiting, not the worker."""
         if self._is_ready:
             return
-        self._socket.settimeout(seconds)
+        left = _left(until)
+        self._socket.settimeout(max(min(START_SECONDS, left), 0.001))
         try:
             kind, _ = frames.receive(self._socket)
+        except TimeoutError:
+            if left < START_SECONDS:
+                raise QueryError("time-limit", NO_TIME) from None
+            self.kill()
+            raise QueryError("unavailable", "A worker process did not start.") from None
         except (EOFError, OSError, frames.StalledError):
             self.kill()
             raise QueryError("unavailable", "A worker process did not start.") from None
         assert kind == b"R"
         self._is_ready = True
 
-    def ask(self, call: Call, seconds: float) -> Generator[tuple[frames.Kind, bytes], None, None]:
+    def ask(
+        self,
+        call: Call,
+        seconds: float,
+        *,
+        until: float | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        begins: Callable[[], None] = lambda: None,
+    ) -> Generator[tuple[frames.Kind, bytes], None, None]:
         """The frames of the answer: a header, data, a footer.
 
-        The time counts from when the release is open. Closing the generator before its end stops the statement.
+        The time counts from when the release is open, and ends with `until`. Closing the generator before its end stops
+        the statement.
 
         Raises:
             QueryError: the statement failed, took longer than `seconds`, or ended the process.
         """
-        self.wait_until_ready()
-        deadline = time.monotonic() + START_SECONDS + seconds
+        self.wait_until_ready(until)
+        deadline = time.monotonic() + min(START_SECONDS + seconds, _left(until))
         is_done = False
         self._call = call.id
         try:
+            # Whoever cancelled before the line above has not stopped it.
+            if is_cancelled():
+                is_done = True
+                raise QueryError("time-limit", "The statement was stopped.")
             frames.send_json(self._socket, b"Q", asdict(call))
             while True:
                 self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -93,7 +114,8 @@ class WorkerProcess:
                         self.kill()
                     raise error
                 if kind == b"R":
-                    deadline = time.monotonic() + seconds
+                    deadline = time.monotonic() + min(seconds, _left(until))
+                    begins()
                     continue
                 is_done = kind == b"F"
                 if is_done:
@@ -109,7 +131,8 @@ class WorkerProcess:
                 self._stop(call)
             else:
                 self.kill()
-            raise QueryError("time-limit", f"The statement was stopped after {seconds:g} seconds.") from None
+            told = NO_TIME if _left(until) <= 0 else f"The statement was stopped after {seconds:g} seconds."
+            raise QueryError("time-limit", told) from None
         except (EOFError, OSError):
             self.kill()
             is_done = True
@@ -123,7 +146,7 @@ class WorkerProcess:
                 self._stop(call)
             self._call = ""
 
-    def cancel(self, call: str) -> None:
+    def cancel(self, call: str, *, by_force: bool = True) -> None:
         """Stop a call if it is still at work, from another thread than the one that reads its answer."""
         if self._call != call:
             return
@@ -135,7 +158,8 @@ class WorkerProcess:
 
         with suppress(OSError):
             frames.send(self._socket, b"C", call.encode())
-        threading.Timer(GRACE_SECONDS, kill).start()
+        if by_force:
+            threading.Timer(GRACE_SECONDS, kill).start()
 
     def _stop(self, call: Call) -> None:
         """Interrupt the statement; kill the process when that does not help at once."""
@@ -159,6 +183,11 @@ class WorkerProcess:
         self._socket.close()
 
 
+def _left(until: float | None) -> float:
+    """Seconds until a moment of the monotonic clock."""
+    return math.inf if until is None else max(0.0, until - time.monotonic())
+
+
 @dataclass
 class Pool:
     """A fixed number of workers. `take` never gives one that is at work; a dead one is replaced."""
@@ -167,7 +196,8 @@ class Pool:
     size: int
     restarts: int = 0
     _idle: list[WorkerProcess] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _taken: int = 0
+    _lock: threading.Condition = field(default_factory=threading.Condition)
     _is_closed: bool = False
 
     def start(self) -> None:
@@ -175,29 +205,47 @@ class Pool:
         with self._lock:
             self._idle += [WorkerProcess(self.config) for _ in range(self.size - len(self._idle))]
 
-    def take(self, attach: str) -> WorkerProcess:
-        """An idle worker, by preference one that has this release open. Never more than `size` may be taken."""
+    def take(self, attach: str, until: float | None = None) -> WorkerProcess:
+        """An idle worker, by preference one that has this release open. Waits for one while all are taken.
+
+        Raises:
+            QueryError: none was free by then.
+        """
         with self._lock:
+            while self._taken >= self.size:
+                if not self._lock.wait(None if until is None else _left(until)) and _left(until) <= 0:
+                    raise QueryError("too-many-calls", "No worker was free in time.", retry_after=1)
+            self._taken += 1
             self._idle.sort(key=lambda worker: attach in worker.releases)
             worker = self._idle.pop() if self._idle else None
         if worker is not None and worker.is_alive:
             return worker
         if worker is not None:
             self.restarts += 1
-        return WorkerProcess(self.config)
+        try:
+            return WorkerProcess(self.config)
+        except BaseException:
+            self._free()
+            raise
+
+    def _free(self, worker: WorkerProcess | None = None) -> None:
+        with self._lock:
+            self._taken -= 1
+            self._idle += [worker] if worker else []
+            self._lock.notify()
 
     def give_back(self, worker: WorkerProcess) -> None:
         """It has done its call. In the place of one that was killed another is started at once."""
-        if worker.is_alive:
-            fresh = worker
-        else:
+        fresh: WorkerProcess | None = worker
+        if not worker.is_alive:
             self.restarts += 1
-            fresh = WorkerProcess(self.config)
-        with self._lock:
-            if not self._is_closed:
-                self._idle.append(fresh)
-                return
-        fresh.kill()
+            fresh = None
+        try:
+            fresh = fresh or WorkerProcess(self.config)
+        finally:
+            self._free(fresh)
+        if self._is_closed:
+            self.close()
 
     def close(self) -> None:
         """End all of them."""

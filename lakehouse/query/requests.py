@@ -32,10 +32,8 @@ class QueryRequest(BaseModel):
     ] = {}
 
     def question(self, environment: str, media_type: str) -> Question:
-        """What it asks."""
-        return Question(
-            self.sql, self.environment or environment, self.release, media_type, self.limit, dict(self.parameters)
-        )
+        """What it asks of this environment."""
+        return Question(self.sql, environment, self.release, media_type, self.limit, dict(self.parameters))
 
 
 def parse_request(body: bytes) -> QueryRequest:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.query.service import QueryService
 from lakehouse.settings import Settings, SettingsError, is_loopback, load_settings
 
-HEADER_BYTES = 32_768
-KEEP_ALIVE_SECONDS = 20
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 
 def serve(settings: Settings) -> None:
@@ -30,18 +32,29 @@ def serve(settings: Settings) -> None:
         logging.getLogger("lakehouse.query").warning(
             "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID is not set: workers hold the storage's own key, which may write"
         )
-    uvicorn.run(
-        create_app(settings, service),
-        host=settings.query_host,
-        port=settings.query_port,
-        http="h11",  # holds how large a request's head may be
-        h11_max_incomplete_event_size=HEADER_BYTES,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        lifespan="on",
-    )
+    uvicorn.run(**options(settings, create_app(settings, service)))
+
+
+def options(settings: Settings, app: Starlette) -> dict[str, Any]:
+    """What uvicorn is told."""
+    from lakehouse.query.connections import Connection, Connections, connections_within_limits
+    from lakehouse.query.heads import HEADER_BYTES
+
+    most = connections_within_limits(settings.query_connections, settings.query_workers)
+    among = Connections(most, min(settings.query_connections_per_address, most), settings.query_client_seconds)
+    return {
+        "app": app,
+        "host": settings.query_host,
+        "port": settings.query_port,
+        "http": partial(Connection, among=among),
+        "ws": "none",
+        "h11_max_incomplete_event_size": HEADER_BYTES,
+        "timeout_keep_alive": settings.query_idle_seconds,
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "lifespan": "on",
+    }
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,15 +66,25 @@ class Reply:
 class Cancellation:
     """Lets another thread stop a call that nobody waits for any more."""
 
-    def __init__(self) -> None:
+    def __init__(self, begins: Callable[[], None] = lambda: None) -> None:
+        self.begins = begins
+        """Called from another thread when the statement begins: its release is open now."""
         self._at_work: tuple[WorkerProcess, str] | None = None
         self._is_cancelled = False
 
     def watch(self, worker: WorkerProcess, call: str) -> None:
         """This worker runs the call. It may run another's by the time that this one is cancelled."""
         self._at_work = worker, call
-        if self._is_cancelled:
-            worker.cancel(call)
+
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._is_cancelled
+
+    def interrupt(self) -> None:
+        """Stop the call if that takes no force."""
+        if self._at_work:
+            worker, call = self._at_work
+            worker.cancel(call, by_force=False)
 
     def cancel(self) -> None:
         """Stop the call."""
@@ -143,28 +153,44 @@ class QueryService:
         )  # fmt: skip
 
     def ask(
-        self, question: Question, limits: Limits, cancellation: Cancellation | None = None, *, use_cache: bool = True
+        self,
+        question: Question,
+        limits: Limits,
+        cancellation: Cancellation | None = None,
+        *,
+        use_cache: bool = True,
+        until: float | None = None,
     ) -> Reply:
         """Answer a question. Blocks until the answer has ended or has more than HELD_BACK_BYTES.
+
+        `until` is a moment of the monotonic clock: by then it has answered, or given up. Without it a call waits for a
+        worker until there is one.
 
         Raises:
             QueryError: there is no answer; it says why.
         """
+        try:
+            question.sql.encode()
+        except UnicodeEncodeError:
+            raise QueryError("syntax", "The statement is no Unicode text: it holds half a character.") from None
+        cancellation = cancellation or Cancellation()
         source = self.releases.find(question.environment, question.release)
         reply = self.known(question, limits, source) if use_cache else None
         if reply:
             return reply
         try:
-            return self._computed(question, limits, source, cancellation)
+            return self._computed(question, limits, source, cancellation, until)
         except QueryError as error:
             if error.kind != "unavailable":
                 raise
             # Its release may just have been let go of: follow the pointer again.
             self.releases.forget(question.environment)
             source = self.releases.find(question.environment, question.release)
-            return self._computed(question, limits, source, cancellation)
+            return self._computed(question, limits, source, cancellation, until)
 
-    def _computed(self, question: Question, limits: Limits, source: Source, cancellation: Cancellation | None) -> Reply:
+    def _computed(
+        self, question: Question, limits: Limits, source: Source, cancellation: Cancellation, until: float | None
+    ) -> Reply:
         call = Call(
             id=uuid.uuid4().hex,
             sql=question.sql,
@@ -177,10 +203,11 @@ class QueryService:
             parameters=question.parameters,
             about=source.about(),
         )
-        worker = self.pool.take(source.attach)
-        if cancellation:
-            cancellation.watch(worker, call.id)
-        frames = worker.ask(call, limits.seconds)
+        worker = self.pool.take(source.attach, until)
+        cancellation.watch(worker, call.id)
+        frames = worker.ask(
+            call, limits.seconds, until=until, is_cancelled=cancellation.is_cancelled, begins=cancellation.begins
+        )
         try:
             reply, pieces, rest = self._begun(frames, source)
         except BaseException:

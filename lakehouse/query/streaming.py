@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 
 from anyio import to_thread
@@ -56,9 +56,7 @@ class StreamedResponse(StreamingResponse):
     """A response that ends its answer, then calls `end` with the bytes that were sent: also when its caller has gone,
     or had before the first piece."""
 
-    def __init__(
-        self, body: StreamedBody, end: Callable[[int], Awaitable[None]], *, media_type: str, headers: Mapping[str, str]
-    ):
+    def __init__(self, body: StreamedBody, end: Callable[[int], None], *, media_type: str, headers: Mapping[str, str]):
         super().__init__(body.pieces(), media_type=media_type, headers=headers)
         self._body = body
         self._end = end
@@ -68,4 +66,4 @@ class StreamedResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await run_in_threadpool(self._body.end)
-            await self._end(self._body.size_bytes)
+            self._end(self._body.size_bytes)

@@ -10,10 +10,11 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from lakehouse.query.problems import QueryError
 from lakehouse.storage import ConflictError, NotThereError, Storage
 
 KEY = "published/tokens.json"
@@ -65,6 +66,20 @@ class Grant:
     def is_expired(self) -> bool:
         """Whether its time has passed."""
         return self.expires_at is not None and datetime.fromisoformat(self.expires_at) <= datetime.now(UTC)
+
+
+def environment_of(allowed: Collection[str] | None, asked: str | None, default: str) -> str:
+    """The environment of a question whose token is for those (None: for all). A token for one asks for it by itself.
+
+    Raises:
+        QueryError: it is none of them.
+    """
+    if asked is None and allowed is not None and len(allowed) == 1:
+        return next(iter(allowed))
+    environment = asked or default
+    if allowed is not None and environment not in allowed:
+        raise QueryError("forbidden", f"This token is not for {environment}, but for {', '.join(allowed) or 'none'}.")
+    return environment
 
 
 _NOBODY = Grant("", "", "0" * 64, (), "", "")

@@ -35,7 +35,7 @@ class Service:
     def ask(self, sql: str, accept: str = "application/json", token: str = "", **asked: Any) -> httpx.Response:
         """One call."""
         headers = {"accept": accept} | ({"authorization": f"Bearer {token}"} if token else {})
-        return httpx.post(f"{self.url}/query", json={"sql": sql, **asked}, headers=headers, timeout=60)
+        return httpx.post(f"{self.url}/query", json={"sql": sql, **asked}, headers=headers, timeout=300)
 
     def rows(self, sql: str, **asked: Any) -> list[list[Any]]:
         """The rows of an answer that must come."""

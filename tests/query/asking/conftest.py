@@ -12,6 +12,7 @@ import uvicorn
 from lakehouse import settings as settings_module
 from lakehouse.query import tokens
 from lakehouse.query.http import create_app
+from lakehouse.query.server import options
 from lakehouse.settings import Settings
 from lakehouse.storage import open_storage
 from tests.databases import create_database, empty_lake
@@ -46,7 +47,8 @@ def released(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Setti
 def service_url(released: Settings) -> Iterator[str]:
     """The query service, as `lakehouse serve` runs it."""
     (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(create_app(released), port=port, log_level="warning", lifespan="on"))
+    settings = released.model_copy(update={"query_port": port})
+    server = uvicorn.Server(uvicorn.Config(**options(settings, create_app(settings))))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -8,9 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lakehouse.query import aws_lambda
 from lakehouse.query.aws_lambda import handler
@@ -94,7 +98,11 @@ def test_every_kind_of_http_event_is_answered(event: dict[str, Any]) -> None:
         None, [], "SELECT 1", {}, {"q": None}, {"q": ""}, {"q": 7},
         {"q": COUNT, "limit": 0}, {"q": COUNT, "limit": "x"}, {"q": COUNT, "sql": COUNT}, {"q": COUNT, "nothing": 1},
         _post("{"), _post(""), _post("[]"), _post("not base64!", isBase64Encoded=True), {**V2},
-        {**V2, "requestContext": None},
+        {**V2, "requestContext": None}, {**V2, "requestContext": "x"}, {**V2, "requestContext": {"http": None}},
+        {**V2, "requestContext": {"http": "x"}}, {**V2, "requestContext": {"http": {"method": 7}}},
+        _post({"q": COUNT}), _post([COUNT]), _post(json.dumps({"q": COUNT}), isBase64Encoded="false"),
+        _post(json.dumps({"q": COUNT}), headers="x"), _post(json.dumps({"q": COUNT}), headers={"Authorization": [1]}),
+        {"httpMethod": "GET", "requestContext": {}, "queryStringParameters": f"q={COUNT}"},
         {"httpMethod": "GET", "requestContext": {}, "queryStringParameters": None},
         {"httpMethod": "GET", "requestContext": {}, "queryStringParameters": {"q": COUNT, "limit": "-1"}},
     ],
@@ -107,6 +115,72 @@ def test_a_bad_event_is_the_callers_mistake(event: Any) -> None:
     assert reply["error"]["type"] == "urn:lakehouse:invalid-request"
     assert reply["error"]["detail"]
     assert "data" not in reply
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "post", ""])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "requestContext": st.fixed_dictionaries({"http": st.fixed_dictionaries({"method": METHODS}) | JSON}) | JSON,
+            "httpMethod": METHODS | JSON,
+            "headers": st.dictionaries(st.just("Authorization"), JSON) | JSON,
+            "queryStringParameters": st.dictionaries(st.sampled_from(["q", "limit", "release", "x"]), JSON) | JSON,
+            "body": JSON | JSON.map(json.dumps) | st.just(json.dumps({"q": "SELECT (", "limit": 1})),
+            "isBase64Encoded": st.booleans() | JSON,
+            "q": JSON | st.just("SELECT ("),
+            "limit": JSON,
+            "release": JSON,
+            "parameters": JSON,
+        },
+    )
+    | JSON
+)
+def test_no_event_is_a_failure_of_ours(token: str, event: Any) -> None:
+    reply = handler(event)
+    json.dumps(reply)
+    if "statusCode" in reply:
+        assert 200 <= reply["statusCode"] < 500, reply
+        reply = json.loads(reply["body"])
+    assert ("data" in reply) != ("error" in reply)
+    assert reply.get("error", {}).get("type", "").startswith("urn:") or "data" in reply
+
+
+@pytest.mark.parametrize("method", ["DELETE", "TRACE", "PUT", "PATCH", "OPTIONS", "CONNECT", "SELECT"])
+def test_other_methods_are_not_answered(method: str) -> None:
+    for event in (
+        _post(json.dumps({"q": COUNT}), requestContext={"http": {"method": method}}),
+        {"httpMethod": method, "requestContext": {}, "body": json.dumps({"q": COUNT})},
+    ):
+        reply = handler(event)
+        assert (reply["statusCode"], reply["headers"]["allow"]) == (405, "GET, HEAD, POST")
+
+
+def test_a_hundred_calls_at_once_are_all_answered() -> None:
+    with ThreadPoolExecutor(100) as threads:
+        replies = list(threads.map(lambda number: handler({"q": f"SELECT {number} AS n"}), range(100)))
+    assert [reply.get("data", reply) for reply in replies] == [{"records": [{"n": number}]} for number in range(100)]
+    assert aws_lambda._service().pool.restarts == 0
+
+
+def test_what_lambda_leaves_of_its_time_is_all_that_is_used() -> None:
+    handler({"q": COUNT})
+    busy = "SELECT count(*) AS n FROM range(100000) a, range(100000) b WHERE a.range + b.range = 7"
+    for left in (0, 200, 1_500):
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda left=left: left)
+        assert handler({"q": f"{busy} -- {left}"}, context)["error"]["type"] in (
+            "urn:lakehouse:time-limit", "urn:lakehouse:too-many-calls"
+        )  # fmt: skip
+    context = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    assert handler({"q": COUNT}, context)["data"] == {"records": [{"n": 1001}]}
 
 
 def test_a_refused_statement_says_why_and_where() -> None:
