@@ -10,6 +10,8 @@ from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset
 from dlt_sources.typed_parquet import UnusableFile, link_local_file
 
+NO_HEADERS: Mapping[str, str] = {}
+
 
 def check(
     reader: FileReader,
@@ -18,17 +20,17 @@ def check(
     name: str,
     known_columns: Mapping[str, str],
     rows_before: int | None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> int:
     """How many rows `path` would bring as the dataset's file `name`.
 
-    `known_columns` are the raw table's and their types, `rows_before` the rows that it has from an earlier version.
+    `known_columns` are the raw table's and their types, `headers` what files called those that nobody declared,
+    `rows_before` the rows that it has from an earlier version.
 
     Raises:
         UnusableFile: a load would refuse the file; the message says where and why.
         OSError: it can't be read.
     """
-    from dlt.common.normalizers.naming.snake_case import NamingConvention
-
     if refusal := dataset.refusal(name):
         raise UnusableFile(refusal)
     with tempfile.TemporaryDirectory(prefix="upload_") as folder:
@@ -40,9 +42,9 @@ def check(
             Path(folder) / "typed.out",
             name,
             known_columns=known_columns,
-            normalize=NamingConvention().normalize_identifier,
+            headers=headers,
             load_id="check",
-        )
+        ).rows
     if count == 0 and rows_before:
         raise UnusableFile(dataset.refusal_of_emptied())
     return count

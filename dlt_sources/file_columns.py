@@ -11,6 +11,7 @@ import duckdb
 from dlt_sources.column_types import literal, quote
 from dlt_sources.csv_text import CsvProblem, has_crlf, read_head, write_with_one_line_end
 from dlt_sources.parquet_integrity import ParquetProblem, check, top_level_names
+from dlt_sources.parquet_types import refuse_what_would_be_cut
 
 ROW_NUMBER = "file_row_number"
 
@@ -65,6 +66,7 @@ def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, most_columns: in
         if name.lower() == ROW_NUMBER:
             raise ParquetProblem(f"column {number}, {name!r}, has a name that the reader needs itself")
     rows = check(connection, path, flat)
+    refuse_what_would_be_cut(connection, path)
     relation = f"SELECT * FROM read_parquet({literal(str(path))}, file_row_number = true)"
     described = connection.execute(f"DESCRIBE {relation}").fetchall()[:-1]
     if len(described) != len(names):

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dlt_sources.landed import Dataset, printable
-from dlt_sources.typed_parquet import UnusableFile
+from dlt_sources.typed_parquet import UnusableFile, Written
 
 KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 FIRST_SECONDS = 120.0
@@ -37,8 +37,7 @@ class ReadRequest:
 
     dataset: Dataset
     known_columns: Mapping[str, str]
-    normalized: Mapping[str, str]
-    """The names that the dataset declares, as the destination spells them."""
+    headers: Mapping[str, str]
     load_id: str
     path: Path
     target: Path
@@ -76,34 +75,32 @@ class FileReader:
         source_file: str,
         *,
         known_columns: Mapping[str, str],
-        normalize: Callable[[str], str],
+        headers: Mapping[str, str],
         load_id: str,
-    ) -> int:
-        """Write `path`'s rows to `target` as Parquet; give their number.
+    ) -> Written:
+        """Write `path`'s rows to `target` as Parquet.
 
         Raises:
             UnusableFile: the file can't become rows, takes more memory or time than any may, or crashed the reader.
             OSError: nobody could look at it: it can't be opened, the disk is full, somebody killed the reader.
         """
-        declared = {alias for column in dataset.columns for alias in (column.name, *column.aliases)}
-        normalized = {name: normalize(name) for name in declared}
-        request = ReadRequest(dataset, dict(known_columns), normalized, load_id, path, target, source_file)
+        request = ReadRequest(dataset, dict(known_columns), dict(headers), load_id, path, target, source_file)
         is_fresh = self._process is None
         try:
-            return self._read(request, normalize)
+            return self._read(request)
         except _Broken as broken:
             # What earlier files left behind is not this one's fault: only what it does to a fresh process is.
             if is_fresh:
                 raise broken.reason from None
         try:
-            return self._read(request, normalize)
+            return self._read(request)
         except _Broken as broken:
             raise broken.reason from None
 
-    def _read(self, request: ReadRequest, normalize: Callable[[str], str]) -> int:
+    def _read(self, request: ReadRequest) -> Written:
         seconds = self._first_seconds + SECONDS_PER_MB * request.path.stat().st_size / 1e6
         try:
-            answer = self._ask(request, normalize, time.monotonic() + seconds)
+            answer = self._ask(request, time.monotonic() + seconds)
         except TimeoutError:
             self.close()
             raise UnusableFile(f"reading it takes more than {seconds:.0f} seconds") from None
@@ -116,7 +113,10 @@ class FileReader:
             raise UnusableFile(printable(str(answer["refusal"])))
         if "problem" in answer:
             raise OSError(printable(str(answer["problem"])))
-        return int(answer["rows"])
+        try:
+            return Written(**answer)
+        except TypeError:
+            raise _Broken(self._death()) from None
 
     def close(self) -> None:
         """End the process."""
@@ -129,21 +129,18 @@ class FileReader:
         self._pipe.close()
         self._process = self._pipe = None
 
-    def _ask(self, request: ReadRequest, normalize: Callable[[str], str], deadline: float) -> dict[str, Any]:
+    def _ask(self, request: ReadRequest, deadline: float) -> dict[str, Any]:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
         assert self._pipe is not None
         self._pipe.send_bytes(pickle.dumps(request))
-        while True:
-            if not self._pipe.poll(max(deadline - time.monotonic(), 0)):
-                raise TimeoutError
-            answer = json.loads(self._pipe.recv_bytes(ANSWER_BYTES))
-            if not isinstance(answer, dict):
-                raise ValueError(answer)
-            if "normalize" not in answer:
-                return answer
-            self._pipe.send_bytes(normalize(str(answer["normalize"])).encode())
+        if not self._pipe.poll(max(deadline - time.monotonic(), 0)):
+            raise TimeoutError
+        answer = json.loads(self._pipe.recv_bytes(ANSWER_BYTES))
+        if not isinstance(answer, dict):
+            raise ValueError(answer)
+        return answer
 
     def _start(self) -> None:
         ours, theirs = Pipe()

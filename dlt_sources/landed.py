@@ -44,10 +44,11 @@ class LandedFile:
 class Dataset:
     """The declaration of files that become one raw table: all that a new dataset needs.
 
-    `columns` are the file's; which file and row a row came from is added. `formats` are file endings. `key` names
-    columns that tell the rows of one file apart: a file in which two rows share it is refused. A file that goes from
-    the landing zone leaves its rows (`when_deleted="keep_rows"`) or takes them along (`"delete_rows"`). Rows stay
-    unless the dataset says otherwise: whoever tidies the landing zone up must not empty the lake by it.
+    `columns` are the file's; which file and row a row came from is added. `event_time` says when a row happened: where
+    none does (a list of products), a change makes everything due that reads the table. `formats` are file endings.
+    `key` names columns that tell the rows of one file apart: a file in which two rows share it is refused. A file that
+    goes from the landing zone leaves its rows (`when_deleted="keep_rows"`) or takes them along (`"delete_rows"`). Rows
+    stay unless the dataset says otherwise: whoever tidies the landing zone up must not empty the lake by it.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Dataset:
     description: str
     pattern: str
     columns: tuple[Column, ...]
-    event_time: str
+    event_time: str | None = None
     formats: tuple[str, ...] = FORMATS
     delimiter: str = ","
     key: tuple[str, ...] = ()
@@ -131,6 +132,8 @@ class LandingReport:
     """File name -> rows, of the files that were new or changed."""
     unchanged: dict[str, int] = field(default_factory=dict)
     """File name -> rows, of those that were loaded before as they are."""
+    lacking: dict[str, list[str]] = field(default_factory=dict)
+    """File name -> the declared columns that a loaded file doesn't have: all its rows are NULL there."""
     failures: list[LandedFileError] = field(default_factory=list)
 
     def raise_failures(self) -> None:

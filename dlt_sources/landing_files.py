@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dlt.extract.source import DltSource
 from dlt_sources.confirmed_loads import confirmed_loads, current_load_id
 from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset, LandedFile, LandedFileError, LandingReport
-from dlt_sources.tables import learned_columns
+from dlt_sources.tables import HEADER, learned_columns, learned_headers
 from dlt_sources.typed_parquet import UnusableFile, concatenate, connect, link_local_file
 
 Fetch = Callable[[str, Path], None]
@@ -26,6 +26,9 @@ Fetch = Callable[[str, Path], None]
 
 STAGING = "raw_staging"
 """dlt's merge area beside the dataset `raw`, which every pipeline loads into."""
+NO_TYPES: Mapping[str, str] = {}
+NAMING = {"naming": "dlt_sources.dlt_naming", "allow_identifier_change_on_table_with_data": True}
+"""What earlier versions loaded has names that this naming leaves as they are."""
 # A load job costs 0.2 s whatever its size: small files share one.
 BATCH_BYTES = 64 * 1024 * 1024
 
@@ -35,12 +38,17 @@ def landing_source(
     files: Sequence[LandedFile] = (),
     report: LandingReport | None = None,
     fetch: Fetch = link_local_file,
+    types: Mapping[str, str] = NO_TYPES,
 ) -> DltSource:
     """The dlt source of a dataset, named as it: its one resource is `landing_resource`."""
 
+    # In dlt's configuration, since a pipeline keeps the naming of its stored schema whatever its source's schema says.
+    for setting, value in NAMING.items():
+        dlt.config[f"sources.{dataset.name}.schema.{setting}"] = value
+
     @dlt.source(name=dataset.name, section=dataset.name)
     def source() -> DltResource:
-        return landing_resource(dataset, files, report, fetch)
+        return landing_resource(dataset, files, report, fetch, types)
 
     return source()
 
@@ -50,12 +58,14 @@ def landing_resource(
     files: Sequence[LandedFile] = (),
     report: LandingReport | None = None,
     fetch: Fetch = link_local_file,
+    types: Mapping[str, str] = NO_TYPES,
 ) -> DltResource:
     """A resource that loads `files` into the dataset's table and tells `report` what became of each.
 
     `files` are all that lie in the dataset's landing folder. One whose etag or content was loaded before is left
     alone. One that can't be read is in `report.failures`; the others load. Which etags are loaded is kept in dlt's
-    state, and believed only where the destination's own `_dlt_loads` confirms the load.
+    state, and believed only where the destination's own `_dlt_loads` confirms the load. `types` are those that the
+    destination's columns have, where dlt's schema may say otherwise.
     """
     table = dataset.table
     told = report if report is not None else LandingReport()
@@ -64,7 +74,10 @@ def landing_resource(
         loaded = dlt.current.resource_state().setdefault("files", {})
         confirmed = confirmed_loads({entry["load_id"] for entry in loaded.values()})
         reader = FileReader()
-        load = _Load(dataset, loaded, confirmed, told, fetch, reader)
+        schema = dlt.current.source_schema()
+        known = table.column_types | learned_columns(schema, table)
+        known |= {name: kind for name, kind in types.items() if name in known.keys() - table.column_types.keys()}
+        load = _Load(dataset, loaded, confirmed, told, fetch, reader, known, learned_headers(schema, table))
         load.forget_deleted(files)
         arrived = load.arrived(files)
         if not arrived:
@@ -74,12 +87,12 @@ def landing_resource(
             for number, file in enumerate(arrived):
                 path = load.typed(file, Path(folder) / str(number))
                 if path and batch and not _fits(batch, path):
-                    yield _import(batch)
+                    yield _import(batch, load.headers)
                     batch = []
                 if path:
                     batch.append(path)
             if batch:
-                yield _import(batch)
+                yield _import(batch, load.headers)
 
     rows.__doc__ = dataset.description
     resource: DltResource = dlt.resource(
@@ -112,7 +125,10 @@ def _replace_whole_files(table: str) -> Any:
 
 @dataclass(frozen=True)
 class _Load:
-    """One load: what was loaded before (by file name), and which of those loads are confirmed."""
+    """One load: what was loaded before (by file name), and which of those loads are confirmed.
+
+    What a file brings that is new, `types` by column and `headers`, holds for the files after it.
+    """
 
     dataset: Dataset
     loaded: dict[str, dict[str, Any]]
@@ -120,6 +136,8 @@ class _Load:
     report: LandingReport
     fetch: Fetch
     reader: FileReader
+    types: dict[str, str]
+    headers: dict[str, str]
 
     def before(self, file: LandedFile) -> dict[str, Any]:
         """What is known of the file's last load; nothing when it isn't confirmed."""
@@ -148,6 +166,7 @@ class _Load:
                 raise UnusableFile(refusal)
             folder.mkdir()
             self.fetch(file.uri, local)
+            before = _identity(local)
             digest = _digest(local)
             if digest == self.before(file).get("digest"):
                 self.loaded[file.name] = self.before(file) | {"etag": file.etag}
@@ -157,6 +176,8 @@ class _Load:
             count = self._write(local, target, file.name)
             if count == 0 and self.before(file).get("rows"):
                 raise UnusableFile(self.dataset.refusal_of_emptied())
+            if _identity(local) != before:
+                raise OSError("it was changed while it was being loaded")
         except (UnusableFile, OSError) as error:
             self.report.failures.append(self._failure(file, local, error))
             return None
@@ -172,16 +193,21 @@ class _Load:
         return LandedFileError(file, str(error), unreachable=not refused)
 
     def _write(self, local: Path, target: Path, source_file: str) -> int:
-        schema = dlt.current.source_schema()
-        return self.reader.write(
+        written = self.reader.write(
             self.dataset,
             local,
             target,
             source_file,
-            known_columns=self.dataset.table.column_types | learned_columns(schema, self.dataset.table),
-            normalize=schema.naming.normalize_identifier,
+            known_columns=self.types,
+            headers=self.headers,
             load_id=current_load_id(),
         )
+        if written.rows:
+            self.types.update(written.types)
+            self.headers.update(written.headers | self.headers)
+            if written.lacking:
+                self.report.lacking[source_file] = written.lacking
+        return written.rows
 
 
 def _digest(path: Path) -> str:
@@ -189,19 +215,26 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def _identity(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _fits(batch: list[Path], path: Path) -> bool:
     same_columns = pyarrow.parquet.read_schema(batch[0]).equals(pyarrow.parquet.read_schema(path))
     return same_columns and sum(part.stat().st_size for part in (*batch, path)) <= BATCH_BYTES
 
 
-def _import(batch: list[Path]) -> Any:
+def _import(batch: list[Path], headers: Mapping[str, str]) -> Any:
     """Hand Parquet files to dlt as one, as they are. Without the hints dlt makes no table for it."""
     path = batch[0]
     if len(batch) > 1:
         path = path.with_name("batch.out")
         with connect(path.parent) as connection:
             concatenate(connection, batch, path)
-    columns = py_arrow_to_table_schema_columns(pyarrow.parquet.read_schema(path))
+    columns: dict[str, Any] = dict(py_arrow_to_table_schema_columns(pyarrow.parquet.read_schema(path)))
+    for name in columns.keys() & headers:
+        columns[name] = columns[name] | {HEADER: headers[name]}
     return dlt.mark.with_file_import(
         str(path),
         "parquet",

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -38,16 +39,8 @@ def _allowed(kind: int, wanted: int) -> int:
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
-def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
+def answer(request: ReadRequest) -> dict[str, Any]:
     """What became of the file: its rows, why it is refused, or why nobody could look at it."""
-    spelled = dict(request.normalized)
-
-    def normalize(name: str) -> str:
-        if name not in spelled:
-            owner.send_bytes(json.dumps({"normalize": name}).encode())
-            spelled[name] = owner.recv_bytes().decode()
-        return spelled[name]
-
     try:
         size = request.path.stat().st_size
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -55,8 +48,8 @@ def answer(request: ReadRequest, owner: Connection) -> dict[str, Any]:
         limit = _allowed(resource.RLIMIT_FSIZE, wanted)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))  # the next file may need more
         with connect(request.target.parent) as connection:
-            parquet = TypedParquet(connection, request.dataset, request.known_columns, normalize, request.load_id)
-            return {"rows": parquet.write(request.path, request.target, request.source_file)}
+            parquet = TypedParquet(connection, request.dataset, request.known_columns, request.headers, request.load_id)
+            return asdict(parquet.write(request.path, request.target, request.source_file))
     except NeedsMemory as error:
         return {"memory": str(error)}
     except NeedsDisk as error:
@@ -84,7 +77,7 @@ def main() -> None:
     with suppress(EOFError, ConnectionError):
         while True:
             request = pickle.loads(owner.recv_bytes())
-            owner.send_bytes(json.dumps(answer(request, owner)).encode())
+            owner.send_bytes(json.dumps(answer(request)).encode())
 
 
 def _end_with_owner() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from dlt_sources.column_types import decimal
 
 if TYPE_CHECKING:
     import dlt
@@ -13,13 +14,21 @@ if TYPE_CHECKING:
 # DuckDB's name of a type -> dlt's hints for it.
 DLT_TYPES: dict[str, dict[str, Any]] = {
     "VARCHAR": {"data_type": "text"},
+    "TINYINT": {"data_type": "bigint", "precision": 8},
+    "SMALLINT": {"data_type": "bigint", "precision": 16},
+    "INTEGER": {"data_type": "bigint", "precision": 32},
     "BIGINT": {"data_type": "bigint"},
     "DOUBLE": {"data_type": "double"},
     "BOOLEAN": {"data_type": "bool"},
     "DATE": {"data_type": "date"},
+    "TIME": {"data_type": "time"},
     "TIMESTAMP": {"data_type": "timestamp", "timezone": False},
     "TIMESTAMPTZ": {"data_type": "timestamp", "timezone": True},
 }
+
+
+HEADER = "x-header"
+"""dlt's hint of a column that nobody declared: what the first file that had it called it."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,10 @@ class Column:
     def dlt_hints(self) -> dict[str, Any]:
         """dlt's column hints. Raises ValueError for a type that dlt has no word for."""
         hints: dict[str, Any] = {"name": self.name, "description": self.description, "nullable": True}
-        if decimal := re.fullmatch(r"DECIMAL\((\d+), ?(\d+)\)", self.type):
-            precision, scale = map(int, decimal.groups())
+        if parts := decimal(self.type):
+            precision, scale = parts
+            if not 1 <= precision <= 38 or scale > precision:
+                raise ValueError(f"column {self.name}: {self.type} has more digits than the 38 of a DECIMAL")
             return hints | {"data_type": "decimal", "precision": precision, "scale": scale}
         if self.type not in DLT_TYPES:
             raise ValueError(
@@ -57,14 +68,14 @@ class Table:
     """A raw table: its columns in order, the columns that tell its rows apart, and its event time.
 
     `event_time` names the column by which downstream models are partitioned: a load that inserts,
-    changes or deletes rows makes their days due again.
+    changes or deletes rows makes their days due again; without one, everything.
     """
 
     name: str
     description: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
-    event_time: str
+    event_time: str | None
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By column what the source calls it, any of several names; what is made here has none."""
 
@@ -92,13 +103,21 @@ def learned_columns(schema: dlt.Schema, table: Table) -> dict[str, str]:
     }
 
 
+def learned_headers(schema: dlt.Schema, table: Table) -> dict[str, str]:
+    """What the first file that had it called each of those columns."""
+    in_schema = schema.tables.get(table.name, {}).get("columns", {})
+    return {name: str(dict(hints)[HEADER]) for name, hints in in_schema.items() if HEADER in hints}
+
+
 def _duckdb_type(hints: dict[str, Any]) -> str:
     kind = hints["data_type"]
     if kind == "decimal":
         return f"DECIMAL({hints.get('precision', 38)},{hints.get('scale', 9)})"
     if kind == "timestamp":
         return "TIMESTAMP" if hints.get("timezone") is False else "TIMESTAMPTZ"
-    names = {"bigint": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN", "date": "DATE"}
+    if kind == "bigint":
+        return {8: "TINYINT", 16: "SMALLINT", 32: "INTEGER"}.get(hints.get("precision", 64), "BIGINT")
+    names = {"double": "DOUBLE", "bool": "BOOLEAN", "date": "DATE", "time": "TIME"}
     return names.get(kind, "VARCHAR")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -12,13 +12,17 @@ import duckdb
 from dlt_sources import column_types
 from dlt_sources.column_types import conversion, literal, quote
 from dlt_sources.csv_text import CsvProblem, line_of_row, long_line
-from dlt_sources.file_columns import FileColumns, columns_of
+from dlt_sources.file_columns import FileColumn, FileColumns, columns_of
 from dlt_sources.landed import SOURCE_FILE, SOURCE_ROW, Dataset
+from dlt_sources.naming import column_name, comparable, full_name
 from dlt_sources.parquet_integrity import ParquetProblem, broken_place
 from dlt_sources.tables import LOAD_ID
 
 MAX_NEW_COLUMNS = 100
 MEMORY = "600MiB"
+
+Found = dict[str, FileColumn]
+"""Table column -> the file's."""
 
 
 class UnusableFile(ValueError):
@@ -55,21 +59,31 @@ def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a file became: its rows, of its columns that nobody declared the types and the headers, what it lacks."""
+
+    rows: int
+    types: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    lacking: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class TypedParquet:
     """Writes the files of one dataset as its raw table has them.
 
     `known_columns` are all of the raw table's columns and their types, in order; a column that is new there
-    is written too. `normalize` gives a column's name in the table.
+    is written too. `headers` tells of columns that earlier files brought what they were called there.
     """
 
     connection: duckdb.DuckDBPyConnection
     dataset: Dataset
     known_columns: Mapping[str, str]
-    normalize: Callable[[str], str]
+    headers: Mapping[str, str]
     load_id: str
 
-    def write(self, path: Path, target: Path, source_file: str) -> int:
-        """Write `path`'s rows to `target`; give their number.
+    def write(self, path: Path, target: Path, source_file: str) -> Written:
+        """Write `path`'s rows to `target`.
 
         Raises:
             UnusableFile: it can't be done, and why; NeedsMemory: a process that has read nothing else might do it.
@@ -78,11 +92,16 @@ class TypedParquet:
         try:
             most = len(self.known_columns) + MAX_NEW_COLUMNS
             file = columns_of(self.connection, path, self.dataset.delimiter, most)
-            count = self._copy_or_explain(file, target, source_file)
+            found = self._by_table_column(file)
+            types = self._types(file, found)
+            count = self._copy_or_explain(file, found, types, target, source_file)
             if file.rows is not None and count != file.rows:
                 raise UnusableFile(f"no readable PARQUET file: it says that it has {file.rows} rows, and gives {count}")
             self._refuse_shared_key(target)
-            return count
+            declared = self.dataset.table.column_types
+            new = {name: column.name for name, column in found.items() if name not in declared}
+            lacking = [column.name for column in self.dataset.columns if column.name not in found]
+            return Written(count, {name: types[name] for name in new}, new, lacking)
         except duckdb.Error as error:
             raise self._refusal(error, path) from error
         except (CsvProblem, ParquetProblem) as error:
@@ -109,17 +128,19 @@ class TypedParquet:
             return UnusableFile(sentence)
         return UnusableFile(f"{sentence} (line {line_of_row(path, self.dataset.delimiter, row)})")
 
-    def _copy_or_explain(self, file: FileColumns, target: Path, source_file: str) -> int:
+    def _copy_or_explain(
+        self, file: FileColumns, found: Found, types: Mapping[str, str], target: Path, source_file: str
+    ) -> int:
         try:
-            count = self._copy(file, target, source_file, careful=False)
+            count = self._copy(self._select(file, found, types, source_file, careful=False), target)
             if self._is_in_calendar(target):
                 return count
         except duckdb.Error as error:
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise
             if file.may_mix_line_ends():
-                return self._copy_or_explain(file.with_one_line_end(), target, source_file)
-        return self._copy(file, target, source_file, careful=True)
+                return self._copy_or_explain(file.with_one_line_end(), found, types, target, source_file)
+        return self._copy(self._select(file, found, types, source_file, careful=True), target)
 
     def _is_in_calendar(self, target: Path) -> bool:
         """Whether every time lies in the years 1 to 9999. Answered by the row groups' statistics: nothing is read."""
@@ -134,8 +155,7 @@ class TypedParquet:
         found = self.connection.execute(f"SELECT 1 FROM {source} WHERE {' OR '.join(times)} LIMIT 1").fetchone()
         return found is None
 
-    def _copy(self, file: FileColumns, target: Path, source_file: str, *, careful: bool) -> int:
-        select = self._select(file, source_file, careful=careful)
+    def _copy(self, select: str, target: Path) -> int:
         copied = self.connection.execute(f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)")
         row = copied.fetchone()
         return int(row[0]) if row else 0
@@ -153,8 +173,8 @@ class TypedParquet:
             shown = ", ".join(f"{name} {value!s:.80}" for name, value in zip(self.dataset.key, values, strict=True))
             raise UnusableFile(f"row {second}, column {', '.join(self.dataset.key)}: {shown} is in row {first} too")
 
-    def _select(self, file: FileColumns, source_file: str, *, careful: bool) -> str:
-        found = self._by_table_column(file)
+    def _types(self, file: FileColumns, found: Found) -> dict[str, str]:
+        """The types of the table's columns, new ones last."""
         types = dict(self.known_columns)
         new = [name for name in found if name not in types]
         if len(new) > MAX_NEW_COLUMNS:
@@ -162,53 +182,79 @@ class TypedParquet:
                 f"{len(new)} columns that {self.dataset.name} does not declare ({', '.join(new[:3])}, …);"
                 f" at most {MAX_NEW_COLUMNS} new ones are taken from one file"
             )
-        types |= {name: self._type_of_new(file, *found[name]) for name in new}
+        return types | self._types_of_new(file, {name: found[name] for name in new})
+
+    def _select(
+        self, file: FileColumns, found: Found, types: Mapping[str, str], source_file: str, *, careful: bool
+    ) -> str:
         added = {
             SOURCE_FILE.name: literal(source_file),
             SOURCE_ROW.name: file.row_number,
             LOAD_ID.name: literal(self.load_id),
         }
+        declared = self.dataset.table.column_types
         selected = []
         for name, wanted in types.items():
             if name in added:
                 value = f"CAST({added[name]} AS {wanted})"
-            elif name in found:
-                value = conversion(*found[name], name, wanted, file.row_number, careful=careful)
+            elif column := found.get(name):
+                value = conversion(
+                    column.source,
+                    column.type,
+                    name,
+                    wanted,
+                    file.row_number,
+                    careful=careful,
+                    declared=name in declared or not file.is_text,
+                )
             else:
                 value = f"CAST(NULL AS {wanted})"
             selected.append(f"{value} AS {quote(name)}")
         return f"SELECT {', '.join(selected)} FROM ({file.relation}){_refusing_cr(file)}"
 
-    def _by_table_column(self, file: FileColumns) -> dict[str, tuple[str, str]]:
-        """Table column -> (SQL name, type) in the file. Raises UnusableFile for missing and ambiguous ones."""
-        names = {
-            self.normalize(alias): column.name
+    def _by_table_column(self, file: FileColumns) -> Found:
+        """The file's columns by the table's. Raises UnusableFile for missing and ambiguous ones."""
+        declared = {
+            column_name(alias): column.name
             for column in self.dataset.columns
             for alias in (column.name, *column.aliases)
         }
-        found: dict[str, tuple[str, str]] = {}
+        folded = {name.casefold(): name for name in self.known_columns}
+        found: Found = {}
         for number, column in enumerate(file.columns, start=1):
             shown = f"column {number}, {column.name[:80]!r},"
             if not column.name.strip():
                 raise UnusableFile(f"column {number} has no name")
-            in_table = names.get(self.normalize(column.name), self.normalize(column.name))
+            in_table = declared.get(column_name(column.name)) or self._new_name(column.name, found)
             if in_table in found:
                 raise UnusableFile(f"{shown} is there twice: both are {in_table}")
             if in_table in (SOURCE_FILE.name, SOURCE_ROW.name) or in_table.startswith("_dlt"):
                 raise UnusableFile(f"{shown} has a name that the lake keeps for itself")
-            found[in_table] = (column.source, column.type)
+            if (other := folded.setdefault(in_table.casefold(), in_table)) != in_table:
+                raise UnusableFile(f"{shown} differs from the column {other} in nothing but case: rename it")
+            found[in_table] = column
         required = [column.name for column in self.dataset.columns if column.required]
         if missing := [name for name in required if name not in found]:
             header = ", ".join(column.name for column in file.columns)
             raise UnusableFile(f"no column {', '.join(missing)}; the file's columns are: {header[:300]}")
         return found
 
-    def _type_of_new(self, file: FileColumns, source: str, found: str) -> str:
-        if not file.is_text:
-            return column_types.type_for_new_column(found)
-        test = f"SELECT {column_types.number_or_text(source)} FROM ({file.relation})"
-        row = self.connection.execute(test).fetchone()
-        return "DOUBLE" if row and row[0] else "VARCHAR"
+    def _new_name(self, header: str, found: Found) -> str:
+        """A column that nobody declared: with its signs in the name where another header has the plain one."""
+        known = dict(self.headers) | {name: column.name for name, column in found.items()}
+        for name in (column_name(header), full_name(header)):
+            if comparable(known.get(name, header)) == comparable(header):
+                return name
+        raise UnusableFile(
+            f"column {header[:80]!r} would be {name}, which {known[name][:80]!r} is: rename it, or make it an alias"
+        )
+
+    def _types_of_new(self, file: FileColumns, new: Found) -> dict[str, str]:
+        if not file.is_text or not new:
+            return {name: column_types.type_for_new_column(column.type) for name, column in new.items()}
+        tests = ", ".join(column_types.type_of_text(column.source) for column in new.values())
+        row = self.connection.execute(f"SELECT {tests} FROM ({file.relation})").fetchone()
+        return dict(zip(new, row or (), strict=True))
 
 
 def concatenate(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], target: Path) -> None:

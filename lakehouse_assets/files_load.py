@@ -39,7 +39,7 @@ class FilesLoad(SourceLoad):
         """The dataset's source, given every file that lies there now."""
         self.files = [LandedFile(landing_key(file), file.key, file.etag) for file in self.folder.files()]
         return getattr(self.module, self.source)(  # type: ignore[no-any-return]
-            files=self.files, report=self.report, fetch=self._fetch
+            files=self.files, report=self.report, fetch=self._fetch, types=self.types
         )
 
     def complete(self) -> None:
@@ -69,6 +69,7 @@ class FilesLoad(SourceLoad):
             "files_failed": len(self.report.failures),
             "files_deleted": len(self.deleted),
             "files": dg.MetadataValue.json(dict(self.report.loaded)),
+            **({"columns_lacking": dg.MetadataValue.json(self.report.lacking)} if self.report.lacking else {}),
         }
 
     def record(self, run: str) -> None:

@@ -14,6 +14,7 @@ from lakehouse.settings import make_private
 from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Load, loading
 from lakehouse.zones import LandingFolder
+from lakehouse_assets.declared_types import differences, follow, lake_types, refusal
 from lakehouse_assets.files_load import FilesLoad
 from lakehouse_assets.source_load import SourceLoad
 from lakehouse_assets.sources import RawTable, tables_of
@@ -89,10 +90,13 @@ def load(
         dagster.Failure: something could not be loaded. What could be is loaded, the rest stays as it was.
     """
     tables = tables_of(source)
+    if broken := [table.problem for table in tables if table.problem]:
+        raise dg.Failure("\n".join(broken), allow_retries=False)
     work = FilesLoad(lake, folder) if folder else PortalLoad(lake, source)
     make_private(lake.settings.pipelines_dir)
     event_times = {table.full_name: table.event_time for table in tables}
     run = f"run {context.run.run_id[:8]}"
+    _follow_declarations(context, lake, work, tables, run)
     try:
         _make_missing_tables(lake, work, tables)
         with loading(lake, source, event_times, run=run, report=context.log.info) as done:
@@ -110,6 +114,20 @@ def load(
     yield from work.checks(tables)
     if problem:
         raise problem
+
+
+def _follow_declarations(
+    context: dg.AssetExecutionContext, lake: Lake, work: SourceLoad, tables: list[RawTable], run: str
+) -> None:
+    """Widen what is declared wider now. Raises Failure, before anything is written, where that would lose something."""
+    with closing(lake.connect(read_only=True)) as connection:
+        found = differences(connection, tables)
+        for table in tables:
+            work.types |= lake_types(connection, table.name)
+    if told := refusal(found):
+        raise dg.Failure(f"{work.source}: {told}\nNothing was loaded.", allow_retries=False)
+    if found:
+        follow(lake, work.source, found, run=run, report=context.log.info)
 
 
 def _make_missing_tables(lake: Lake, work: SourceLoad, tables: list[RawTable]) -> None:

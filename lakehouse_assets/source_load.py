@@ -21,6 +21,7 @@ class SourceLoad:
         self.lake = lake
         self.source = source
         self.module = source_module(source)
+        self.types: dict[str, str] = {}  # of the columns that the lake's table has
 
     def dlt_source(self) -> DltSource:
         """The dlt source, told where to find its input."""

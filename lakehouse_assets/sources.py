@@ -8,7 +8,8 @@ from functools import lru_cache
 from importlib.metadata import version
 from types import ModuleType
 
-from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.datasets import dataset, dataset_names, declared_entity
+from dlt_sources.declaration import DeclarationError
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.content_cache import cached
 
@@ -28,6 +29,8 @@ class RawTable:
     event_time: str | None = None
     from_files: bool = False
     fields: dict[str, list[str]] = field(default_factory=dict)  # by column what the source calls it
+    problem: str = ""
+    """What is wrong with the declaration: the table is there, and its loads say this."""
 
     @property
     def full_name(self) -> str:
@@ -48,7 +51,7 @@ def raw_tables() -> tuple[RawTable, ...]:
     value = cached(
         load_settings().cache_dir / "raw_tables.json",
         [*SOURCES_DIR.glob("*.py"), *SOURCES_DIR.glob("datasets/*.toml")],
-        salt=f"3 {version('dlt')} {SOURCES}",
+        salt=f"4 {version('dlt')} {SOURCES}",
         build=lambda: [asdict(table) for source in SOURCES for table in _declared(source)],
     )
     return tuple(
@@ -72,7 +75,14 @@ def _declared(source: str) -> list[RawTable]:
     from dlt_sources.tables import Table
 
     if source in dataset_names():
-        found = [dataset(source).table]
+        try:
+            found = [dataset(source).table]
+        except DeclarationError as error:
+            entity = declared_entity(source)
+            told = f"The declaration can't be used: {error}"
+            return (
+                [RawTable(source, f"{source}__{entity}", told, from_files=True, problem=str(error))] if entity else []
+            )
     else:
         found = [value for value in vars(source_module(source)).values() if isinstance(value, Table)]
     if not found:

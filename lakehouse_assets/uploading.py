@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -10,16 +11,21 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+import duckdb
+
 from dlt_sources.checking import check
-from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.datasets import broken_declarations, dataset, dataset_names
 from dlt_sources.file_reader import FileReader
 from dlt_sources.landed import Dataset
+from dlt_sources.tables import HEADER
 from dlt_sources.typed_parquet import UnusableFile
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.storage import Progress, StorageError
 from lakehouse.writing import landed
 from lakehouse.zones import LANDING, QUARANTINE, is_loadable
+from lakehouse_assets.declared_types import differences, lake_types, refusal
+from lakehouse_assets.sources import tables_of
 
 
 class UploadError(Exception):
@@ -86,6 +92,7 @@ class Upload:
     lake: Lake
     dataset: Dataset
     known_columns: Mapping[str, str]
+    headers: Mapping[str, str]
     loaded_rows: Mapping[str, int | None]
     force: bool
     by: str
@@ -117,7 +124,9 @@ class Upload:
     def _check(self, candidate: Candidate) -> int:
         before = self.loaded_rows.get(f"{self.dataset.name}/{candidate.name}")
         with self._checking:
-            return check(self._reader, self.dataset, candidate.path, candidate.name, self.known_columns, before)
+            return check(
+                self._reader, self.dataset, candidate.path, candidate.name, self.known_columns, before, self.headers
+            )
 
     def _refused(self, candidate: Candidate, reason: str, progress: Progress) -> Outcome:
         reason += _other_dataset(self.dataset, candidate.name)
@@ -140,26 +149,36 @@ class Upload:
 
 
 def open_upload(lake: Lake, name: str, *, force: bool, by: str) -> Upload:
-    """Get ready to upload into a dataset. Raises LakeError, PostgresError or StorageError when that can't be."""
+    """Get ready to upload into a dataset.
+
+    Raises LakeError, PostgresError or StorageError when that can't be, UploadError when a load would refuse them all.
+    """
     declared = dataset(name)
     for _ in lake.storage.list(f"{LANDING}/{name}/"):  # a storage that can't be reached says so once, not per file
         break
-    return Upload(lake, declared, _known_columns(lake, declared), _loaded_rows(lake, name), force, by)
-
-
-def _known_columns(lake: Lake, declared: Dataset) -> dict[str, str]:
-    """The declared columns, and those that earlier files added to the raw table: their types are settled too."""
     with closing(lake.connect(read_only=True)) as connection:
-        learned = connection.execute(
-            "SELECT column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') "
-            "FROM information_schema.columns "
-            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw' AND table_name = ?",
-            [declared.table.name],
-        ).fetchall()
-    declared_types = declared.table.column_types
-    return declared_types | {
-        name: kind for name, kind in learned if name not in declared_types and not name.startswith("_dlt")
+        if told := refusal(differences(connection, tables_of(name))):
+            raise UploadError(told)
+        there = lake_types(connection, declared.table.name)
+        headers = _headers(connection, declared)
+    declared_types = declared.table.column_types  # of columns that earlier files brought the types are settled, too
+    known = declared_types | {
+        column: kind for column, kind in there.items() if column not in declared_types and not column.startswith("_dlt")
     }
+    return Upload(lake, declared, known, headers, _loaded_rows(lake, name), force, by)
+
+
+def _headers(connection: duckdb.DuckDBPyConnection, declared: Dataset) -> dict[str, str]:
+    """What files called the columns that nobody declared: dlt's schema, which lies in the lake, has it."""
+    try:
+        row = connection.execute(
+            "SELECT schema FROM raw._dlt_version WHERE schema_name = ? ORDER BY inserted_at DESC LIMIT 1",
+            [declared.name],
+        ).fetchone()
+    except duckdb.CatalogException:
+        return {}  # nothing was loaded yet
+    columns = json.loads(row[0])["tables"].get(declared.table.name, {}).get("columns", {}) if row else {}
+    return {name: hints[HEADER] for name, hints in columns.items() if HEADER in hints}
 
 
 def _loaded_rows(lake: Lake, name: str) -> dict[str, int | None]:
@@ -176,5 +195,6 @@ def _other_dataset(mine: Dataset, name: str) -> str:
     """A hint for whoever named the wrong dataset."""
     if mine.refusal(name) is None:
         return ""
-    others = [other for other in dataset_names() if other != mine.name and dataset(other).refusal(name) is None]
+    usable = set(dataset_names()) - set(broken_declarations()) - {mine.name}
+    others = [other for other in sorted(usable) if dataset(other).refusal(name) is None]
     return f"; it looks like a file of {' or '.join(others)}" if others else ""

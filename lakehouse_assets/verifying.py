@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 
-from lakehouse.lake import METADATA_SCHEMA
+from dlt_sources.datasets import broken_declarations
+from lakehouse.lake import METADATA_SCHEMA, Lake
 from lakehouse.releases import log
+from lakehouse.settings import load_settings
 from lakehouse.verify.finding import Findings
 from lakehouse.writing import environments as ledger
 from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
+from lakehouse_assets.declared_types import differences
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
-from lakehouse_assets.sources import SOURCES
+from lakehouse_assets.sources import SOURCES, raw_tables
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 
 
@@ -37,6 +42,19 @@ def check_models(connection: psycopg.Connection, findings: Findings) -> None:
             )  # fmt: skip
     for mark in unfinished:
         _check_mark(mark, models, findings)
+    _check_declarations(findings)
+
+
+def _check_declarations(findings: Findings) -> None:
+    """Every source can be loaded: its declaration can be read, and the lake doesn't contradict it."""
+    for name, problem in broken_declarations().items():
+        findings.add(f"dlt_sources/datasets/{name}.toml", problem, "Correct it; its files wait until then.")
+    with closing(Lake(load_settings()).connect(read_only=True)) as connection:
+        for one in differences(connection, raw_tables()):
+            if one.can_follow:
+                findings.note(one.table.full_name, str(one), "")
+            else:
+                findings.add(one.table.full_name, str(one), "Until then nothing of it is loaded.")
 
 
 def _check_environment(name: str, relations: set[str], findings: Findings) -> set[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from functools import lru_cache
@@ -43,8 +44,31 @@ def dataset(name: str) -> Dataset:
         raise UnknownDatasetError(name)
     try:
         return parse(name, tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DeclarationError(f"dlt_sources/datasets/{path.name}: {error}") from error
+
+
+def broken_declarations() -> dict[str, str]:
+    """Dataset -> what is wrong with its declaration. The others are none the worse."""
+    from dlt_sources.declaration import DeclarationError
+
+    found = {}
+    for name in dataset_names():
+        try:
+            dataset(name)
+        except DeclarationError as error:
+            found[name] = str(error)
+    return found
+
+
+def declared_entity(name: str) -> str | None:
+    """The entity that even a broken declaration names, so that its table is known."""
+    found = re.search(r"""^entity\s*=\s*["']([a-z][a-z0-9_]*)["']""", _text(name), re.MULTILINE)
+    return found[1] if found else None
+
+
+def _text(name: str) -> str:
+    return (FOLDER / f"{name}.toml").read_text(errors="replace")
 
 
 def __getattr__(name: str) -> Callable[..., DltSource]:

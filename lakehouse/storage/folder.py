@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ CHUNK_BYTES = 1024 * 1024
 VERSIONS = ".versions"
 """Beside a zone's files: `<zone>/.versions/<key below the zone>/<etag>`."""
 ASIDE = ".part"
+TICK_NS = 20_000_000
+"""Longer than a tick of the clock that times of files are taken from: 10 ms at most."""
+COARSE_TICK_NS = 2_000_000_000
+"""The same where a file system keeps whole seconds."""
+MOST_TICKS = 5
 
 
 class FolderStorage:
@@ -50,7 +56,7 @@ class FolderStorage:
         """Content and etag belong together: both come from one open file."""
         with self._explaining(key), open(self._path(key), "rb") as file:
             found = os.fstat(file.fileno())
-            return file.read(), _etag(found)
+            return file.read(), _etag(found, key)
 
     def write(self, key: str, content: bytes, *, replacing: str | None = None, new: bool = False) -> str:
         """Writers of one folder's keys take turns, so that the condition still holds when the file is replaced."""
@@ -180,10 +186,9 @@ class FolderStorage:
         return path
 
     def _described(self, path: Path) -> StoredObject:
-        found = path.stat()
-        return StoredObject(
-            path.relative_to(self.root).as_posix(), found.st_size, _etag(found), found.st_mtime, _etag(found)
-        )
+        key = path.relative_to(self.root).as_posix()
+        found, etag = _stat(path, key)
+        return StoredObject(key, found.st_size, etag, found.st_mtime, etag)
 
     def _hidden(self, path: Path, prefix: str) -> bool:
         return any(part.startswith(".") for part in path.relative_to(self._path(prefix)).parts)
@@ -210,10 +215,27 @@ class FolderStorage:
             ) from error
 
 
-def _etag(found: os.stat_result) -> str:
-    # As good as a checksum for files that are replaced, and free. A file touched without a change is read again and
-    # changes nothing. The inode tells two files apart that were made in the same tick of the clock.
-    return f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
+def _etag(found: os.stat_result, key: str) -> str:
+    """As good as a checksum for files that are replaced, and free. Docs/input.md says why it can't repeat.
+
+    The inode tells two files apart that were made in the same tick of the clock. Others write to the landing zone as
+    they like: there the time of the last change counts too, which is the kernel's own. Elsewhere files get hard links,
+    which are changes for it.
+    """
+    etag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
+    return f"{etag}-{found.st_ctime_ns:x}" if _zone(key) == "landing" else etag
+
+
+def _stat(path: Path, key: str) -> tuple[os.stat_result, str]:
+    """A file and its etag. One that has just been changed could be changed again in the same tick of the clock."""
+    for _ in range(MOST_TICKS):
+        found = path.stat()
+        age = time.time_ns() - found.st_ctime_ns
+        tick = COARSE_TICK_NS if found.st_ctime_ns % 10**9 == 0 else TICK_NS
+        if _zone(key) != "landing" or not 0 <= age < tick:
+            return found, _etag(found, key)
+        time.sleep((tick - age) / 1e9)
+    return found, f"{_etag(found, key)}-{time.time_ns():x}"  # it doesn't come to rest: whatever was read is read again
 
 
 def _zone(key: str) -> str:

@@ -111,4 +111,4 @@ def _origin(key: dg.AssetKey, table: RawTable) -> dg.AssetSpec:
 
 
 origin_assets = origins()
-raw_assets = [source_assets(source) for source in SOURCES]
+raw_assets = [source_assets(source) for source in SOURCES if tables_of(source)]

@@ -8,6 +8,7 @@ from contextlib import closing
 import dagster as dg
 
 from dlt_sources.datasets import dataset
+from dlt_sources.declaration import DeclarationError
 from lakehouse.postgres import connect
 from lakehouse.settings import load_settings
 from lakehouse.storage import open_storage
@@ -87,6 +88,10 @@ def landing_sensor(source: str, assets: dg.AssetsDefinition) -> dg.SensorDefinit
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         settings = load_settings()
+        try:
+            when_deleted = dataset(source).when_deleted
+        except DeclarationError as error:
+            return dg.SkipReason(str(error))
         storage = open_storage(settings)
         with closing(connect(settings)) as connection:
             known = landed.states(connection, source)
@@ -101,7 +106,7 @@ def landing_sensor(source: str, assets: dg.AssetsDefinition) -> dg.SensorDefinit
             for key, state in known.items()
             if key not in lying and state.rows and state.etag != landed.GONE
         }
-        due = arrived | (gone if dataset(source).when_deleted == "delete_rows" else {})
+        due = arrived | (gone if when_deleted == "delete_rows" else {})
         if not due:
             return dg.SkipReason(f"nothing new under {settings.landing_uri}/{source}")
         # The versions make the run key, so that no file is loaded twice and none is missed. With their times: an

@@ -42,10 +42,17 @@ def _location(examination: Examination) -> Seen:
     return location(examination)
 
 
+def _declarations(examination: Examination) -> Seen:
+    from lakehouse_assets.doctor.code import declarations
+
+    return declarations(examination)
+
+
 CHECKS = [
     Check("daemon", _daemon),
     Check("runs", _runs),
     Check("pools", _pools),
+    Check("declarations", _declarations),
     Check("models", _edges),
     Check("deployed", _deployed),
     Check("code location", _location),

@@ -96,3 +96,30 @@ def deployed(examination: Examination) -> Seen:
             ),
         ),
     )
+
+
+def declarations(examination: Examination) -> Seen:
+    """Each declaration of a source can be used, and the lake has the types that it says."""
+    from contextlib import closing
+
+    from dlt_sources.datasets import broken_declarations
+    from lakehouse.lake import Lake
+    from lakehouse_assets.declared_types import differences
+    from lakehouse_assets.sources import raw_tables
+
+    why = "Nothing of this source is loaded, by uploads, loads and the sensor alike; everything else goes on."
+    findings = [
+        wrong(problem, where=f"dlt_sources/datasets/{name}.toml", why=why, do="Correct the file.")
+        for name, problem in broken_declarations().items()
+    ]
+    examination.require_lake()
+    _ = examination.postgres
+    with closing(Lake(examination.settings).connect(read_only=True)) as connection:
+        for one in differences(connection, raw_tables()):
+            if one.can_follow:
+                reads = "Until then it has the type that it had."
+                findings.append(warning(str(one), where=one.table.full_name, why=reads, do="Load it once."))
+            else:
+                do = f"Declare it {one.there} again, or another column with this one's name as an alias."
+                findings.append(wrong(str(one), where=one.table.full_name, why=why, do=do))
+    return Seen("the raw tables have the types that their sources declare", tuple(findings))

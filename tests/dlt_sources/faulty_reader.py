@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dlt_sources import reader_process
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile
+from dlt_sources.typed_parquet import TypedParquet, UnusableFile, Written
 
 _reads = 0
 _write = TypedParquet.write
 
 
-def _faulty(self: TypedParquet, path: Path, *rest: Any) -> int:
+def _faulty(self: TypedParquet, path: Path, *rest: Any) -> Written:
     global _reads
     _reads += 1
     content = path.read_bytes()

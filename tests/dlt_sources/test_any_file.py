@@ -21,15 +21,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlt_sources.file_reader import FileReader
+from dlt_sources.naming import column_name
 from dlt_sources.typed_parquet import UnusableFile
 from tests.dlt_sources.test_typed_parquet import DATASET
 
-normalize = NamingConvention().normalize_identifier
 ROWS = 300
 TRUTH = [
     (n, datetime(2024, 1, 1 + n % 28), date(2024, 1 + n % 12, 1), Decimal(n) / 4, n * 1.5, f"name {n % 37}", n % 2 == 0)
@@ -70,13 +69,13 @@ class Reading:
         path, target = self.folder / f"landed{self.number}.{ending}", self.folder / f"out{self.number}"
         path.write_bytes(content)
         try:
-            count = self.reader.write(
+            written = self.reader.write(
                 DATASET,
                 path,
                 target,
                 "file",
                 known_columns=DATASET.table.column_types,
-                normalize=normalize,
+                headers={},
                 load_id="load",
             )
         except UnusableFile as error:
@@ -86,7 +85,7 @@ class Reading:
             assert not any(text in sentence for text in unforeseen)
             return None
         rows = duckdb.sql(f"SELECT {selected} FROM read_parquet('{target}') ORDER BY source_row").fetchall()
-        assert len(rows) == count
+        assert len(rows) == written.rows
         return rows
 
 
@@ -185,7 +184,7 @@ def test_any_header_and_any_text_come_back_as_they_were_or_are_refused(
     lines = [["id", *headers], *(["1", *(f"t{data.draw(TEXT)}" for _ in headers)] for _ in range(2))]
     content = io.StringIO(newline="")
     csv.writer(content, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(lines)
-    names = [{"thename": "name"}.get(normalize(name), normalize(name)) for name in headers if name.strip()]
+    names = [{"thename": "name"}.get(column_name(name), column_name(name)) for name in headers if name.strip()]
     selected = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     try:
         rows = reading.rows(content.getvalue().encode(), "csv", selected)

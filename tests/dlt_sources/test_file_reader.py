@@ -37,7 +37,7 @@ with FileReader(first_seconds=20) as reader:
     print(reading.rows(GOOD), reading.rows(GOOD))
     try:
         reader.write(DATASET, Path(sys.argv[2]), Path(sys.argv[1], "out"), "big.csv",
-            known_columns=DATASET.table.column_types, normalize=str.lower, load_id="load")
+            known_columns=DATASET.table.column_types, headers={}, load_id="load")
     except OSError as error:
         print(error)
 """
@@ -59,9 +59,9 @@ class Reading:
             self.folder / f"out{self.number}",
             name,
             known_columns=DATASET.table.column_types,
-            normalize=str.lower,
+            headers={},
             load_id="load",
-        )
+        ).rows
 
     def refusal(self, content: str | bytes, name: str = "things.csv") -> str:
         with pytest.raises(UnusableFile) as raised:
@@ -124,7 +124,7 @@ def test_what_is_not_the_files_fault_is_no_refusal(faulty: Reading) -> None:
             faulty.folder / "out",
             "gone.csv",
             known_columns={},
-            normalize=str,
+            headers={},
             load_id="load",
         )
 

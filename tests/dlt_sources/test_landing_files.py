@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dlt_sources import landing_files
 from dlt_sources.datasets import dataset, ecommerce, nyc_taxi, wfp_food_prices
 from dlt_sources.landed import LandedFile, LandedFilesError
 from tests.dlt_sources.loading import Landing, Loader
@@ -268,3 +269,50 @@ def test_a_file_name_may_hold_anything(loader: Loader, landing: Landings) -> Non
 )
 def test_a_file_of_another_dataset_or_format_is_refused_by_name(name: str, reason: str | None) -> None:
     assert dataset("ecommerce").refusal(name) == reason
+
+
+def test_names_of_any_script_arrive_in_a_table_that_an_earlier_version_made(
+    loader: Loader, landing: Landings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = landing("ecommerce")
+    with monkeypatch.context() as earlier:
+        earlier.setitem(landing_files.NAMING, "naming", "snake_case")
+        first = EVENTS.strip() + ",Price (USD)\n" + event(1).strip() + ",1.5\n"
+        loader.load_files(ecommerce, [events.write("1_events.csv", first)])
+    headers = EVENTS.strip() + ",Price (USD),ключ,цена,Preis €,Preis $,Preis %\n"
+    files = [
+        events.file(events.folder / "1_events.csv"),
+        events.write("2_events.csv", headers + event(2).strip() + ",2.5,a,b,c,d,e\n"),
+        events.write("3_events.csv", EVENTS.strip() + ",Preis %\n" + event(3).strip() + ",f\n"),
+    ]
+    assert loader.load_files(ecommerce, files).failures == []
+    loader.pipeline("ecommerce").drop()  # what the pipeline knows comes from the lake
+    files.append(events.write("4_events.csv", EVENTS.strip() + ",Preis %,Цена\n" + event(4).strip() + ",g,h\n"))
+    assert loader.load_files(ecommerce, files).failures == []
+    found = loader.rows(
+        'SELECT event_id, price_usdx, "ключ", "цена", "preis_€", preisx, "preis_%" FROM raw.ecommerce__events'
+        " ORDER BY 1"
+    )
+    assert found == [
+        (1, 1.5, None, None, None, None, None),
+        (2, 2.5, "a", "b", "c", "d", "e"),
+        (3, None, None, None, None, None, "f"),
+        (4, None, None, "h", None, None, "g"),
+    ]
+    columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'raw' AND table_name = '{}'"
+    learned = loader.value(columns.format("ecommerce__events"))
+    assert learned == len(dataset("ecommerce").table.columns) + 6
+
+
+def test_a_column_that_is_new_has_one_type_in_one_load(loader: Loader, landing: Landings) -> None:
+    events = landing("ecommerce")
+    files = []
+    for name, value in (("1_events.parquet", "true"), ("2_events.parquet", "1")):
+        source = events.folder / "source.csv"
+        source.write_text(EVENTS + event(1))
+        duckdb.sql(f"COPY (SELECT *, {value} AS flag FROM read_csv('{source}')) TO '{events.folder / name}'")
+        files.append(events.file(events.folder / name))
+    report = loader.load_files(ecommerce, files)
+    assert [str(failure) for failure in report.failures] == [
+        "ecommerce/2_events.parquet: row 1, column flag: '1' is no BOOLEAN"
+    ]

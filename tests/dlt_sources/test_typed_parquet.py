@@ -46,7 +46,7 @@ class Converter:
             connection,
             DATASET,
             known_columns={column.name: column.type for column in DATASET.table.columns},
-            normalize=lambda name: name.strip().lower().replace(" ", "_"),
+            headers={},
             load_id="load",
         )
 
