@@ -22,7 +22,7 @@ with_pip() {  # with the pip of PYTHON where it is one that can (22.3), else wit
         .venv/bin/python -m ensurepip --default-pip >/dev/null
         pip=(.venv/bin/python -m pip)
     fi
-    "${pip[@]}" install --quiet --disable-pip-version-check --no-compile "$@"
+    "${pip[@]}" install -qq --disable-pip-version-check --no-compile "$@"
 }
 
 with_uv() {  # it says what it downloads; not the name of each package that it has unpacked

@@ -20,7 +20,7 @@ from tests.ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "lake-key", "lake-secret-2hT9"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret-7Qx1"
-READY_SECONDS = 120.0
+READY_SECONDS = 400.0
 
 
 @dataclass

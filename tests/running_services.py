@@ -16,7 +16,9 @@ import requests
 from tests.lakehouse_instance import TOOLS, LakehouseInstance
 
 READY = "Ctrl-C ends them all"
-START_TIMEOUT_SECONDS = 120
+START_TIMEOUT_SECONDS = 400
+SLOW = 4
+"""So many times slower a machine may be than one on which a time-out was chosen."""
 Found = TypeVar("Found")
 
 
@@ -63,7 +65,7 @@ class RunningServices:
         results: list[Any] = reply["runsOrError"]["results"]
         return results
 
-    def end(self, number: signal.Signals = signal.SIGINT, timeout_seconds: float = 60) -> int:
+    def end(self, number: signal.Signals = signal.SIGINT, timeout_seconds: float = 240) -> int:
         """Ask it to end and wait; gives its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -92,8 +94,8 @@ def running_services(instance: LakehouseInstance) -> Iterator[RunningServices]:
 
 def until(condition: Callable[[], Found], timeout_seconds: float, otherwise: Callable[[], str]) -> Found:
     """Wait until the condition holds and give what it gave; fail with `otherwise` when it does not in time."""
-    deadline = time.monotonic() + timeout_seconds
+    deadline = time.monotonic() + SLOW * timeout_seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{otherwise()} (waited {timeout_seconds:.0f} s)"
+        assert time.monotonic() < deadline, f"{otherwise()} (waited {SLOW * timeout_seconds:.0f} s)"
         time.sleep(0.2)
     return found

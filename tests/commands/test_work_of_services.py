@@ -17,7 +17,7 @@ KNOWN_DAY = "2009-12-05"
 LOCATION = "lakehouse_assets.definitions"
 
 
-def land_events(lakehouse: LakehouseInstance, days: list[str]) -> Path:
+def land_events(lakehouse: LakehouseInstance, days: list[str]) -> None:
     """Copy a file of two purchases a day into the landing zone, under another name until it is whole."""
     folder = Path(lakehouse.lake.settings.landing_uri) / "ecommerce"
     part, whole = folder / "late.part", folder / "ecommerce_events_late.parquet"
@@ -32,7 +32,6 @@ def land_events(lakehouse: LakehouseInstance, days: list[str]) -> Path:
         """
     )
     part.rename(whole)
-    return whole
 
 
 def computed_at(lakehouse: LakehouseInstance) -> dict[str, Any]:
@@ -60,23 +59,14 @@ def test_sensors_run_without_being_switched_on(demo_services: RunningServices) -
 
 
 def test_a_late_file_recomputes_its_days_unaided(
-    demo_lakehouse: LakehouseInstance, demo_services: RunningServices, request: pytest.FixtureRequest
+    demo_lakehouse: LakehouseInstance, demo_services: RunningServices
 ) -> None:
     long_ago = f"{datetime.now(UTC) - timedelta(days=548):%Y-%m-%d}"  # 18 months: no look-back reaches there
     until(lambda: not demo_services.unfinished_runs(), 240, lambda: f"{demo_services.unfinished_runs()}")
     before, others = computed_at(demo_lakehouse), other_marts(demo_lakehouse)
 
-    file = land_events(demo_lakehouse, [long_ago, KNOWN_DAY])
+    land_events(demo_lakehouse, [long_ago, KNOWN_DAY])
 
-    def take_away() -> None:
-        """Its rows go with it; the next test finds the lake at rest."""
-        file.unlink(missing_ok=True)
-        until(
-            lambda: long_ago not in computed_at(demo_lakehouse) and not demo_services.unfinished_runs(),
-            240, lambda: f"The day {long_ago} is still there; unfinished: {demo_services.unfinished_runs()}",
-        )  # fmt: skip
-
-    request.addfinalizer(take_away)
     until(
         lambda: long_ago in computed_at(demo_lakehouse) and not demo_services.unfinished_runs(),
         240, lambda: f"The day {long_ago} was not computed; unfinished: {demo_services.unfinished_runs()}",

@@ -25,7 +25,7 @@ from tests.lakehouse.releases.conftest import Publisher, served
 from tests.lakehouse_instance import bare_environment
 from tests.ports import free_ports
 
-START_SECONDS = 90
+START_SECONDS = 400
 expect.set_options(timeout=30_000)  # milliseconds; the first page waits for Streamlit's imports and a cold worker
 
 

@@ -191,7 +191,7 @@ class World:
 
     def ledger(self) -> psycopg.Connection:
         """A connection; while PostgreSQL comes back, tried again."""
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 400
         while True:
             try:
                 return connect(self.lake.settings)

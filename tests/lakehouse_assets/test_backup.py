@@ -73,7 +73,7 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
     program = "from tests.lakehouse_assets.next_run import main; main()"
     ran = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], env={**os.environ, **there}, capture_output=True, text=True,
-        timeout=250, check=False,
+        timeout=900, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert json.loads(ran.stdout.splitlines()[-1]) == {"files_loaded": 1, "rows_inserted": 1}

@@ -63,7 +63,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
         )
     service = Service(f"http://127.0.0.1:{port}", process, log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
                 if httpx.get(f"{service.url}/readyz").status_code == 200:

@@ -123,7 +123,7 @@ SnapshotEvaluator.audit = wait
 """
     before = shop.stamps(DAY)
     process = shop.start_sqlmesh(*RESTATE, hook=hook)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()

@@ -68,7 +68,7 @@ class Served:
             def ended() -> list[dg.DagsterRun]:
                 return [run for run in instance.get_runs(filters) if run.is_finished]
 
-            wait_for(lambda: len(ended()) >= count, f"{count} runs with {tag} to end", seconds=150)
+            wait_for(lambda: len(ended()) >= count, f"{count} runs with {tag} to end", seconds=600)
             runs = ended()
         assert all(run.is_success for run in runs)
         return runs
@@ -81,7 +81,7 @@ class Served:
                 backfill = instance.get_backfill(backfill_id)
                 return backfill is not None and backfill.status in BULK_ACTION_TERMINAL_STATUSES
 
-            wait_for(is_over, f"the backfill {backfill_id} to end", seconds=150)  # it makes no further run then
+            wait_for(is_over, f"the backfill {backfill_id} to end", seconds=600)  # it makes no further run then
             count = instance.get_runs_count(dg.RunsFilter(tags={"dagster/backfill": backfill_id}))
         return sorted(days_of(run) for run in self.finished_runs(("dagster/backfill", backfill_id), count))
 
@@ -128,7 +128,7 @@ def served(deployed_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             return False
 
     try:
-        wait_for(answers, "dagster dev", seconds=120)
+        wait_for(answers, "dagster dev", seconds=400)
         yield served
     finally:
         os.killpg(process.pid, signal.SIGINT)
