@@ -159,9 +159,8 @@ def attempt(folder: Path, seed: int, size: int, steps: int) -> None:
     trial.finish()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_random_project_is_right_after_every_request(tmp_path: Path, seed: int) -> None:
-    attempt(tmp_path, seed, size=5, steps=5)
+def test_a_random_project_is_right_after_every_request(tmp_path: Path) -> None:
+    attempt(tmp_path, seed=1, size=5, steps=4)
 
 
 @pytest.mark.proof
