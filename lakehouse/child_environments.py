@@ -36,4 +36,11 @@ def dashboard_environment(settings: Settings) -> dict[str, str]:
 def worker_environment() -> dict[str, str]:
     """Of a query worker: where programs and libraries lie, nothing else."""
     kept = {name: os.environ[name] for name in FOR_WORKERS if name in os.environ}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "HOME": "/nonexistent"}
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "HOME": "/nonexistent",
+        # DuckDB's allocator keeps the addresses of what it gave back, which RLIMIT_DATA counts: after one statement
+        # that took too much the next would have none left, not even for a thread, and end its process.
+        "DUCKDB_JE_MALLOC_CONF": "retain:false",
+    }

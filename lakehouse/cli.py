@@ -27,7 +27,7 @@ from lakehouse.head import HeadError, connect_head, rewritten
 from lakehouse.lake import Lake, LakeError
 from lakehouse.postgres import PostgresError
 from lakehouse.query.cli import app as query_app
-from lakehouse.query.guard import MAX_BYTES
+from lakehouse.query.parsing import MAX_BYTES
 from lakehouse.query.printing import Format, Output, plural
 from lakehouse.releases.cli import app as releases_app
 from lakehouse.releases.log import ReleaseError
@@ -158,21 +158,16 @@ def _ask_head(
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str, output: Format, limit: int | None, source: str) -> None:
-    from lakehouse import tables
+    from lakehouse.query.printing import head_answer
+    from lakehouse.tables import rich_table
 
     started = time.perf_counter()
-    result = connection.execute(sql)
-    if output is Format.json:
-        tables.write_json(result, sys.stdout)
-    elif output is Format.csv:
-        tables.write_csv(result, sys.stdout)
-    else:
-        limit = limit or TABLE_ROWS
-        description = result.description or []
-        rows = result.fetchmany(limit + 1)
-        milliseconds = (time.perf_counter() - started) * 1000
-        out.print(tables.rich_table([c[0] for c in description], [str(c[1]) for c in description], rows[:limit]))
-        cut = f"the first {limit} rows; --limit shows more" if len(rows) > limit else plural(len(rows), "row")
+    limit = (limit or TABLE_ROWS) if output is Format.table else sys.maxsize
+    answer = head_answer(connection, sql, output, limit, sys.stdout.buffer)
+    milliseconds = (time.perf_counter() - started) * 1000
+    if output is Format.table:
+        out.print(rich_table(answer.names, answer.types, answer.rows))
+        cut = f"the first {limit} rows; --limit shows more" if answer.cut else plural(len(answer.rows), "row")
         out.print(f"[dim]{cut} · {milliseconds:.0f} ms · {source}[/dim]", highlight=False)
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-import duckdb
 from rich.table import Table
 from rich.text import Text
 
 from lakehouse.console import printable
 
-BATCH_ROWS = 10_000
 NUMBERS = ("INT", "DECIMAL", "DOUBLE", "FLOAT", "REAL")
 
 
@@ -40,35 +36,6 @@ def _shown(value: Any) -> Text:
     if isinstance(value, (int, float, Decimal)):
         return Text(f"{value:,}")
     return Text(printable(str(value)))
-
-
-def write_json(result: duckdb.DuckDBPyConnection, out: IO[str]) -> int:
-    """An array of records, a record a line. Gives the number of rows."""
-    columns = [name for name, *_ in result.description or ()]
-    count = 0
-    out.write("[")
-    for row in _rows(result):
-        record = dict(zip(columns, row, strict=True))
-        out.write(("," if count else "") + "\n" + json.dumps(record, default=plain, ensure_ascii=False))
-        count += 1
-    out.write("\n]\n" if count else "]\n")
-    return count
-
-
-def write_csv(result: duckdb.DuckDBPyConnection, out: IO[str]) -> int:
-    """A header and the rows; NULL is an empty field. Gives the number of rows."""
-    writer = csv.writer(out)
-    writer.writerow([name for name, *_ in result.description or ()])
-    count = 0
-    for row in _rows(result):
-        writer.writerow(["" if value is None else value for value in row])
-        count += 1
-    return count
-
-
-def _rows(result: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while batch := result.fetchmany(BATCH_ROWS):
-        yield from batch
 
 
 def plain(value: Any) -> Any:

@@ -76,31 +76,32 @@ json_type json_valid json_value row_to_json to_json
 _REST = """
 alias can_cast_implicitly coalesce constant_or_null enum_code enum_first enum_last enum_range enum_range_boundary error
 gen_random_uuid grouping grouping_id ifnull nullif switch try typeof uuid uuid_extract_timestamp uuid_extract_version
-uuidv4 uuidv7
+uuidv4 uuidv7 version current_database current_schema current_schemas current_user pg_size_pretty pg_typeof
 """
 
 
-def _words(*texts: str) -> frozenset[str]:
+def words(*texts: str) -> frozenset[str]:
+    """The words of the texts."""
     return frozenset(" ".join(texts).split())
 
 
-FUNCTIONS = _words(_AGGREGATES, _WINDOWS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _REST)
+FUNCTIONS = words(_AGGREGATES, _WINDOWS, _NUMBERS, _TEXT, _TIMES, _NESTED, _JSON, _REST)
 TABLE_FUNCTIONS = frozenset({"generate_series", "range", "unnest", "json_each", "json_tree"})
 
-VOLATILE = _words("""
+VOLATILE = words("""
 random gen_random_uuid uuid uuidv4 uuidv7 now today current_date current_localtime current_localtimestamp
 get_current_time get_current_timestamp transaction_timestamp current_time current_timestamp localtime localtimestamp
 age ago reservoir_quantile
 """)
 """Their answer differs from call to call: such an answer is neither cached nor called unchanged."""
 
-EXPRESSIONS = _words("""
+EXPRESSIONS = words("""
 BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA LAMBDA_REF OPERATOR PARAMETER
 POSITIONAL_REFERENCE STAR SUBQUERY WINDOW TYPE
 """)
 """Classes of expressions."""
 
-NODES = _words("""
+NODES = words("""
 SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE BASE_TABLE SUBQUERY JOIN TABLE_FUNCTION EXPRESSION_LIST
 EMPTY_FROM EMPTY SHOW_REF PIVOT ORDER_MODIFIER LIMIT_MODIFIER LIMIT_PERCENT_MODIFIER DISTINCT_MODIFIER ORDER_DEFAULT
 ASCENDING DESCENDING

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+RELEASE = "__release"
+"""The catalog that a worker attaches a release as. No statement may name it."""
+
 
 @dataclass(frozen=True)
 class Config:

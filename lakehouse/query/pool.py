@@ -23,8 +23,6 @@ START_SECONDS = 20.0
 GRACE_SECONDS = 0.5
 """Between asking a statement to stop and killing its process."""
 NO_TIME = "There is no time left for the statement: whoever asks has to end."
-SPOILING = frozenset({"memory-limit", "unavailable"})
-"""After these a worker is replaced: what it holds may be in the next caller's way."""
 
 
 class WorkerProcess:
@@ -109,10 +107,10 @@ class WorkerProcess:
                 kind, payload = frames.receive(self._socket)
                 if kind == b"E":
                     is_done = True
-                    error = QueryError(**json.loads(payload))
-                    if error.kind in SPOILING:
+                    told = json.loads(payload)
+                    if told["retire"]:
                         self.kill()
-                    raise error
+                    raise QueryError(**told["error"])
                 if kind == b"R":
                     deadline = time.monotonic() + min(seconds, _left(until))
                     begins()

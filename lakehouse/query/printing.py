@@ -19,16 +19,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import duckdb
 import orjson
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lakehouse.console import printable
-from lakehouse.query.formats import ARROW, CSV, JSON, PARQUET, unique_names
+from lakehouse.query.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer, unique_names
+from lakehouse.query.parsing import single
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import CUT, About, read_arrow
-from lakehouse.tables import plain, rich_table
+from lakehouse.query.values import columns_of, selecting
+from lakehouse.tables import rich_table
 
 UNBOUND = 1_000_000
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -183,13 +186,31 @@ def cut_of(content: bytes, media_type: str) -> tuple[int, str]:
 def write_records(answer: Rows, to: BinaryIO) -> None:
     """An array of records, a record a line. A name that stood before has `_1` behind it."""
     names = unique_names(answer.names)
-    lines = (
-        json.dumps(dict(zip(names, row, strict=True)), default=plain, ensure_ascii=False) for row in answer.rows
-    )  # fmt: skip
+    keys = [json.dumps(name, ensure_ascii=False) for name in names]
     to.write(b"[")
-    for number, line in enumerate(lines):
-        to.write((",\n" if number else "\n").encode() + line.encode())
+    for number, row in enumerate(answer.rows):
+        record = ", ".join(f"{key}: {_json(value)}" for key, value in zip(keys, row, strict=True))
+        to.write(f"{',' if number else ''}\n{{{record}}}".encode())
     to.write(b"\n]\n" if answer.rows else b"]\n")
+
+
+def _json(value: Any) -> str:
+    # A number of JSON may have any digits; Python's writer knows only those of a float.
+    return format(value, "f") if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def head_answer(connection: duckdb.DuckDBPyConnection, sql: str, form: Format, max_rows: int, to: BinaryIO) -> Rows:
+    """An answer of the lake's head as the service would write it; written, unless it is a table. Gives JSON's rows."""
+    relation = connection.sql(sql)
+    found = columns_of(relation) if relation is not None else []
+    connection.execute(selecting(single(sql), found, FORMATS[form.media_type].casts))
+    pieces: list[bytes | memoryview] = []
+    answer = Answer(connection, [(name, str(kind)) for name, kind in found], max_rows, 1 << 62)
+    FORMATS[form.media_type].write(answer, to.writelines if form is Format.csv else pieces.extend, lambda: 0.0)
+    rows = Rows.read(b"".join(pieces)) if pieces else Rows([], [], [], "", 0.0)
+    if form is Format.json:
+        write_records(rows, to)
+    return rows
 
 
 def show(answer: Rows, about: About, round_trip_ms: float, console: Console) -> None:

@@ -49,15 +49,26 @@ TITLES = {
 }
 
 
+DETAIL_CHARACTERS = 1_000
+"""A caller's own words come back in DuckDB's sentences, and there may be a megabyte of them."""
+
+
 @dataclass
 class QueryError(Exception):
-    """Why there is no answer: its kind (a key of STATUS), a sentence, and the place in the SQL where there is one."""
+    """Why there is no answer: its kind (a key of STATUS), a sentence, and the place in the SQL where there is one.
+
+    A long sentence is cut.
+    """
 
     kind: str
     detail: str
     line: int | None = None  # from 1
     column: int | None = None  # from 1, in characters
     retry_after: int | None = None  # seconds
+
+    def __post_init__(self) -> None:
+        if len(self.detail) > DETAIL_CHARACTERS:
+            self.detail = f"{self.detail[:DETAIL_CHARACTERS]}…"
 
     def __str__(self) -> str:
         place = f"line {self.line}, column {self.column}: " if self.line else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.lake import ALIAS
+from lakehouse.query.calls import RELEASE
 from lakehouse.query.problems import QueryError
 from lakehouse.releases.frozen import attach_statement
 from lakehouse.releases.log import ReleaseError, environment_folder
@@ -132,7 +132,7 @@ class Releases:
     def _source(self, reading: Reading) -> Source:
         manifest = self._manifest(reading.folder) or manifest_of(self.storage, reading)
         address = self.storage.uri_of(f"{environment_folder(reading.environment)}/")
-        return Source(reading, manifest, attach_statement(self.storage, reading.folder, ALIAS), address)
+        return Source(reading, manifest, attach_statement(self.storage, reading.folder, RELEASE), address)
 
     def _manifest(self, folder: str) -> Manifest | None:
         """A release's manifest never changes: read once."""

@@ -183,10 +183,13 @@ class QueryService:
         except QueryError as error:
             if error.kind != "unavailable":
                 raise
-            # Its release may just have been let go of: follow the pointer again.
+            # Its release may just have been let go of: follow the pointer again. Where that leads to the same release
+            # a second try would only be a second worker's time.
             self.releases.forget(question.environment)
-            source = self.releases.find(question.environment, question.release)
-            return self._computed(question, limits, source, cancellation, until)
+            moved = self.releases.find(question.environment, question.release)
+            if moved.attach == source.attach:
+                raise
+            return self._computed(question, limits, moved, cancellation, until)
 
     def _computed(
         self, question: Question, limits: Limits, source: Source, cancellation: Cancellation, until: float | None

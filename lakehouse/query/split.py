@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.query.formats import ARROW, FORMATS, Answer, unique_names
-from lakehouse.query.guard import first_line
+from lakehouse.query.parsing import first_line, single
 from lakehouse.query.problems import QueryError
 from lakehouse.query.result import About, Result, columns_of, read_arrow
 from lakehouse.query.values import columns_of as types_of
@@ -149,6 +149,7 @@ def rendered(parts: Sequence[pa.Table], media_type: str, sql: str = ALL_ROWS) ->
             connection.execute("SET lock_configuration = true")
             form = FORMATS[media_type]
             pieces: list[bytes | memoryview] = []
+            sql = single(sql)
             relation = connection.sql(sql)
             if relation is None:
                 raise QueryError("refused", "What combines the days is one SELECT over the table parts.")

@@ -7,6 +7,7 @@ don't hold everywhere. Its owner kills it when a statement does not end. Started
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -24,7 +25,9 @@ import duckdb
 from lakehouse.query import frames
 from lakehouse.query.calls import Call, Config
 from lakehouse.query.formats import FORMATS, Answer
-from lakehouse.query.guard import check, first_line
+from lakehouse.query.guard import Statement, check
+from lakehouse.query.parsing import Parser, first_line
+from lakehouse.query.plans import check_plan
 from lakehouse.query.problems import QueryError
 from lakehouse.query.sessions import Releases
 from lakehouse.query.values import columns_of, selecting
@@ -55,15 +58,12 @@ class Worker:
         self._owner = owner
         self._config = config
         self._releases = Releases(config)
-        self._parser = duckdb.connect(
-            config={"enable_external_access": False, "threads": 1, "python_enable_replacements": False}
-        )
-        self._parser.execute("LOAD json")
+        self._parser = Parser()
         self._calls: list[Call] = []
         self._given = threading.Condition()
         self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
         # What a look at a statement found: for one release it never changes, unless parameters change its types.
-        self._known: OrderedDict[tuple[str, str], tuple[bool, list[tuple[str, Any]]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[Statement, list[tuple[str, Any]]]] = OrderedDict()
 
     def run(self) -> None:
         """Answer one call after the other. The reader thread sees a cancellation while a statement runs."""
@@ -77,7 +77,22 @@ class Worker:
             try:
                 self._answer(call)
             except QueryError as error:
-                frames.send_json(self._owner, b"E", error.as_dict())
+                self._fail(call, error)
+            except Exception as error:
+                # Whatever a statement finds in the libraries that write its answer, the next call's worker lives.
+                self._fail(call, QueryError("failed", f"This can't be answered: {self._cleaned(error, call)}"))
+
+    def _fail(self, call: Call, error: QueryError) -> None:
+        if error.kind == "memory-limit":
+            # What the statement took goes with its DuckDB, and back to the system.
+            self._releases.close(call)
+            gc.collect()
+            if sys.platform == "linux":
+                ctypes.CDLL(None).malloc_trim(0)
+        frames.send_json(self._owner, b"E", {"error": error.as_dict(), "retire": self._is_full()})
+
+    def _is_full(self) -> bool:
+        return _data_bytes() > BASE_BYTES + RETIRED_SHARE * self._config.memory_bytes
 
     def _read(self) -> None:
         try:
@@ -97,16 +112,19 @@ class Worker:
     def _answer(self, call: Call) -> None:
         started = time.perf_counter()
         known = self._known.get((call.attach, call.sql))
-        repeatable = known[0] if known else check(self._parser, call.sql, call.served)
+        statement = known[0] if known else check(self._parser, call.sql, call.served)
+        session: duckdb.DuckDBPyConnection | None = None
         try:
-            session, warm = self._releases.session(call)
+            release, warm = self._releases.open(call)
+            session = release.session(statement)
         except duckdb.Error as error:
+            self._releases.close(call)
             raise QueryError("unavailable", f"The release can't be opened: {self._cleaned(error, call)}") from None
         frames.send(self._owner, b"R")
         with closing(session):
             self._running = (call.id, session)
             try:
-                self._send(call, session, started, warm=warm, repeatable=repeatable)
+                self._send(call, session, statement, started, warm=warm)
             except duckdb.Error as error:
                 raise self._explained(error, call) from None
             except (MemoryError, OverflowError) as error:
@@ -115,19 +133,21 @@ class Worker:
                 self._running = None
 
     def _send(
-        self, call: Call, session: duckdb.DuckDBPyConnection, started: float, *, warm: bool, repeatable: bool
+        self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement, started: float, *, warm: bool
     ) -> None:
         chosen = FORMATS[call.format]
         # Bound, not run: what its columns are says how they travel.
-        found = self._columns(call, session, repeatable=repeatable)
-        sending = selecting(call.sql, found, chosen.casts)
+        found = self._columns(call, session, statement)
+        sending = _planned(statement) if statement.explain else selecting(statement.sql, found, chosen.casts)
         try:
             session.execute(sending, call.parameters or None)
         except duckdb.Error as error:
-            raise self._explained(error, call, lines_before=int(sending != call.sql)) from None
+            raise self._explained(error, call, lines_before=int(sending != statement.sql)) from None
         columns = [(name, _type_name(kind)) for name, kind in found]
         frames.send_json(
-            self._owner, b"H", {"columns": columns, "warm": warm, "repeatable": repeatable, "pid": os.getpid()}
+            self._owner,
+            b"H",
+            {"columns": columns, "warm": warm, "repeatable": statement.repeatable, "pid": os.getpid()},
         )
 
         def execution_ms() -> float:
@@ -142,21 +162,22 @@ class Worker:
                 "rows": written.rows,
                 "cut": written.cut,
                 "execution_ms": execution_ms(),
-                "retire": _data_bytes() > BASE_BYTES + RETIRED_SHARE * self._config.memory_bytes,
+                "retire": self._is_full(),
             },
         )
 
-    def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, *, repeatable: bool) -> list[tuple[str, Any]]:
+    def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[str, Any]]:
+        """The columns of the answer, of a statement whose plan reads nothing but the release."""
         known = self._known.get((call.attach, call.sql))
         if known and not call.parameters:
             return known[1]
         try:
-            found = columns_of(session.sql(call.sql, params=call.parameters or None))
-        except duckdb.Error:
-            session.execute(call.sql, call.parameters or None)  # fails alike, and names the place
-            raise
+            check_plan(session, statement.sql, call.parameters, asks_catalog=statement.asks_catalog)
+        except duckdb.Error as error:
+            raise self._explained(error, call, lines_before=1) from None
+        found = columns_of(session.sql(_planned(statement), params=call.parameters or None))
         if not call.parameters:
-            self._known[(call.attach, call.sql)] = repeatable, found
+            self._known[(call.attach, call.sql)] = statement, found
             if len(self._known) > STATEMENTS_KNOWN:
                 self._known.popitem(last=False)
         return found
@@ -191,6 +212,10 @@ def _data_bytes() -> int:
             return int(sizes.read().split()[5]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def _planned(statement: Statement) -> str:
+    return f"{statement.explain}\n{statement.sql}" if statement.explain else statement.sql
 
 
 def _type_name(kind: Any) -> str:
