@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 import duckdb
@@ -29,7 +29,11 @@ class LakeResource(DuckDBResource):
     Addresses and passwords are no fields of it: Dagster keeps the fields of a resource in clear.
     """
 
-    database: str = ":memory:"
+    if TYPE_CHECKING:
+        database: str = ":memory:"
+    else:  # no fields of it: the launchpad would show them as settings
+        database: ClassVar[str] = ":memory:"
+        connection_config: ClassVar[dict[str, Any]] = {}
 
     @property
     def lake(self) -> Lake:

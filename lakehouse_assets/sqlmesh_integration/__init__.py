@@ -6,9 +6,11 @@ project = SqlmeshProject("path/to/sqlmesh_project")
 def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource):
     yield from sqlmesh.run(context)
 
-defs = dg.Definitions(assets=[models], resources={"sqlmesh": SqlmeshResource.of(project)})
+catch_up = catch_up_job(models, resources={"sqlmesh": SqlmeshResource.of(project)})
+defs = dg.Definitions(assets=[models], jobs=[catch_up], resources={"sqlmesh": SqlmeshResource.of(project)})
 """
 
+from lakehouse_assets.sqlmesh_integration.automation import catch_up_job
 from lakehouse_assets.sqlmesh_integration.decorator import sqlmesh_assets
 from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, Manifest, ModelSpec, TableRef
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
@@ -23,5 +25,6 @@ __all__ = [
     "SqlmeshResource",
     "SqlmeshTranslator",
     "TableRef",
+    "catch_up_job",
     "sqlmesh_assets",
 ]

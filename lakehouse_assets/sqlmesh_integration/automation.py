@@ -54,7 +54,11 @@ def catch_up_job(
         allow_different_partitions_defs=False,
         executor_def=dg.in_process_executor,
         resource_defs=resources,
-        description="Compute what is due: new intervals, missing ones, and those that a load has touched.",
+        description=(
+            "Compute what is due: new intervals, missing ones, and those that a load has touched. Start this instead "
+            "of *Materialize all*, which Dagster refuses over assets that are partitioned differently "
+            "(Failed to resolve asset job)."
+        ),
         run_tags={MODE_TAG: "catch_up", **(tags or {})},
     )
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration.definition import ModelsDefinition
 from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
+from lakehouse_assets.sqlmesh_integration.names import distinct_keys, renamed
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 from lakehouse_assets.sqlmesh_integration.request import RUN_CONFIG
 from lakehouse_assets.sqlmesh_integration.translator import SqlmeshTranslator
@@ -51,6 +52,12 @@ def sqlmesh_assets(
         reader = next((model for model in manifest.models if external.ref in model.external), None)
         if reader in models or (reader is None and select is None):
             checks += [translator.external_check_spec(external.ref, audit, project) for audit in external.audits]
+    if keys := distinct_keys([spec.key for spec in specs], checks):
+        specs = [renamed(spec, keys) for spec in specs]
+        checks = [
+            check.replace_key(dg.AssetCheckKey(keys.get(check.asset_key, check.asset_key), check.name))
+            for check in checks
+        ]
     if manifest.errors:
         stale = {"sqlmesh/error": dg.MetadataValue.text("\n".join(manifest.errors))}
         specs = [spec.merge_attributes(metadata=stale) for spec in specs]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlmesh.core.plan import Plan
     from sqlmesh.core.state_sync import StateReader
 
+    from lakehouse_assets.sqlmesh_integration.engine import Absent
     from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 
@@ -64,11 +65,17 @@ def summarize_plan(
     project: SqlmeshProject, environment: str | None = None, ownership: Ownership = Ownership()
 ) -> PlanSummary:
     """What deploying the checked-out files to the environment would change; changes nothing."""
+    from lakehouse_assets.sqlmesh_integration import engine
+
     with _opened(project) as context:
         plan = _plan(context, environment or project.environment, skip_backfill=False)
         owned = owners_after(context.state_sync, plan, ownership)
         taken = {before for before, after in owned.values() if before and before != after}
-        return replace(summarize(plan, _left_alone(plan, owned)), takes_over_from=tuple(sorted(taken)))
+        return replace(
+            summarize(plan, _left_alone(plan, owned)),
+            takes_over_from=tuple(sorted(taken)),
+            lost=_in_words(plan, engine.lost_of(context, plan)),
+        )
 
 
 def run_unit_tests(project: SqlmeshProject) -> tuple[UnitTest, ...]:
@@ -121,10 +128,14 @@ def apply_plan(
         engine.RecordingEvaluator.of(context).sink = lambda event: audited.extend(_audited(event))
         target = environment or project.environment
         plan = _plan(context, target, skip_backfill=not backfill)
+        lost = engine.lost_of(context, plan)
+        if lost.tables:
+            _forget(context, plan, lost)
+            plan = _plan(context, target, skip_backfill=not backfill)
         others = _left_alone(plan, owners_after(context.state_sync, plan, ownership))
-        summary = summarize(plan, others)
+        summary = replace(summarize(plan, others), lost=_in_words(plan, lost))
         try:
-            engine.apply_plan(context, plan, left_alone=others)
+            engine.apply_plan(context, plan, left_alone=others, lost=lost)
         except engine.sqlmesh_errors() as error:
             failed = failed or [error_sentence(error)]
             reasons = "\n".join(f"  {line}" for line in failed)
@@ -165,6 +176,36 @@ def _plan(context: Context, environment: str, skip_backfill: bool) -> Plan:
         skip_backfill=skip_backfill,
         include_unmodified=True,  # an environment has every model: unchanged ones as views on prod's tables
     ).build()
+
+
+def _forget(context: Context, plan: Plan, lost: Absent) -> None:
+    """Take back from the state what was computed of tables that are gone: they are about to be made again, empty."""
+    from lakehouse_assets.sqlmesh_integration import engine
+
+    kept = [s for s in plan.snapshots.values() if s.name in lost.tables and s.is_model and s.disable_restatement]
+    if kept:
+        lines = "\n".join(f"  {name}" for name in _in_words(plan, lost, {snapshot.name for snapshot in kept}))
+        raise RefusedError(
+            f"Nothing was deployed:\n{lines}\nThese models keep history that can't be computed again. Restore the "
+            "tables, or begin anew: materialize the models with the option `mode: recompute`."
+        )
+    engine.forget_lost(context, plan, lost)
+
+
+def _in_words(plan: Plan, lost: Absent, names: Collection[str] | None = None) -> tuple[str, ...]:
+    """A line for each table and view that the environment should have and has not."""
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+
+    lines = []
+    for snapshot in plan.snapshots.values():
+        if names is None or snapshot.name in names:
+            name, index = table_ref(snapshot.name).name, plan.deployability_index
+            if snapshot.name in lost.tables:
+                table = snapshot.table_name(is_deployable=index.is_representative(snapshot))
+                lines.append(f"{name}: the table {table} is gone: what was computed of it is computed again")
+            elif snapshot.name in lost.views:
+                lines.append(f"{name}: its view is gone, or shows another table: it is made again")
+    return tuple(sorted(lines))
 
 
 def owners_after(state: StateReader, plan: Plan, ownership: Ownership) -> dict[str, tuple[str, str]]:

@@ -191,6 +191,35 @@ class Deployment:
         due = {name: [*found.get(name, []), *self.intervals(name).holes()] for name in names}
         return {name: intervals for name, intervals in due.items() if intervals}
 
+    def ancestors(self, name: str) -> set[str]:
+        """Every model here that this one reads, directly or not."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            parents = {parent for parent in self.parents(waiting.pop()) if parent in self.snapshots} - found
+            found |= parents
+            waiting += parents
+        return found
+
+    def absent(self) -> engine.Absent:
+        """What of these models is not in the warehouse, by full name."""
+        shown = {info.snapshot_id for info in self.environment.promoted_snapshots}
+        snapshots = [snapshot for snapshot in self.snapshots.values() if snapshot.snapshot_id in shown]
+        evaluator = self.scheduler.snapshot_evaluator
+        return engine.absent(evaluator, snapshots, self.index, self.environment.naming_info)
+
+    def make_schemas(self, names: Collection[str]) -> None:
+        """Make the physical schemas of these models' tables, which SQLMesh makes in a plan only."""
+        self.scheduler.snapshot_evaluator.create_physical_schemas([self.snapshots[n] for n in names], self.index)
+
+    def show(self, names: Collection[str]) -> None:
+        """Make these models' views in the environment again."""
+        if not names:
+            return
+        snapshots = [self.snapshots[name] for name in names]
+        evaluator, naming = self.scheduler.snapshot_evaluator, self.environment.naming_info
+        evaluator.promote(snapshots, naming, deployability_index=self.index, snapshots=self._by_id)
+
     def restart(self, name: str) -> None:
         """Forget all of a model's intervals, here too: SQLMesh then replaces its table at the next insert."""
         snapshot = self.snapshots[name]

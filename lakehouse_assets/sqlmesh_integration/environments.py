@@ -133,7 +133,8 @@ def look_at_promotion(
         if source not in environments:
             raise UnknownEnvironmentError(source, environments)
         plan = engine.virtual_plan(session.context, environments[source], target)
-        models = Deployment(session, source, ownership=ownership, judged_as=target).models()
+        seen = Deployment(session, source, ownership=ownership, judged_as=target)
+        models = seen.models()
         there = {}
         if target in environments:
             there = Deployment(session, target, ownership=ownership).models()
@@ -147,6 +148,7 @@ def look_at_promotion(
             for name, model in sorted(moved.items())
             if model.missing
         ]
+        incomplete += [f"{seen.names[fqn]}: its table is gone" for fqn in sorted(seen.absent().tables)]
         return Promotion(
             source=source,
             target=target,
@@ -162,9 +164,11 @@ def promote(project: SqlmeshProject, source: str, target: str) -> PlanSummary:
 
     Raises:
         UnknownEnvironmentError: there is no `source`.
+        RefusedError: one of its tables is gone.
         DeployError: it stopped; promoting again finishes it.
     """
     from lakehouse_assets.sqlmesh_integration import engine
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
 
     with engine.session(project) as session:
         context = session.ready_to_run()
@@ -172,8 +176,13 @@ def promote(project: SqlmeshProject, source: str, target: str) -> PlanSummary:
         if stored is None:
             raise UnknownEnvironmentError(source, [e.name for e in context.state_sync.get_environments()])
         plan = engine.virtual_plan(context, stored, target)
+        lost = engine.lost_of(context, plan)
+        if lost.tables and stored.name != plan.environment.name:
+            gone = ", ".join(sorted(table_ref(fqn).name for fqn in lost.tables))
+            raise RefusedError(f"{source} is not promoted: the tables of {gone} are gone. Catch up there first.")
+        engine.forget_lost(context, plan, lost)
         try:
-            engine.apply_plan(context, plan)
+            engine.apply_plan(context, plan, lost=lost)
         except engine.sqlmesh_errors() as error:
             raise DeployError(
                 f"The promotion of {source} to {target} stopped half-way: {error_sentence(error)}. Promote again: that "

@@ -32,6 +32,14 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """When the first batch of a model begins, and when its last one has ended or failed."""
+
+    name: str
+    is_end: bool
+
+
+@dataclass(frozen=True)
 class _Counted:
     fqn: str
     rows: Counted
@@ -66,8 +74,9 @@ class Execution:
         self._stop = threading.Event()
         self._counting = threading.Lock()
         self._left: dict[str, int] = {}
+        self._begun: set[str] = set()
 
-    def run(self, work: Mapping[str, Sequence[Interval]]) -> Generator[ModelOutcome | Message, None, None]:
+    def run(self, work: Mapping[str, Sequence[Interval]]) -> Generator[ModelOutcome | Message | Mark, None, None]:
         for name in work:
             self.outcomes[name] = self._outcome(name)
         thread = threading.Thread(target=self._compute, args=(work,), name="sqlmesh", daemon=True)
@@ -134,7 +143,7 @@ class Execution:
 
     # -------------------------------------------------------------------------- in the waiting thread
 
-    def _told(self, event: Any) -> Iterator[ModelOutcome | Message]:
+    def _told(self, event: Any) -> Iterator[ModelOutcome | Message | Mark]:
         match event:
             case engine.Planned(batches=batches):
                 for fqn, found in batches.items():
@@ -144,6 +153,8 @@ class Execution:
                 yield Message("info", _plan_line(batches, self.deployment.names))
             case engine.Audited():
                 self._audited(event)
+            case engine.Begun(fqn=fqn):
+                yield from self._marked(fqn, is_end=False)
             case engine.BatchDone(fqn=fqn, interval=interval, duration_ms=duration_ms):
                 outcome = self._of(fqn)
                 outcome.intervals.append((from_ms(interval[0]), from_ms(interval[1])))
@@ -153,6 +164,7 @@ class Execution:
                 for key, count in rows.items():
                     outcome.rows[key] = outcome.rows.get(key, 0) + count
                 if is_last:
+                    yield from self._marked(fqn, is_end=True)
                     outcome.state = "computed"
                     yield outcome
             case engine.NodeFailed(fqn=fqn, error=error):
@@ -160,12 +172,18 @@ class Execution:
                 outcome.state = "failed"
                 outcome.reason = audit_sentence(outcome.checks.values()) or error_sentence(error)
                 outcome.traceback = traceback_of(error)
+                yield from self._marked(fqn, is_end=True)
             case engine.NodesSkipped(fqns=fqns):
                 for fqn in fqns:
                     outcome = self._of(fqn)
                     outcome.state, outcome.reason = "skipped", "a model that it reads failed"
             case engine.Logged(level=level, text=text):
                 yield Message(level, text)
+
+    def _marked(self, fqn: str, *, is_end: bool) -> Iterator[Mark]:
+        if (fqn in self._begun) == is_end:
+            (self._begun.discard if is_end else self._begun.add)(fqn)
+            yield Mark(self.deployment.names.get(fqn, fqn), is_end)
 
     def _audited(self, event: engine.Audited) -> None:
         checks = self._of(event.fqn).checks

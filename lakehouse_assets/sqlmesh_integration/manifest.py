@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 6  # raise it when a field below changes: an older cached manifest is then rebuilt
+FORMAT = 7  # raise it when a field below changes: an older cached manifest is then rebuilt
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class TableRef:
 
     @property
     def name(self) -> str:
-        """`schema.table`: how people and `touched` ranges name a model."""
-        return f"{self.schema}.{self.table}"
+        """`schema.table`, or the table alone: how people and `touched` ranges name a model."""
+        return f"{self.schema}.{self.table}" if self.schema else self.table
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ColumnSpec:
 @dataclass(frozen=True)
 class AuditSpec:
     check_name: str
-    """The audit's name; with its arguments behind it where the model has the audit twice."""
+    """The audit's name; with its columns behind it where the model has the audit twice."""
     audit: str
     arguments: str
     blocking: bool

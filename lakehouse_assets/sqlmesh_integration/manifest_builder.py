@@ -19,6 +19,7 @@ from lakehouse_assets.sqlmesh_integration.manifest import (
     ModelSpec,
     TableRef,
 )
+from lakehouse_assets.sqlmesh_integration.names import check_name
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, is_lock
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ class _Reader:
         from lakehouse_assets.sqlmesh_integration import engine
 
         own = [AuditSpec(name, audit.name, given, stops) for name, audit, given, stops in engine.named_audits(model)]
-        taken = {audit.check_name for audit in own}
         yield from own
+        taken = {audit.check_name for audit in own}
         for audit in self.standalone.get(fqn, ()):
             yield replace(audit, check_name=f"{audit.check_name}_standalone") if audit.check_name in taken else audit
 
@@ -151,8 +152,7 @@ class _Reader:
                 continue
             last = max(sorted(inside), key=lambda fqn: len(self.context.dag.upstream(fqn)))
             reads = tuple(sorted({table_ref(up) for up in inside}, key=str))
-            check_name = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")
-            found.setdefault(last, []).append(AuditSpec(check_name, name, "", blocking=False, reads=reads))
+            found.setdefault(last, []).append(AuditSpec(check_name(name), name, "", blocking=False, reads=reads))
         return found
 
     def _upstream(self, model: Model | StandaloneAudit) -> tuple[set[str], set[str]]:

@@ -88,6 +88,13 @@ def audit_rows(name: str, checks: Iterable[CheckOutcome]) -> str:
     return "\n".join(parts)
 
 
+def times_sentence(outcomes: Iterable[ModelOutcome]) -> str:
+    """Where the time went, the slowest model first."""
+    slowest = sorted((o for o in outcomes if o.intervals), key=lambda outcome: -outcome.duration_seconds)
+    shown = [f"{outcome.name} {outcome.duration_seconds:.1f} s" for outcome in slowest]
+    return f"Where the time went: {', '.join(shown) or 'no model was computed'}."
+
+
 def audit_sentence(checks: Iterable[CheckOutcome]) -> str:
     found = [check for check in checks if check.blocking and not check.passed]
     return "; ".join(f"audit {check.check_name} found {rows_in_words(check.failed_rows)}" for check in found)

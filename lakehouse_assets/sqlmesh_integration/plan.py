@@ -48,6 +48,7 @@ class Backfill:
     start: datetime
     end: datetime
     intervals: int
+    """0 for a model that is computed as a whole, as a full one or a view, whatever its cron."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ class PlanSummary:
     metadata: Mapping[str, str] = field(default_factory=dict)
     takes_over_from: tuple[str, ...] = ()
     """The environments that own a table now which this one would own."""
+    lost: tuple[str, ...] = ()
+    """A line for each table and view that somebody dropped behind SQLMesh's back."""
     is_unfinished: bool = False
     """An earlier plan for this environment was cut off: applying this one finishes it."""
 
     @property
     def is_empty(self) -> bool:
-        return not self.changes and not self.is_new and not self.is_unfinished
+        return not (self.changes or self.is_new or self.is_unfinished or self.lost)
 
     @property
     def is_breaking(self) -> bool:
@@ -89,6 +92,7 @@ class PlanSummary:
                 f", {change.category}" if change.category else ""
             )
             yield from (f"      {fact}" for fact in _facts(change))
+        yield from (f"  ! {line}" for line in self.lost)
         for backfill in self.backfills:
             yield f"  ▸ {backfill.name}: {_range(backfill)}"
 
@@ -103,6 +107,8 @@ class PlanSummary:
             parts.append("\n".join(["| model | change | effect | columns |", "|---|---|---|---|", *rows]))
         else:
             parts.append("No model changes.")
+        if self.lost:
+            parts.append("\n".join(f"- {line}" for line in self.lost))
         if self.backfills:
             rows = [f"| `{b.name}` | {_range(b)} |" for b in self.backfills]
             parts.append("\n".join(["| to compute | intervals |", "|---|---|", *rows]))
@@ -124,6 +130,8 @@ def _facts(change: ModelChange) -> Iterator[str]:
 
 
 def _range(backfill: Backfill) -> str:
+    if not backfill.intervals:
+        return "as a whole"
     many = f"{backfill.intervals:,} intervals" if backfill.intervals > 1 else "1 interval"
     return f"{backfill.start:%Y-%m-%d %H:%M} to {backfill.end:%Y-%m-%d %H:%M} ({many})"
 
@@ -198,7 +206,9 @@ def _backfills(plan: Plan, left_alone: Collection[str]) -> Iterator[Backfill]:
         if missing.snapshot_id.name in left_alone:
             continue
         first, last = missing.intervals[0][0], missing.intervals[-1][1]
-        yield Backfill(_name(missing.snapshot_id.name), from_ms(first), from_ms(last), len(missing.intervals))
+        snapshot = plan.snapshots[missing.snapshot_id]
+        count = 0 if snapshot.is_full or snapshot.is_view or snapshot.is_seed else len(missing.intervals)
+        yield Backfill(_name(missing.snapshot_id.name), from_ms(first), from_ms(last), count)
 
 
 def _name(fqn: str) -> str:

@@ -16,6 +16,8 @@ WAITED = re.compile("lock timeout|database is locked|LockNotAvailable|Lock wait 
 
 def error_sentence(error: BaseException) -> str:
     """What an error says; of an error in the project's Python also where, of a lock what is locked, and by whom."""
+    while type(error).__name__ == "NodeExecutionFailedError" and error.__cause__ is not None:
+        error = error.__cause__  # SQLMesh's own says only of which model it is
     text = str(error)
     if locked := _locked(text):
         return locked

@@ -11,8 +11,9 @@ import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import engine, event_log
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
-from lakehouse_assets.sqlmesh_integration.execution import Execution, Message
-from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, failure_message
+from lakehouse_assets.sqlmesh_integration.execution import Execution, Mark, Message
+from lakehouse_assets.sqlmesh_integration.lost import Lost
+from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, failure_message, times_sentence
 from lakehouse_assets.sqlmesh_integration.partitions import key_of
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 from lakehouse_assets.sqlmesh_integration.report import Reporter
@@ -38,6 +39,7 @@ class SqlmeshRun:
         self.outcomes: dict[str, ModelOutcome] = {}
 
     def __iter__(self) -> Iterator[Any]:
+        event_log.omit_unmade_checks(self.context)
         try:
             with engine.session(self.resource.project) as session:
                 yield from self._compute(session)
@@ -80,7 +82,9 @@ class SqlmeshRun:
                 raise dg.Failure("This run is over no model and no check: nothing was done.", allow_retries=False)
             yield from reporter.checks.alone(session)
             return
+        lost = self._lost(request, deployment, reporter)
         work = decide(request, deployment, self.touched, self.resource.computes_upstream)
+        lost.take_along(work, request, deployment)
         for note in work.notes:
             self.context.log.warning(note)
         for name in self.touched.keys() - work.intervals.keys():
@@ -89,6 +93,8 @@ class SqlmeshRun:
             yield from reporter.left(outcome)
         if work.intervals:
             yield from self._execute(session, deployment, work, reporter)
+            computed = {name for name, outcome in self.outcomes.items() if outcome.state == "computed"}
+            deployment.show(lost.showable(deployment, computed) - lost.showable(deployment))
         self._raise_if_failed(request)
 
     def _restates(self, request: Request, deployment: Deployment) -> bool:
@@ -109,6 +115,17 @@ class SqlmeshRun:
         deployment.restate()
         return True
 
+    def _lost(self, request: Request, deployment: Deployment, reporter: Reporter) -> Lost:
+        """Say what is gone from the warehouse, and make the views again whose tables are there."""
+        lost = Lost.of(deployment, request)
+        for sentence in lost.sentences(deployment):
+            self.context.log.warning(sentence)
+        for name in lost.tables:
+            reporter.show_state(ModelOutcome(name))
+        deployment.make_schemas(lost.tables)
+        deployment.show(lost.showable(deployment))
+        return lost
+
     def _left(self, work: Work) -> Iterator[ModelOutcome]:
         for name, (state, reason) in work.left.items():
             self.outcomes[name] = ModelOutcome(name, state=state, reason=reason)
@@ -123,6 +140,10 @@ class SqlmeshRun:
         try:
             with closing(execution.run(work.intervals)) as told:
                 for item in told:
+                    if isinstance(item, Mark):
+                        if len(work.intervals) > 1:  # of one model the step itself is the chart
+                            event_log.mark(self.context, item.name, is_end=item.is_end)
+                        continue
                     if isinstance(item, Message):
                         getattr(self.context.log, item.level)(item.text)
                         continue
@@ -133,6 +154,8 @@ class SqlmeshRun:
                 if outcome.state in ("pending", "failed"):
                     reporter.show_state(outcome)
             raise
+        if len(work.intervals) > 1:
+            self.context.log.info(times_sentence(self.outcomes.values()))
         yield from reporter.checks.after(session, self.outcomes)
 
     def _partition_key(self, name: str, moment: datetime) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration.manifest import AuditSpec, ModelSpec, TableRef
+from lakehouse_assets.sqlmesh_integration.names import key_part
 from lakehouse_assets.sqlmesh_integration.partitions import partitions_definition
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
@@ -36,12 +37,15 @@ class SqlmeshTranslator:
 
     def asset_key(self, table: TableRef, environment: str) -> dg.AssetKey:
         """`[schema, table]`, with the environment's name in front outside prod."""
-        parts = [table.schema, table.table] if table.schema else [table.table]
+        parts = self.external_key(table).path
         return dg.AssetKey(parts if environment == "prod" else [environment, *parts])
 
     def external_key(self, table: TableRef) -> dg.AssetKey:
-        """The asset that makes a table which is no model: the one with the table's own name."""
-        return dg.AssetKey([table.schema, table.table] if table.schema else [table.table])
+        """The asset that makes a table which is no model: the one with the table's own name.
+
+        Of a name with other characters than letters, digits, `_` and `-`, what Dagster takes, and a digest.
+        """
+        return dg.AssetKey([key_part(part) for part in (table.schema, table.table) if part])
 
     def group_name(self, model: ModelSpec) -> str:
         return _identifier(model.ref.schema or "sqlmesh")
@@ -138,6 +142,7 @@ class SqlmeshTranslator:
             asset=self.asset_key(model.ref, project.environment),
             additional_deps=[self.asset_key(table, project.environment) for table in others],
             description=description,
+            blocking=audit.blocking,
             metadata={AUDIT: audit.audit, "sqlmesh/blocking": audit.blocking},
         )
 

@@ -73,7 +73,7 @@ def decide(request: Request, deployment: Deployment, touched: Touched, computes_
     for name, found in wanted.items():
         if found.anew:
             deployment.restart(name)
-        work.intervals[name] = _merged(name, found.intervals, deployment)
+        work.intervals[name] = whole_or_merged(name, found.intervals, deployment)
         work.kept[name] = found.kept
         work.left.pop(name, None)
     _say_what_waits(request, deployment, work, held, computes_upstream)
@@ -134,7 +134,7 @@ def _say_what_waits(
             work.leave(name, "not_ready" if is_aside or (waits and computes_upstream) else "refused", reason)
 
 
-def _merged(name: str, intervals: Sequence[Interval], deployment: Deployment) -> list[Interval]:
+def whole_or_merged(name: str, intervals: Sequence[Interval], deployment: Deployment) -> list[Interval]:
     """Without overlaps; a model computed as a whole is computed once."""
     snapshot = deployment.snapshots[name]
     if snapshot.is_full or snapshot.is_view:

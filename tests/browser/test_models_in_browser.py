@@ -15,7 +15,7 @@ from tests.running_services import RunningServices, until
 MART = "marts/daily_revenue"
 TRIPS = "staging/stg_nyc_taxi__trips"
 TOO_DEAR = "429491.02"
-MAX_AUDIT = "accepted_range_column_total_amount_max_v_10000"
+MAX_AUDIT = "accepted_range_total_amount_max_v_10000"
 TIMEOUT_SECONDS = 240
 
 

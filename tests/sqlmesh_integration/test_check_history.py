@@ -18,7 +18,7 @@ from tests.sqlmesh_integration.sandbox import Sandbox, moment
 T = TypeVar("T")
 DAY = "marts.daily_revenue"
 POSITIVE = dg.AssetCheckKey(dg.AssetKey(["marts", "daily_revenue"]), "positive_revenue")
-NOT_NULL = dg.AssetCheckKey(dg.AssetKey(["marts", "customer_revenue"]), "not_null_columns_customer")
+NOT_NULL = dg.AssetCheckKey(dg.AssetKey(["marts", "customer_revenue"]), "not_null_customer")
 TOUCHED = {DAY: [(moment("2024-01-10"), moment("2024-01-11"))]}
 
 

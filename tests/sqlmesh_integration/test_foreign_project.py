@@ -11,15 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINES = """\
 import dagster as dg
-from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, sqlmesh_assets
+from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, catch_up_job, sqlmesh_assets
 
 project = SqlmeshProject("sqlmesh_project")
+sqlmesh = SqlmeshResource.of(project)
 
 @sqlmesh_assets(project=project)
 def models(context: dg.AssetExecutionContext, sqlmesh: SqlmeshResource):
     yield from sqlmesh.run(context)
 
-defs = dg.Definitions(assets=[models], resources={"sqlmesh": SqlmeshResource.of(project)})
+catch_up = catch_up_job(models, resources={"sqlmesh": sqlmesh})
+defs = dg.Definitions(assets=[models], jobs=[catch_up], resources={"sqlmesh": sqlmesh})
 """
 
 
@@ -54,11 +56,10 @@ def test_ten_lines_make_assets_of_it_that_run(folder: Path) -> None:
     assert len([line for line in LINES.splitlines() if line]) < 10
     sqlmesh(folder / "sqlmesh_project", "plan", "--auto-apply", "--no-prompts", "--skip-backfill")
     materialize = ["asset", "materialize", "-f", "definitions.py", "--select"]
-    dagster(folder, *materialize, "sqlmesh_example/seed_model")
     dagster(
-        folder, *materialize, "sqlmesh_example/incremental_model,sqlmesh_example/full_model",
-        "--partition-range", "2020-01-01...2020-01-07",
+        folder, *materialize, "sqlmesh_example/incremental_model", "--partition-range", "2020-01-01...2020-01-07",
     )  # fmt: skip
+    dagster(folder, "job", "execute", "-f", "definitions.py", "-j", "catch_up")
     with duckdb.connect(str(folder / "sqlmesh_project" / "db.db"), read_only=True) as warehouse:
         assert warehouse.sql("SELECT COUNT(*) FROM sqlmesh_example.incremental_model").fetchone() == (7,)
         assert warehouse.sql("SELECT SUM(num_orders) FROM sqlmesh_example.full_model").fetchone() == (7,)

@@ -18,6 +18,7 @@ from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEval
 from lakehouse_assets.sqlmesh_integration.engine.events import (
     Audited,
     BatchDone,
+    Begun,
     EventConsole,
     Interval,
     Logged,
@@ -35,7 +36,8 @@ from lakehouse_assets.sqlmesh_integration.engine.intervals import (
     restate_due,
     run_merged,
 )
-from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan
+from lakehouse_assets.sqlmesh_integration.engine.objects import Absent, absent, forget_objects
+from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan, forget_lost, lost_of
 from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
     environment_naming,
@@ -46,8 +48,10 @@ from lakehouse_assets.sqlmesh_integration.engine.reading import (
 from lakehouse_assets.sqlmesh_integration.engine.sessions import Session, session
 
 __all__ = [
+    "Absent",
     "Audited",
     "BatchDone",
+    "Begun",
     "EventConsole",
     "Interval",
     "Logged",
@@ -56,6 +60,7 @@ __all__ = [
     "Planned",
     "RecordingEvaluator",
     "Session",
+    "absent",
     "apply_plan",
     "column_sources",
     "compact_state",
@@ -69,7 +74,10 @@ __all__ = [
     "file_of",
     "first_start",
     "forget_intervals",
+    "forget_lost",
+    "forget_objects",
     "in_order",
+    "lost_of",
     "missing_intervals",
     "named_audits",
     "nowhere",

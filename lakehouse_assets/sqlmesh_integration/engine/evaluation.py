@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from typing import Any
 
 from sqlglot import exp
@@ -15,6 +13,7 @@ from sqlmesh.utils.date import to_timestamp
 from sqlmesh.utils.errors import NodeAuditsErrors
 
 from lakehouse_assets.sqlmesh_integration.engine.events import Audited, Interval, Sink, nowhere
+from lakehouse_assets.sqlmesh_integration.names import check_names
 
 
 class RecordingEvaluator(SnapshotEvaluator):
@@ -84,22 +83,17 @@ def _audited_first(
 
 def named_audits(node: Any) -> list[tuple[str, Audit, str, bool]]:
     """A node's audits in SQLMesh's order: (unique check name, audit, its arguments as text, blocking)."""
-    described = []
+    described, about = [], []
     for audit, arguments in node.audits_with_args:
         given = {name: value for name, value in arguments.items() if name != "blocking"}
         text = ", ".join(f"{name} := {value.sql()}" for name, value in given.items())
         flag = arguments.get("blocking")
         blocking = audit.blocking if flag is None else flag.sql().lower() == "true"
+        columns = {name: [c.name for c in value.find_all(exp.Column)] for name, value in given.items()}
+        rest = ", ".join(f"{name} := {value.sql()}" for name, value in given.items() if not columns[name])
+        about.append((audit.name, [column for found in columns.values() for column in found], rest))
         described.append((audit, text, blocking))
-    repeated = {name for name, count in Counter(audit.name for audit, *_ in described).items() if count > 1}
-    taken: Counter[str] = Counter()
-    named = []
-    for audit, text, blocking in described:
-        raw = f"{audit.name}_{text}" if audit.name in repeated else audit.name
-        name = re.sub(r"[^A-Za-z0-9_]+", "_", raw).strip("_")[:80]
-        taken[name] += 1
-        named.append((name if taken[name] == 1 else f"{name}_{taken[name]}", audit, text, blocking))
-    return named
+    return [(name, *told) for name, told in zip(check_names(about), described, strict=True)]
 
 
 def failed_audits(error: BaseException) -> list[tuple[str, int]]:

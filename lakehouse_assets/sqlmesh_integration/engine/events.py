@@ -20,6 +20,13 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A batch of it is being computed from now on."""
+
+    fqn: str
+
+
+@dataclass(frozen=True)
 class BatchDone:
     fqn: str
     interval: Interval
@@ -77,6 +84,9 @@ class EventConsole(NoopConsole):
 
     def start_evaluation_progress(self, batched_intervals: Any, *args: Any, **kwargs: Any) -> None:
         self.sink(Planned({snapshot.name: list(batches) for snapshot, batches in batched_intervals.items()}))
+
+    def start_snapshot_evaluation_progress(self, snapshot: Any, *args: Any, **kwargs: Any) -> None:
+        self.sink(Begun(snapshot.name))
 
     def update_snapshot_evaluation_progress(
         self, snapshot: Any, interval: Any, batch_idx: int, duration_ms: int | None, *args: Any, **kwargs: Any

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlmesh import Context
 from sqlmesh.core.plan.evaluator import BuiltInPlanEvaluator
 
+from lakehouse_assets.sqlmesh_integration.engine.events import Interval
+from lakehouse_assets.sqlmesh_integration.engine.intervals import forget_intervals
+from lakehouse_assets.sqlmesh_integration.engine.objects import Absent, absent, make_again
+
 if TYPE_CHECKING:
     from sqlmesh.core.plan import Plan
+    from sqlmesh.core.snapshot import Snapshot
 
 
 class PlanEvaluator(BuiltInPlanEvaluator):
@@ -32,8 +37,37 @@ class PlanEvaluator(BuiltInPlanEvaluator):
         super().visit_virtual_layer_update_stage(stage, plan)
 
 
-def apply_plan(context: Context, plan: Plan, left_alone: Collection[str] = ()) -> None:
-    """Apply it; the models (by full name) in `left_alone` are shown in the environment, and not computed."""
+def lost_of(context: Context, plan: Plan) -> Absent:
+    """What the environment and the plan's models should have and the warehouse has not, whatever the plan changes."""
+    stored = context.state_sync.get_environment(plan.environment.name)
+    shown = {info.snapshot_id for info in stored.promoted_snapshots} if stored and stored.finalized_ts else set()
+    snapshots = plan.snapshots.values()
+    found = absent(context.snapshot_evaluator, snapshots, plan.deployability_index, plan.environment.naming_info)
+    known = frozenset(snapshot.name for snapshot in snapshots if snapshot.snapshot_id in shown)
+    computed = frozenset(snapshot.name for snapshot in snapshots if _computed(plan, snapshot))
+    return Absent(found.tables & (known | computed), found.views & known)
+
+
+def forget_lost(context: Context, plan: Plan, lost: Absent) -> None:
+    """Write to the state that nothing is computed of the tables that are gone, whoever uses them."""
+    chosen = [snapshot for snapshot in plan.snapshots.values() if snapshot.name in lost.tables]
+    ranges = {snapshot: computed for snapshot in chosen if (computed := _computed(plan, snapshot))}
+    dev = {snapshot.name for snapshot in chosen if not plan.deployability_index.is_representative(snapshot)}
+    forget_intervals(context, ranges, dev)
+    state: Any = context.state_sync
+    state.clear_cache()
+
+
+def _computed(plan: Plan, snapshot: Snapshot) -> list[Interval]:
+    is_shared = plan.deployability_index.is_representative(snapshot)
+    return list(snapshot.intervals if is_shared else snapshot.dev_intervals)
+
+
+def apply_plan(context: Context, plan: Plan, left_alone: Collection[str] = (), lost: Absent = Absent()) -> None:
+    """Apply it; the models (by full name) in `left_alone` are shown in the environment, and not computed.
+
+    What is `lost` is made again: tables empty, unless the plan computes them.
+    """
     evaluator = PlanEvaluator(
         state_sync=context.state_sync,
         snapshot_evaluator=context.snapshot_evaluator,
@@ -43,3 +77,7 @@ def apply_plan(context: Context, plan: Plan, left_alone: Collection[str] = ()) -
     )
     evaluator.left_alone = left_alone
     evaluator.evaluate(plan.to_evaluatable())
+    if lost:
+        chosen = [snapshot for snapshot in plan.snapshots.values() if snapshot.name in lost.tables | lost.views]
+        naming, index = plan.environment.naming_info, plan.deployability_index
+        make_again(context.snapshot_evaluator, chosen, index, naming, plan.snapshots.values())

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlmesh import Context
 from sqlmesh.core import constants
@@ -15,12 +15,12 @@ from sqlmesh.core.config import Config
 from sqlmesh.core.config.loader import load_configs
 from sqlmesh.core.console import set_console
 from sqlmesh.core.lineage import CACHE as LINEAGE_CACHE
-from sqlmesh.core.state_sync.cache import CachingStateSync
 from sqlmesh.utils import sys_path
 
 from lakehouse_assets.sqlmesh_integration.engine.connections import settle
 from lakehouse_assets.sqlmesh_integration.engine.evaluation import RecordingEvaluator
 from lakehouse_assets.sqlmesh_integration.engine.events import EventConsole, nowhere
+from lakehouse_assets.sqlmesh_integration.engine.objects import forget_objects
 
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
@@ -96,11 +96,9 @@ def session(project: SqlmeshProject) -> Iterator[Session]:
         set_console(current.console)
         evaluator = RecordingEvaluator.of(current.context)
         current.context._snapshot_evaluator = evaluator
-        state: Any = current.context._state_sync
-        if isinstance(state, CachingStateSync):
-            state.clear_cache()  # its snapshots are up to 120 s old; another process may have deployed since
-        else:  # SQLMesh keeps one that it could not open, and takes it for opened the next time
-            current.context._state_sync = None
+        forget_objects(evaluator)
+        # Its snapshots may be 120 s old; and SQLMesh keeps one that it could not open, or whose file was replaced.
+        current.context._state_sync = None
         try:
             # Only while it is used: another project's `macros` would be found in its place.
             with sys_path(*project.folders):
