@@ -25,7 +25,7 @@ def parse(name: str, declared: Mapping[str, Any]) -> Dataset:
     """The dataset that a declaration describes. Raises DeclarationError, which tells all its faults at once."""
     where = f"dlt_sources/datasets/{name}.toml"
     if faults := list(_faults(name, declared)):
-        raise DeclarationError(f"{where}: {faults[0]}" if len(faults) == 1 else "\n  ".join([f"{where}:", *faults]))
+        raise DeclarationError("\n  ".join([f"{where}: {faults[0]}", *faults[1:]]))
     values = dict(declared) | {field: tuple(declared[field]) for field in LISTS if field in declared}
     values["columns"] = tuple(_column(column, hints) for column, hints in declared["columns"].items())
     return Dataset(name=name, **values)

@@ -68,3 +68,34 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(datasets, "FOLDER", tmp_path)
     with pytest.raises(DeclarationError, match=r"datasets/broken.toml: Invalid value .at line 1"):
         datasets.dataset("broken")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    broken = ORDERS.replace("pattern =", "patern =").replace("BIGINT", "INT").replace('["order_id"]', '["number"]')
+    broken = broken.replace('aliases = ["time"]', 'aliases = ["Order ID"]')
+    with pytest.raises(DeclarationError) as raised:
+        parse("orders", tomllib.loads(broken))
+    faults = str(raised.value).splitlines()
+    for fault, line in zip(
+        (
+            "patern is not a field",
+            "pattern is missing",
+            "column order_id: INT is no known type",
+            "number is named but is none of [columns]",
+            "column ordered_at: Order ID is the column order_id already",
+        ),
+        faults,
+        strict=True,
+    ):
+        assert fault in line
+
+
+@pytest.mark.parametrize("kind", ["TINYINT", "SMALLINT", "INTEGER", "TIME", "DECIMAL(38, 10)", "DECIMAL(5,0)"])
+def test_the_lakes_types_may_be_declared(kind: str) -> None:
+    declared = parse("orders", tomllib.loads(ORDERS.replace("BIGINT", kind)))
+    assert declared.columns[0].type == kind.replace(" ", "")
+    assert declared.table.dlt_columns()["order_id"]["data_type"] in ("bigint", "time", "decimal")
+
+
+def test_rows_without_a_time_need_none() -> None:
+    assert parse("orders", tomllib.loads(ORDERS.replace('event_time = "ordered_at"', ""))).table.event_time is None
