@@ -267,7 +267,8 @@ def test_data_is_text_to_a_terminal_and_nothing_else(where: list[str], head: lis
     if head and where:
         pytest.skip("--head asks no service")
     name = HOSTILE.replace('"', "")
-    wide = ", ".join(f"{QUOTED} AS c{number}" for number in range(40))
+    # Wide rows become blocks, but not with --head.
+    wide = ", ".join(f"{QUOTED} AS c{number}" for number in range(1 if head else 40))
     for sql in (f'SELECT {QUOTED} AS "{name}"', f"SELECT [{QUOTED}] AS x", f"SELECT {wide}"):
         done = lakehouse("query", *where, *head, sql)
         assert done.exit_code == 0, done.stderr
