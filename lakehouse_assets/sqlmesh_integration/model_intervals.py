@@ -92,7 +92,7 @@ class ModelIntervals:
     def followed(self, intervals: Iterable[Interval]) -> list[Interval]:
         """These intervals, and what was computed later of a model whose later intervals are made from earlier ones."""
         found = merged(intervals)
-        if found and self.overwrites_itself:
+        if found and self.overwrites_itself and not self.snapshot.disable_restatement:
             found = merged([*found, *common([(found[0][0], self.last)], self.computed)])
         return found
 
