@@ -72,7 +72,7 @@ class Rows:
         """What the service wrote."""
         found = orjson.loads(content)
         types = [column["type"] for column in found["columns"]]
-        decimals = [place for place, kind in enumerate(types) if kind.startswith("DECIMAL")]
+        decimals = [place for place, kind in enumerate(types) if kind.startswith("DECIMAL") and kind.endswith(")")]
         for row in found["rows"]:
             for place in decimals:
                 if row[place] is not None:
