@@ -100,10 +100,14 @@ class Run:
             if checked_at is not None:
                 evidence.record(self._connection, {self.graph[name].stored_as: checked_at}, run=self.holder)
 
-    def leave(self) -> None:
-        """What was not done was left alone, as a table that another environment owns: not unfinished, still due."""
-        marks.clear(self.connection, "model", self.environment, self.open)
-        self.open.clear()
+    def leave(self, names: Iterable[str] | None = None) -> None:
+        """What was not done was left alone, as a table that another environment owns: not unfinished, still due.
+
+        `names`: these only; where others failed.
+        """
+        left = self.open if names is None else self.open & set(names)
+        marks.clear(self.connection, "model", self.environment, left)
+        self.open -= left
 
 
 @contextmanager

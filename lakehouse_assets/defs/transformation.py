@@ -19,6 +19,8 @@ from lakehouse_assets.sqlmesh_integration.automation import RETRIES, freshness_b
 from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
 
 PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
+LEFT_ALONE = ("shared", "refused", "not_ready", "undeployed")
+"""What became of models that a run did not try to compute: nothing of them is unfinished."""
 
 
 class Translator(SqlmeshTranslator):
@@ -75,8 +77,13 @@ def model_assets() -> dg.AssetsDefinition:
                     yield event
                     _settle(lake.lake, work, run.outcomes)
             except dg.Failure as failure:
+                _settle(lake.lake, work, run.outcomes)
+                work.leave(name for name, outcome in run.outcomes.items() if outcome.state in LEFT_ALONE)
+                # What has nothing to do with the failure reaches readers.
+                cut = cut_release(lake.lake, work.connection, sqlmesh, run=holder, author=author_of(context.run.tags))
+                readers = str(cut) if cut.release else readers_see(work.connection, sqlmesh.environment)
                 raise dg.Failure(
-                    f"{failure.description}\n{readers_see(work.connection, sqlmesh.environment)}",
+                    f"{failure.description}\n{readers}",
                     metadata=failure.metadata,
                     allow_retries=failure.allow_retries,
                 ) from failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from lakehouse.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.reading import connect_release
+from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 from tests.lakehouse_assets.conftest import House
 
 DAYS = "SELECT {first} + i, i % 5, 'purchase', TIMESTAMP '{day}' + INTERVAL (i) HOUR, 2 FROM range(48) t(i)"
@@ -138,6 +140,36 @@ def test_a_failed_model_blocks_until_it_is_healed_whatever_else_succeeds(publish
     published.run("catch_up", asset_selection=[REVENUE])
     with closing(connect(published.lake.settings)) as connection:
         assert not marks.read(connection, "model", "prod")
+
+
+def test_a_run_in_which_something_else_failed_releases_what_is_well(
+    published: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one model that fails at every catch-up would keep all tables from readers."""
+    before = newest(published)
+    land(published, "beside", 73_350_000, "2014-06-11")
+    original = SqlmeshResource.run
+
+    class Failing:
+        def __init__(self, run: Any) -> None:
+            self.run = run
+
+        @property
+        def outcomes(self) -> Any:
+            return self.run.outcomes
+
+        def __iter__(self) -> Iterator[Any]:
+            yield from self.run
+            raise dg.Failure("1 of 1 models failed", allow_retries=False)
+
+    monkeypatch.setattr(SqlmeshResource, "run", lambda *args, **named: Failing(original(*args, **named)))
+    result = published.run("catch_up", raise_on_error=False)
+    assert not result.success
+    assert newest(published).number == before.number + 1
+    (failure,) = (event.step_failure_data.user_failure_data for event in result.all_events if event.is_step_failure)
+    assert failure is not None and failure.description is not None
+    assert f"Release {before.number + 1} of prod is cut: marts.daily_revenue changed" in failure.description
+    release(published)
 
 
 def test_what_another_program_wrote_is_checked_before_it_is_released(published: House) -> None:

@@ -90,6 +90,14 @@ def test_a_model_that_a_run_left_alone_stays_due_and_is_not_unfinished(lake: Lak
         assert marks.read(connection, "model") == []
 
 
+def test_where_others_failed_what_was_left_alone_is_not_unfinished(lake: Lake) -> None:
+    with pytest.raises(RuntimeError), computing(lake, "prod", lambda: GRAPH, GRAPH, PIPELINES, run="run") as run:
+        run.done("marts.seed")
+        run.leave(["marts.seed", "staging.trips"])
+        raise RuntimeError("marts.daily failed")
+    assert model_marks(lake) == {"marts.daily", "marts.summary"}
+
+
 def test_a_new_model_is_not_due_for_loads_before_its_deploy(lake: Lake) -> None:
     touch(lake)
     with deploying(lake, "prod", ["taxi"], lambda: GRAPH, run="deploy"):
