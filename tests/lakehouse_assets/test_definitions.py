@@ -49,7 +49,7 @@ def load(project: Path, lakehouse_environment: dict[str, str]) -> Load:
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout)
+        return json.loads(done.stdout.splitlines()[-1])  # DuckDB shows a bar above, where it waits, in `python -c`
 
     return in_new_process
 
