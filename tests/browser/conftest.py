@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lakehouse.settings import PROJECT_ROOT
 from tests.lakehouse_instance import LakehouseInstance
@@ -19,6 +19,11 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+
+
+LONGEST_WAIT_MILLISECONDS = 240_000
+"""The first page waits for a server's imports, on a slow machine that does other things beside."""
+expect.set_options(timeout=LONGEST_WAIT_MILLISECONDS)  # not Playwright's five seconds
 
 
 @pytest.fixture(scope="package")
@@ -43,7 +48,7 @@ def demo_services(demo_lakehouse: LakehouseInstance) -> Iterator[RunningServices
 def page(browser: Browser) -> Iterator[Page]:
     """An empty tab that remembers nothing of other tests."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, timezone_id="UTC")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(LONGEST_WAIT_MILLISECONDS)
     yield context.new_page()
     context.close()
 

@@ -23,12 +23,12 @@ def test_a_page_shows_what_the_lake_holds(
     page.goto(f"{demo_services.dashboard_url}/{'' if name == 'pick-ups' else name}")
     shown = page.get_by_test_id("stMetric").filter(has=page.get_by_text(label, exact=True))
     total = f"{demo_lakehouse.value(sql):,}"
-    expect(shown.get_by_test_id("stMetricValue")).to_have_text(total, timeout=60_000)
+    expect(shown.get_by_test_id("stMetricValue")).to_have_text(total)
 
 
 def test_every_page_is_answered(page: Page, demo_services: RunningServices) -> None:
     for name in ("", "collisions", "revenue", "food-prices"):
         page.goto(f"{demo_services.dashboard_url}/{name}")
-        expect(page.get_by_text("of prod · data").last).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("of prod · data").last).to_be_visible()
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_test_id("stAlert")).to_have_count(0)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import expect
 
 from lakehouse.child_environments import dashboard_environment
 from lakehouse.query.client import LakehouseClient
@@ -26,7 +25,6 @@ from tests.lakehouse_instance import bare_environment
 from tests.ports import free_ports
 
 START_SECONDS = 400
-expect.set_options(timeout=30_000)  # milliseconds; the first page waits for Streamlit's imports and a cold worker
 
 
 @dataclass
