@@ -1,79 +1,51 @@
-"""New York's motor vehicle collisions, from the city's open-data portal."""
+"""Motor vehicle collisions reported by New York's police, every value as the open-data portal sends it.
 
-from __future__ import annotations
+Settings, under `[sources.nyc_collisions]`: `since` (a date) leaves out earlier crashes; `app_token` only raises the
+portal's rate limit; `base_url` is another portal.
+"""
 
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dlt_sources.soda_source import SodaDataset
 
-import dlt
-import pyarrow as pa
-from dlt.extract import DltResource
-
-from dlt_sources.confirmed_loads import current_load_id
-from dlt_sources.nyc_collisions_table import CRASHES, as_arrow
-from dlt_sources.soda import Retry, SodaClient
-from dlt_sources.soda_pages import pages
-from dlt_sources.soda_progress import Progress
-
-logger = logging.getLogger(__name__)
-DATASET_ID = "h9gi-nx95"
-TABLES = (CRASHES,)
-
-
-@dataclass
-class PortalReport:
-    """What one load got from the portal. Filled while the source is extracted."""
-
-    rows: int = 0
-    pages: int = 0
-    warnings: list[str] = field(default_factory=list)
-
-
-@dlt.source(name="nyc_collisions")
-def nyc_collisions(
-    since: str | None = None,
-    report: PortalReport | None = None,
-    retry: Retry | None = None,
-    page_rows: int = 50_000,
-    overlap_seconds: float = 3600,
-) -> DltResource:
-    """Motor vehicle collisions in New York City, reported by the police.
-
-    `since` (a date) leaves out earlier crashes. Only what changed after the last load is asked for.
-    """
-    told = report if report is not None else PortalReport()
-
-    def crashes(base_url: str = dlt.config.value, app_token: str | None = None) -> Iterator[pa.Table]:
-        client = SodaClient(base_url, DATASET_ID, app_token, retry or Retry(), told.warnings)
-        progress = Progress.resume(dlt.current.resource_state(), client, _where(since), overlap_seconds, page_rows)
-        for rows in pages(client, progress.start, _where(since), page_rows):
-            progress.add(rows)
-            told.rows += len(rows)
-            told.pages += 1
-            logger.info("nyc_collisions: page %d, %d rows so far", told.pages, told.rows)
-            yield as_arrow(rows, current_load_id(), dlt.current.source_schema())
-        progress.save(current_load_id())
-
-    columns = CRASHES.dlt_columns()
-    columns["portal_updated_at"]["dedup_sort"] = "desc"  # of a row that one load meets twice, the newest stays
-    crashes.__doc__ = CRASHES.description
-    resource: DltResource = dlt.resource(
-        crashes,
-        name=CRASHES.name,
-        columns=columns,
-        primary_key=CRASHES.key,
-        write_disposition="merge",
-    )
-    return resource
-
-
-def portal_count(
-    base_url: str, app_token: str | None = None, since: str | None = None, retry: Retry | None = None
-) -> int:
-    """How many rows the portal itself says it has in the window of a load. Raises SodaError."""
-    return SodaClient(base_url, DATASET_ID, app_token, retry or Retry()).count(_where(since))
-
-
-def _where(since: str | None) -> str | None:
-    return f"crash_date >= '{since}T00:00:00.000'" if since else None
+COLUMNS = {
+    "crash_date": "Day of the crash, 2022-06-30T00:00:00.000.",
+    "crash_time": "Time of the crash, New York local time, not padded: 9:05.",
+    "borough": "Borough.",
+    "zip_code": "Postal code.",
+    "latitude": "Degrees north; 0 where unknown.",
+    "longitude": "Degrees east; 0 where unknown.",
+    "location": "Latitude, longitude and address as a JSON object.",
+    "on_street_name": "Street of the crash.",
+    "off_street_name": "Nearest cross street.",
+    "cross_street_name": "Address, when the crash was off the street.",
+    "number_of_persons_injured": "Persons injured.",
+    "number_of_persons_killed": "Persons killed.",
+    "number_of_pedestrians_injured": "Pedestrians injured.",
+    "number_of_pedestrians_killed": "Pedestrians killed.",
+    "number_of_cyclist_injured": "Cyclists injured.",
+    "number_of_cyclist_killed": "Cyclists killed.",
+    "number_of_motorist_injured": "Occupants of vehicles injured.",
+    "number_of_motorist_killed": "Occupants of vehicles killed.",
+    "contributing_factor_vehicle_1": "What contributed to the crash, first vehicle.",
+    "contributing_factor_vehicle_2": "What contributed to the crash, second vehicle.",
+    "contributing_factor_vehicle_3": "What contributed to the crash, third vehicle.",
+    "contributing_factor_vehicle_4": "What contributed to the crash, fourth vehicle.",
+    "contributing_factor_vehicle_5": "What contributed to the crash, fifth vehicle.",
+    "collision_id": "The portal's number of the crash: the key.",
+    "vehicle_type_code1": "Kind of the first vehicle, as written.",
+    "vehicle_type_code2": "Kind of the second vehicle, as written.",
+    "vehicle_type_code_3": "Kind of the third vehicle, as written.",
+    "vehicle_type_code_4": "Kind of the fourth vehicle, as written.",
+    "vehicle_type_code_5": "Kind of the fifth vehicle, as written.",
+}
+DATASET = SodaDataset(
+    "crashes",
+    "https://data.cityofnewyork.us",
+    "h9gi-nx95",
+    columns=COLUMNS,
+    key="collision_id",
+    time="crash_date",
+    description="Motor vehicle collisions reported by New York's police, as the open-data portal sends them. "
+    "One row per crash.",
+)
+crashes = DATASET.resource
+LAKEHOUSE = {"event_time": {"crashes": "crash_date"}, "count": {"crashes": DATASET.count}}

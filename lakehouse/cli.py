@@ -37,7 +37,7 @@ from lakehouse.writing.cli import app as loads_app
 
 TABLE_ROWS = 50
 PANELS = {
-    "Everyday": ("demo", "up", "status", "upload", "files", "plan", "deploy", "query"),
+    "Everyday": ("demo", "up", "status", "upload", "files", "source", "plan", "deploy", "query"),
     "Releases": ("releases", "release", "rollback", "export", "serve"),
     "Environments": ("env", "promote", "diff", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from dlt import Pipeline
     from dlt.common.storages.configuration import FilesystemConfiguration
 
 RAW_ZONE = "raw"
+# Before dlt is imported: its .dlt folder is the project's, wherever a process was started, and it tells nobody.
+os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT_ROOT))
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 
 
 def _storage(lake: Lake) -> str | FilesystemConfiguration:
@@ -47,7 +52,6 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
     from lakehouse import dlt_connections
 
     dlt_connections.install()
-    dlt.config["runtime.dlthub_telemetry"] = False
     credentials = DuckLakeCredentials(
         ducklake_name=ALIAS,
         metadata_schema=METADATA_SCHEMA,

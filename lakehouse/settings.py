@@ -145,15 +145,6 @@ class Settings(BaseSettings):
         description="Where a message is posted when a run fails, an asset is late or a service ends, and when it is "
         "well again: an incoming webhook of Slack, Teams or Mattermost. Empty: messages go into the logs.",
     )
-    nyc_collisions_url: str = Field(
-        "https://data.cityofnewyork.us", description="The open-data portal that serves the collisions."
-    )
-    nyc_collisions_app_token: SecretStr = Field(
-        SecretStr(""), description="Application token for that portal. Optional; it only raises the rate limit."
-    )
-    nyc_collisions_since: str = Field(
-        "", description="Load only crashes that happened since this date (YYYY-MM-DD). Empty: all."
-    )
 
     @field_validator("data_dir", "secrets_dir")
     @classmethod

@@ -19,13 +19,14 @@ from lakehouse.roles import Roles, RolesError
 from lakehouse.storage import StorageError
 from lakehouse.writing.environments import require_ledger
 from lakehouse.writing.locks import LockTimeoutError
-from lakehouse_assets import environments_cli, maintenance_cli, verify_cli
+from lakehouse_assets import environments_cli, maintenance_cli, sources_cli, verify_cli
 from lakehouse_assets.environments_cli import sentences
 
 app = typer.Typer()
 app.add_typer(environments_cli.app)
 app.add_typer(maintenance_cli.app)
 app.add_typer(verify_cli.app)
+app.add_typer(sources_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 

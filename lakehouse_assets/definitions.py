@@ -46,7 +46,8 @@ def build() -> dg.Definitions:
         ],
         schedules=[
             *cron_schedules(catch_up, project().manifest()),
-            *([jobs.daily_schedule(), *maintenance.maintenance_schedules()] if owns_raw else []),
+            *([jobs.daily_schedule(), *jobs.source_schedules(raw_assets)] if owns_raw else []),
+            *(maintenance.maintenance_schedules() if owns_raw else []),
         ],
         sensors=[
             jobs.catch_up_sensor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -29,6 +30,7 @@ LANDING = {
 }
 COLLISIONS = "collisions/collisions_soda_strings.parquet"
 LIVE_DAYS = 30
+URL, SINCE = "SOURCES__NYC_COLLISIONS__BASE_URL", "SOURCES__NYC_COLLISIONS__SINCE"
 
 
 class DemoError(Exception):
@@ -131,13 +133,13 @@ def _portal(stack: ExitStack, lake: Lake, source: Path, live: bool) -> dict[str,
     """Where the collisions come from: the real portal, or a local one that behaves like it."""
     if live:
         since = datetime.now(UTC) - timedelta(days=LIVE_DAYS)
-        return {"LAKEHOUSE_NYC_COLLISIONS_SINCE": lake.settings.nyc_collisions_since or f"{since:%Y-%m-%d}"}
+        return {SINCE: os.environ.get(SINCE) or f"{since:%Y-%m-%d}"}
     from lakehouse.demo.portal import serve
 
     if not (source / COLLISIONS).exists():
         raise DemoError(f"{source / COLLISIONS} is missing: the local portal answers from it.")
     portal = stack.enter_context(serve(source / COLLISIONS))
-    return {"LAKEHOUSE_NYC_COLLISIONS_URL": portal.base_url}
+    return {URL: portal.base_url}
 
 
 def _answer(lake: Lake, console: Console) -> None:

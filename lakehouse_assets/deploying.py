@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import psycopg
 
+from dlt_sources.datasets import dataset
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
 from lakehouse.postgres import connect
@@ -19,7 +20,7 @@ from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
 from lakehouse_assets.releasing import author_of, checked_out_version, cut_release
-from lakehouse_assets.sources import SOURCES, raw_tables, source_module
+from lakehouse_assets.sources import SOURCES_DIR, RawTable, raw_tables, source_names, tables_of
 from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
 
@@ -49,15 +50,36 @@ def _lacking(lake: Lake) -> list[str]:
                 "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw'"
             ).fetchall()
         )
-    lacking = {table.source for table in raw_tables() for name, *_ in table.columns if (table.name, name) not in there}
-    return [source for source in SOURCES if source in lacking]
+    return sorted(
+        {
+            table.source
+            for table in raw_tables()
+            for name, *_ in table.columns
+            if _is_declared(table) and (table.name, name) not in there
+        }
+    )
+
+
+def _is_declared(table: RawTable) -> bool:
+    """Whether the source says all that dlt will put into it; another table is made by its first load."""
+    return any(name == "_dlt_load_id" for name, *_ in table.columns)
 
 
 def _create_tables(lake: Lake, source: str) -> list[str]:
     from dlt_sources.tables import create_tables
 
     make_private(lake.settings.pipelines_dir)
-    return create_tables(lake_pipeline(lake, source), getattr(source_module(source), source)())
+    pipeline = lake_pipeline(lake, source)
+    if tables_of(source)[0].from_files:
+        from dlt_sources.landing_files import landing_source
+
+        return create_tables(pipeline, landing_source(dataset(source)))
+    from lakehouse_assets.source_files import read
+    from lakehouse_assets.source_settings import settings_of
+
+    with settings_of(source, lake.settings):
+        found = read(SOURCES_DIR / f"{source}.py")
+    return create_tables(pipeline, found.source) if found else []
 
 
 def plan(environment: str) -> PlanSummary:
@@ -83,7 +105,14 @@ def deploy(
         report(str(cut_release(lake, connection, sqlmesh, run=run, author=author or author_of({}))))
 
     with deploying(
-        lake, environment, SOURCES, lambda: deployed_graph(sqlmesh), others=others, run=run, report=report, ended=ended
+        lake,
+        environment,
+        source_names(),
+        lambda: deployed_graph(sqlmesh),
+        others=others,
+        run=run,
+        report=report,
+        ended=ended,
     ):
         with without_warnings():
             done = apply_plan(project(), environment, backfill=backfill, ownership=sqlmesh.ownership)

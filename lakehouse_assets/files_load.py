@@ -38,9 +38,9 @@ class FilesLoad(SourceLoad):
     def dlt_source(self) -> DltSource:
         """The dataset's source, given every file that lies there now."""
         self.files = [LandedFile(landing_key(file), file.key, file.etag) for file in self.folder.files()]
-        return getattr(self.module, self.source)(  # type: ignore[no-any-return]
-            files=self.files, report=self.report, fetch=self._fetch, types=self.types
-        )
+        from dlt_sources.landing_files import landing_source
+
+        return landing_source(self.dataset, self.files, self.report, self._fetch)
 
     def complete(self) -> None:
         """Where the dataset says so, delete the rows of files that are gone: the table has what the folder holds.
@@ -69,7 +69,6 @@ class FilesLoad(SourceLoad):
             "files_failed": len(self.report.failures),
             "files_deleted": len(self.deleted),
             "files": dg.MetadataValue.json(dict(self.report.loaded)),
-            **({"columns_lacking": dg.MetadataValue.json(self.report.lacking)} if self.report.lacking else {}),
         }
 
     def record(self, run: str) -> None:

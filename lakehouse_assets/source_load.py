@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from lakehouse.lake import Lake
-from lakehouse_assets.sources import RawTable, source_module
+from lakehouse_assets.sources import RawTable, tables_of
 
 if TYPE_CHECKING:
+    from dlt import Pipeline
     from dlt.extract.source import DltSource
 
 
@@ -20,8 +21,7 @@ class SourceLoad:
     def __init__(self, lake: Lake, source: str) -> None:
         self.lake = lake
         self.source = source
-        self.module = source_module(source)
-        self.types: dict[str, str] = {}  # of the columns that the lake's table has
+        self.tables: list[RawTable] = tables_of(source)
 
     def dlt_source(self) -> DltSource:
         """The dlt source, told where to find its input."""
@@ -29,11 +29,21 @@ class SourceLoad:
 
     def metadata(self) -> dict[str, Any]:
         """What the asset's page shows of this load."""
-        raise NotImplementedError
+        return {}
 
-    def checks(self, tables: list[RawTable]) -> Iterator[dg.AssetCheckResult]:
+    def checks(self) -> Iterator[dg.AssetCheckResult]:
         """Results that don't stop anything, after the load."""
         yield from ()
+
+    def before(self, pipeline: Pipeline) -> None:
+        """Look at the state and schema that the lake has, before anything is read."""
+
+    def extract(self, pipeline: Pipeline, source: DltSource, options: dict[str, Any]) -> None:
+        """Read what the source has."""
+        pipeline.extract(source, **options)
+
+    def look(self, pipeline: Pipeline) -> None:
+        """Look at what was read and is not loaded yet. An error here leaves the lake as it is."""
 
     def complete(self) -> None:
         """What is left to do in the lake once dlt is done, under the load's lock and mark."""

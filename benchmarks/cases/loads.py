@@ -53,7 +53,7 @@ def portal_of(data: Path) -> Iterator[dict[str, str]]:
     from lakehouse.demo.portal import serve
 
     with serve(data / "collisions" / "collisions_soda_strings.parquet") as portal:
-        yield {"LAKEHOUSE_NYC_COLLISIONS_URL": portal.base_url}
+        yield {"SOURCES__NYC_COLLISIONS__BASE_URL": portal.base_url}
 
 
 def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
@@ -62,7 +62,7 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     from lakehouse.settings import load_settings
 
     importlib.import_module("lakehouse_assets.definitions")
-    importlib.import_module("dagster_dlt")
+    importlib.import_module("dlt")
     lake = Lake(load_settings())
     land(lake, Path(data))
     found = {}

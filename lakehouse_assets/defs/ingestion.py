@@ -1,4 +1,4 @@
-"""The raw assets: a multi-asset per dlt source, its specs from the manifest."""
+"""The raw assets: a multi-asset per source, its specs from what is known of its tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,15 +6,14 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.zones import LandingFolder
-from lakehouse_assets.loading import RECONCILED, asset_key, load
+from lakehouse_assets.loading import COUNTED, LoadConfig, asset_key, load, load_files
 from lakehouse_assets.resources import LakeResource
-from lakehouse_assets.sources import SOURCES, RawTable, tables_of
+from lakehouse_assets.sources import RawTable, Source, source_named, source_names, sources
 
 LANDING_IO = "landing_io"
-PORTALS = {"nyc_collisions": "NYC Open Data"}
 
 
-def raw_spec(table: RawTable) -> dg.AssetSpec:
+def raw_spec(table: RawTable, source: Source) -> dg.AssetSpec:
     """What the web UI shows of a raw table before it is first loaded."""
     columns = [dg.TableColumn(name, type=kind, description=text) for name, kind, text in table.columns]
     origin = origin_key(table)
@@ -22,62 +21,64 @@ def raw_spec(table: RawTable) -> dg.AssetSpec:
     return dg.AssetSpec(
         asset_key(table),
         deps=[origin],
-        description=table.description,
+        description=table.description or source.description or f"Loaded by dlt from {source.name}.",
         group_name=table.source,
         kinds={"dlt", "ducklake"},
-        owners=["team:ingestion"],
+        owners=[source.owner],
         metadata={
             "dagster/table_name": f"lakehouse.{table.full_name}",
             "dagster/column_schema": dg.TableSchema(columns),
             "dagster/column_lineage": dg.TableColumnLineage(lineage),
             "event_time": table.event_time or "none: a change touches everything downstream",
+            **({"problem": source.problem} if source.problem else {}),
         },
+        partitions_def=dg.DailyPartitionsDefinition(table.backfill) if table.backfill else None,
         # A dlt source that has nothing new is no new version of its table.
         skippable=False,
     )
 
 
-def source_assets(source: str) -> dg.AssetsDefinition:
+def tables_shown(source: Source) -> list[RawTable]:
+    """The source's tables; where none is known, one that stands for them: its load names what is wrong or new."""
+    return source.tables or [RawTable(source.name, source.name, source.problem or "Its tables show after a load.")]
+
+
+def source_assets(name: str) -> dg.AssetsDefinition:
     """One source's tables. A pool of one keeps two loads of it from waiting inside their runs."""
-    tables = tables_of(source)
+    source = source_named(name)
+    tables = tables_shown(source)
+    options: dict[str, Any] = {
+        "name": name,
+        "specs": [raw_spec(table, source) for table in tables],
+        "pool": f"load_{name}",
+        "can_subset": False,
+        "description": f"Load what is new in {name}.",
+    }
+    if source.from_files:
+
+        @dg.multi_asset(**options, ins={"folder": dg.AssetIn(key=landing_key(name), input_manager_key=LANDING_IO)})
+        def load_landed(context: dg.AssetExecutionContext, lake: LakeResource, folder: LandingFolder) -> Iterator[Any]:
+            yield from load_files(context, lake.lake, folder)
+
+        return load_landed
+
     checks = [
         dg.AssetCheckSpec(
-            RECONCILED,
+            COUNTED,
             asset=asset_key(table),
-            description=f"As many rows as {PORTALS[source]} counts itself. A difference only warns.",
+            description="As many rows as the source counts itself. A difference only warns.",
         )
         for table in tables
-        if source in PORTALS
+        if table.is_counted
     ]
 
-    options: dict[str, Any] = {
-        "name": source,
-        "specs": [raw_spec(table) for table in tables],
-        "check_specs": checks,
-        "pool": f"load_{source}",
-        "can_subset": False,
-        "description": f"Load what is new in {source}.",
-    }
-    if not all(table.from_files for table in tables):
+    @dg.multi_asset(
+        **{**options, "can_subset": True}, check_specs=checks, backfill_policy=dg.BackfillPolicy.single_run()
+    )
+    def load_source(context: dg.AssetExecutionContext, lake: LakeResource, config: LoadConfig) -> Iterator[Any]:
+        yield from load(context, lake.lake, name, config)
 
-        @dg.multi_asset(**options)
-        def load_portal(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-            yield from load(context, _dlt(), lake.lake, source)
-
-        return load_portal
-
-    @dg.multi_asset(**options, ins={"folder": dg.AssetIn(key=landing_key(source), input_manager_key=LANDING_IO)})
-    def load_files(context: dg.AssetExecutionContext, lake: LakeResource, folder: LandingFolder) -> Iterator[Any]:
-        yield from load(context, _dlt(), lake.lake, source, folder)
-
-    return load_files
-
-
-def _dlt() -> Any:
-    # Imported here: it brings dlt, which a process that only looks at the graph does without.
-    from dagster_dlt import DagsterDltResource
-
-    return DagsterDltResource()
+    return load_source
 
 
 def landing_key(source: str) -> dg.AssetKey:
@@ -86,29 +87,31 @@ def landing_key(source: str) -> dg.AssetKey:
 
 
 def origin_key(table: RawTable) -> dg.AssetKey:
-    """What a raw table is loaded from: files of a dataset, or a portal's dataset."""
-    return landing_key(table.source) if table.from_files else dg.AssetKey(["portal", table.name])
+    """What a raw table is loaded from: files of a dataset, or whatever its source asks."""
+    return landing_key(table.source) if table.from_files else dg.AssetKey(["source", table.name])
 
 
 def origins() -> dg.AssetsDefinition:
     """What nothing in the graph makes: files arrive, a portal answers."""
-    found = {origin_key(table): table for source in SOURCES for table in tables_of(source)}
-    return dg.AssetsDefinition(specs=[_origin(key, table) for key, table in sorted(found.items())])
+    found = {origin_key(table): (table, source) for source in sources() for table in tables_shown(source)}
+    return dg.AssetsDefinition(specs=[_origin(key, *pair) for key, pair in sorted(found.items())])
 
 
-def _origin(key: dg.AssetKey, table: RawTable) -> dg.AssetSpec:
+def _origin(key: dg.AssetKey, table: RawTable, source: Source) -> dg.AssetSpec:
     if table.from_files:
         upload = f"`lakehouse upload PATH --dataset {table.source}`"
         text, kind = f"Files of {table.source} as they arrived: {upload}, or a copy.", "file"
     else:
-        text, kind = f"The dataset as {PORTALS[table.source]} serves it. {table.description}", "api"
-    described = {name: description for name, _, description in table.columns}
+        text, kind = f"What {source.name} reads. {table.description}".strip(), "api"
+    described = {name: (kind, description) for name, kind, description in table.columns}
     fields = [
-        dg.TableColumn(name, "text", described[column]) for column, names in table.fields.items() for name in names
+        dg.TableColumn(name, described[column][0], description=described[column][1])
+        for column, names in table.fields.items()
+        for name in names
     ]
     schema = {} if table.from_files else {"dagster/column_schema": dg.TableSchema(fields)}  # each file has its own
     return dg.AssetSpec(key, description=text, group_name=table.source, kinds={kind}, metadata=schema)
 
 
 origin_assets = origins()
-raw_assets = [source_assets(source) for source in SOURCES if tables_of(source)]
+raw_assets = [source_assets(name) for name in source_names()]

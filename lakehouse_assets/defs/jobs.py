@@ -15,7 +15,7 @@ from lakehouse.storage import open_storage
 from lakehouse.writing import landed
 from lakehouse.writing.touched import is_behind, newest
 from lakehouse.zones import landing_files, landing_key, settled
-from lakehouse_assets.sources import raw_tables
+from lakehouse_assets.sources import raw_tables, sources
 
 INGEST = "ingest"
 CATCH_UP = "catch_up"
@@ -51,6 +51,22 @@ def daily_schedule() -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         description="Load every source, then compute what is due. Off until you switch it on.",
     )
+
+
+def source_schedules(raw: list[dg.AssetsDefinition]) -> list[dg.ScheduleDefinition]:
+    """A schedule for each source whose file asks for one."""
+    by_name = {assets.op.name: assets for assets in raw}
+    return [
+        dg.ScheduleDefinition(
+            name=f"{source.name}_schedule",
+            target=dg.AssetSelection.assets(by_name[source.name]),
+            cron_schedule=source.schedule,
+            execution_timezone="UTC",
+            description=f"Load what is new in {source.name}. Off until you switch it on.",
+        )
+        for source in sources()
+        if source.schedule
+    ]
 
 
 @dg.sensor(

@@ -13,9 +13,10 @@ from typing import Any
 import dlt
 
 from dlt_sources.landed import LandedFile, LandingReport
-from dlt_sources.nyc_collisions import PortalReport, nyc_collisions
-from dlt_sources.soda import Retry
-from lakehouse.demo.portal import RunningPortal
+from dlt_sources.nyc_collisions import COLUMNS
+from dlt_sources.soda import Retry, SodaClient
+from dlt_sources.soda_source import SodaDataset
+from lakehouse.demo.portal import DATASET_ID, RunningPortal
 from lakehouse.lake import Lake
 from lakehouse.pipelines import lake_pipeline
 
@@ -49,13 +50,27 @@ class Loader:
         self.pipeline(source().name).run(source(files, report))
         return report
 
-    def load_collisions(self, portal: RunningPortal, *, app_token: str | None = None, **options: Any) -> PortalReport:
+    def load_collisions(self, portal: RunningPortal | str, **settings: Any) -> SodaDataset:
         """One load from the portal."""
-        report = PortalReport()
-        source = nyc_collisions(report=report, retry=IMPATIENT, **options)
-        source.nyc_collisions__crashes.bind(base_url=portal.base_url, app_token=app_token)
-        self.pipeline("nyc_collisions").run(source)
-        return report
+        collisions = collisions_of(portal, page_rows=settings.pop("page_rows", 50_000))
+        collisions.resource.bind(**settings)
+        self.pipeline("nyc_collisions").run(collisions.resource)
+        return collisions
+
+
+def collisions_of(portal: RunningPortal | str, **options: Any) -> SodaDataset:
+    """The collisions of a local portal, under the table's name in the lake."""
+    address = portal if isinstance(portal, str) else portal.base_url
+    return SodaDataset(
+        "nyc_collisions__crashes", address, DATASET_ID, columns=COLUMNS, key="collision_id", time="crash_date",
+        retry=IMPATIENT, **options,
+    )  # fmt: skip
+
+
+def portal_count(portal: RunningPortal, since: str | None = None) -> int:
+    """How many crashes the portal has."""
+    where = f"crash_date >= '{since}T00:00:00.000'" if since else None
+    return SodaClient(portal.base_url, DATASET_ID, retry=IMPATIENT).count(where)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from dlt_sources.nyc_collisions import nyc_collisions, portal_count
-from dlt_sources.nyc_collisions_table import CRASHES, FIELDS
+from dlt_sources.nyc_collisions import COLUMNS
 from lakehouse.demo.portal import RunningPortal, serve
 from lakehouse.demo.portal_faults import CutConnection, Meanwhile, NotJson, ShortPage, Status
-from tests.dlt_sources.loading import IMPATIENT, Loader
+from tests.dlt_sources.loading import Loader, portal_count
 
 COUNT = "SELECT count(*) FROM raw.nyc_collisions__crashes"
 DISTINCT = "SELECT count(*), count(DISTINCT collision_id) FROM raw.nyc_collisions__crashes"
@@ -34,8 +33,8 @@ def test_all_real_collisions_arrive_every_value_as_it_is(loader: Loader, shared_
         report = loader.load_collisions(portal)
         assert report.rows == 87_866
         assert loader.rows(DISTINCT) == [(87_866, 87_866)]
-        assert portal_count(portal.base_url) == 87_866
-    fields = ", ".join(FIELDS)
+        assert portal_count(portal) == 87_866
+    fields = ", ".join(COLUMNS)
     difference = f"(SELECT {fields} FROM raw.nyc_collisions__crashes EXCEPT ALL SELECT {fields} FROM '{source}')"
     assert loader.value(f"SELECT count(*) FROM {difference}") == 0
 
@@ -70,7 +69,7 @@ def test_rows_inserted_and_changed_while_pages_are_read_are_neither_missed_nor_d
     assert loader.rows(DISTINCT) == [(302, 302)]
     changed = "SELECT borough FROM raw.nyc_collisions__crashes WHERE collision_id IN ('{}', '{}') ORDER BY 1"
     assert loader.rows(changed.format(read, unread)) == [("ATLANTIS",), ("LEMURIA",)]
-    assert portal_count(portal.base_url) == 302
+    assert portal_count(portal) == 302
 
 
 def test_a_row_that_shows_up_late_with_an_earlier_time_is_not_missed(loader: Loader, portal: RunningPortal) -> None:
@@ -107,10 +106,8 @@ def test_a_portal_that_is_down_leaves_the_table_as_it_is_and_says_why(loader: Lo
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        source = nyc_collisions(retry=IMPATIENT)
-        source.nyc_collisions__crashes.bind(base_url=address)
         with pytest.raises(PipelineStepFailed, match=f"{address}.*gave no rows in 3 attempts"):
-            loader.pipeline("nyc_collisions").run(source)
+            loader.load_collisions(address)
     assert loader.lake.newest_snapshot() == before
     assert loader.load_collisions(portal).rows == 0, "and no progress was noted"
 
@@ -128,7 +125,7 @@ def test_a_load_that_breaks_off_in_the_middle_loads_nothing_and_the_next_one_all
 def test_a_wider_window_fetches_what_the_narrower_one_left_out(loader: Loader, portal: RunningPortal) -> None:
     dates = portal.rows.query({"select": "crash_date", "order": "crash_date"}, 300, 0).rows
     middle = dates[200].split('"')[3][:10]
-    wanted = portal_count(portal.base_url, since=middle)
+    wanted = portal_count(portal, since=middle)
     assert 0 < wanted < 300
     loader.load_collisions(portal, since=middle)
     assert loader.value(COUNT) == wanted
@@ -140,9 +137,9 @@ def test_the_portals_deletions_show_as_a_difference(loader: Loader, portal: Runn
     loader.load_collisions(portal)
     portal.rows.delete(first_ids(loader, 1)[0])
     loader.load_collisions(portal)
-    assert loader.value(COUNT) - portal_count(portal.base_url) == 1
+    assert loader.value(COUNT) - portal_count(portal) == 1
 
 
 def test_the_table_is_declared_field_by_field_in_the_portals_order(portal: RunningPortal) -> None:
     fields = [name for name in portal.rows.types if not name.startswith(":")]
-    assert [column.name for column in CRASHES.columns][:29] == fields
+    assert list(COLUMNS) == fields

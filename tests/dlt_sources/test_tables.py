@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from dlt_sources import datasets, nyc_collisions
+from dlt_sources import datasets
 from dlt_sources.tables import Column, Table, create_tables
 from tests.dlt_sources.loading import Landing, Loader
 
 SOURCES: dict[str, tuple[Callable[[], Any], Table]] = {
-    "nyc_collisions": (nyc_collisions.nyc_collisions, nyc_collisions.TABLES[0]),
-    **{name: (getattr(datasets, name), datasets.dataset(name).table) for name in datasets.dataset_names()},
+    name: (getattr(datasets, name), datasets.dataset(name).table) for name in datasets.dataset_names()
 }
 COLUMNS = (
     "SELECT column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') FROM information_schema.columns"

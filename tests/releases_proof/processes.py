@@ -30,7 +30,7 @@ from tests.releases_proof.loader import say
 def use_project(project: Path) -> None:
     """Let the product's code find the proof's models and its one source."""
     transformation.PROJECT_DIR = project
-    deploying.SOURCES = (feed.SOURCE,)
+    deploying.source_names = lambda: [feed.SOURCE]
     for module in (transformation, releasing, releases):
         module.pipeline_of = lambda: feed.PIPELINE_OF  # type: ignore[attr-defined]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import traceback
@@ -39,7 +40,9 @@ class Refusing(BaseHTTPRequestHandler):
 def main() -> None:
     """Each step says how it ended; those that must fail print everything that Python knows of their failure."""
     lake = Lake(load_settings())
-    portal = HTTPServer(("127.0.0.1", int(lake.settings.nyc_collisions_url.rpartition(":")[2])), Refusing)
+    portal = HTTPServer(
+        ("127.0.0.1", int(os.environ["SOURCES__NYC_COLLISIONS__BASE_URL"].rpartition(":")[2])), Refusing
+    )
     threading.Thread(target=portal.serve_forever, daemon=True).start()
     deploying.deploy(lake, "prod", backfill=False, run="test")
     _land(lake)

@@ -94,8 +94,8 @@ def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "LAKEHOUSE_S3_SECRET_ACCESS_KEY": f"{S3}+/=",
             "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID": "planted-query",
             "LAKEHOUSE_QUERY_S3_SECRET_ACCESS_KEY": f"{S3_READ}+/=",
-            "LAKEHOUSE_NYC_COLLISIONS_URL": f"http://127.0.0.1:{portal}",
-            "LAKEHOUSE_NYC_COLLISIONS_APP_TOKEN": PORTAL,
+            "SOURCES__NYC_COLLISIONS__BASE_URL": f"http://127.0.0.1:{portal}",
+            "SOURCES__NYC_COLLISIONS__APP_TOKEN": PORTAL,
             "PYTHONPATH": str(PROJECT_ROOT),
         }
         for name, field in Settings.model_fields.items():  # every other secret that there is, or will be

@@ -1,0 +1,222 @@
+"""What a source changed that its table can't follow by itself: a type, a column that is gone. Told before it loads.
+
+New columns and tables come in. A change is kept beside what is known of the source until somebody accepts it:
+`lakehouse source accept NAME`, or a change of the source's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from lakehouse.lake import Lake, identifier
+from lakehouse_assets.content_cache import write_atomically
+from lakehouse_assets.sources import SOURCES_DIR
+
+if TYPE_CHECKING:
+    from dlt import Pipeline
+
+Columns = dict[str, dict[str, Any]]
+"""dlt's columns by table, by name."""
+KEPT_AS_TEXT = ("json", "wei")
+"""dlt's types that its files hold as another one."""
+NO_VALUE = "no value"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One column that changed: `new` is its type now, empty when the column is gone."""
+
+    table: str
+    column: str
+    old: str
+    new: str = ""
+    example: str = ""
+
+    def __str__(self) -> str:
+        if not self.new:
+            return f"raw.{self.table} has lost the column {self.column} ({self.old}), which every row had until now"
+        return f"raw.{self.table}: {self.column} was {self.old} and is now {self.new}, as in {self.example}"
+
+
+class DriftError(Exception):
+    """The source changed; the message names every table and column and says what to do."""
+
+
+def columns_of(pipeline: Pipeline) -> Columns:
+    """The columns that the lake's schema of the pipeline has, before a load."""
+    if not pipeline.default_schema_name:
+        return {}
+    return {
+        name: {column: dict(hints) for column, hints in table["columns"].items() if hints.get("data_type")}
+        for name, table in pipeline.default_schema.tables.items()
+        if not name.startswith("_dlt_")
+    }
+
+
+def check(lake: Lake, pipeline: Pipeline, before: Columns) -> None:
+    """Look at what is normalized and not loaded yet. Raises DriftError."""
+    files = _files(pipeline)
+    changes = [*_types(pipeline, before, files), *_vanished(lake, before, files)]
+    if changes:
+        source = pipeline.pipeline_name
+        kept = {"file": _digest(source), "changes": [asdict(change) for change in changes]}
+        write_atomically(_path(lake, source), json.dumps(kept))
+        lines = "\n".join(f"  {change}" for change in changes)
+        raise DriftError(
+            f"the source has changed:\n{lines}\nNothing was loaded. `lakehouse source accept {source}` takes it as it "
+            f"is now; or correct dlt_sources/{source}.py."
+        )
+
+
+def accept(lake: Lake, source: str) -> list[Change]:
+    """Let the next load take what stopped the last one; names it."""
+    found = _read(lake, source)
+    if found:
+        write_atomically(_path(lake, source), json.dumps({**found, "file": ""}))
+    return [Change(**change) for change in found["changes"]] if found else []
+
+
+def take_accepted(lake: Lake, pipeline: Pipeline) -> None:
+    """Give the lake's columns the types that were accepted: the new one where no value is lost, else text."""
+    found = _read(lake, pipeline.pipeline_name)
+    if not found or found["file"] == _digest(pipeline.pipeline_name):
+        return
+    schema = pipeline.default_schema
+    with closing(lake.connect()) as connection:
+        for change in (Change(**one) for one in found["changes"]):
+            if change.new and change.table in schema.tables:
+                _retype(connection, schema.tables[change.table]["columns"], change)
+    pipeline.schemas.save_schema(schema)
+
+
+def forget(lake: Lake, source: str) -> None:
+    """A load went through: what was accepted is done."""
+    _path(lake, source).unlink(missing_ok=True)
+
+
+def waiting(lake: Lake, source: str) -> list[Change]:
+    """The changes that stop the source's loads."""
+    found = _read(lake, source)
+    return [Change(**one) for one in found["changes"]] if found and found["file"] == _digest(source) else []
+
+
+def _retype(connection: duckdb.DuckDBPyConnection, columns: Any, change: Change) -> None:
+    from lakehouse_assets.describe_sources import duckdb_type
+
+    table, old = f"lakehouse.raw.{identifier(change.table)}", identifier(change.column)
+    wanted = duckdb_type({"data_type": change.new})
+    lossless = f"TRY_CAST({old} AS {wanted})::VARCHAR IS NOT DISTINCT FROM {old}::VARCHAR"
+    row = connection.execute(f"SELECT coalesce(bool_and({lossless}), true) FROM {table}").fetchone()
+    kind, target = (change.new, wanted) if row and row[0] else ("text", "VARCHAR")
+    aside = identifier(f"{change.column}__retyped")
+    for statement in (
+        "BEGIN",
+        f"ALTER TABLE {table} ADD COLUMN {aside} {target}",
+        f"UPDATE {table} SET {aside} = {old}::{target}",
+        f"ALTER TABLE {table} DROP COLUMN {old}",
+        f"ALTER TABLE {table} RENAME COLUMN {aside} TO {old}",
+        "COMMIT",
+    ):
+        connection.execute(statement)
+    for hint in ("precision", "scale", "timezone"):
+        columns[change.column].pop(hint, None)
+    columns[change.column]["data_type"] = kind
+
+
+def _files(pipeline: Pipeline) -> dict[str, list[str]]:
+    """The Parquet files that wait to be loaded, by table."""
+    found: dict[str, list[str]] = {}
+    for load_id in pipeline.list_normalized_load_packages():
+        for job in pipeline.get_load_package_info(load_id).jobs["new_jobs"]:
+            if job.file_path.endswith(".parquet"):
+                found.setdefault(job.job_file_info.table_name, []).append(job.file_path)
+    return found
+
+
+def _types(pipeline: Pipeline, before: Columns, files: dict[str, list[str]]) -> Iterator[Change]:
+    for table, columns in before.items():
+        now: Any = pipeline.default_schema.tables[table]["columns"]
+        for name, hints in now.items():
+            base = name.partition("__v_")[0]
+            if hints.get("variant") and name not in columns and base in columns:
+                example = _example(files.get(table, []), name)
+                yield Change(table, base, columns[base]["data_type"], hints["data_type"], example)
+        sent = _sent(files.get(table, []))
+        for name, hints in columns.items():
+            kind = sent.get(name) or now.get(name, hints).get("data_type")
+            if kind != hints["data_type"] and hints["data_type"] not in KEPT_AS_TEXT:
+                yield Change(table, name, hints["data_type"], str(kind), _example(files.get(table, []), name))
+
+
+def _sent(files: list[str]) -> dict[str, str]:
+    """dlt's types of the columns in files."""
+    import pyarrow as pa
+    import pyarrow.parquet
+    from dlt.common.libs.pyarrow import py_arrow_to_table_schema_columns
+
+    found: dict[str, str] = {}
+    for file in files:
+        schema = pyarrow.parquet.read_schema(file)
+        known = pa.schema([field for field in schema if not pa.types.is_null(field.type)])
+        found |= {name: str(hints["data_type"]) for name, hints in py_arrow_to_table_schema_columns(known).items()}
+    return found
+
+
+def _example(files: list[str], column: str) -> str:
+    import pyarrow.parquet
+
+    for path in files:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                continue
+            for batch in file.iter_batches(columns=[column]):
+                values = batch.column(0).drop_null()
+                if len(values):
+                    return repr(str(values[0].as_py()))[:100]
+    return NO_VALUE
+
+
+def _vanished(lake: Lake, before: Columns, files: dict[str, list[str]]) -> Iterator[Change]:
+    """Columns that every row of the lake has and no row of this load; APIs leave out what is null."""
+    for table, paths in files.items():
+        columns = [name for name in before.get(table, {}) if not name.startswith("_dlt_") and "__v_" not in name]
+        lacking = [name for name in columns if _example(paths, name) == NO_VALUE]
+        rows = sum(_rows(path) for path in paths)
+        if not lacking or not rows:
+            continue
+        with closing(lake.connect(read_only=True)) as connection:
+            for name in lacking:
+                row = connection.execute(
+                    f"SELECT count(*) > 0 AND count(*) = count({identifier(name)}) FROM raw.{identifier(table)}"
+                ).fetchone()
+                if row and row[0]:
+                    yield Change(table, name, before[table][name]["data_type"])
+
+
+def _rows(path: str) -> int:
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(path).num_rows)
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha256((SOURCES_DIR / f"{source}.py").read_bytes()).hexdigest()
+
+
+def _path(lake: Lake, source: str) -> Path:
+    return lake.settings.data_dir / "sources" / f"{source}.drift.json"
+
+
+def _read(lake: Lake, source: str) -> Any:
+    try:
+        return json.loads(_path(lake, source).read_text())
+    except (OSError, ValueError):
+        return None

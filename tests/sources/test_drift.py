@@ -1,0 +1,60 @@
+"""A source that changed a type or lost a column is stopped before it writes, until somebody takes the change."""
+
+from __future__ import annotations
+
+from lakehouse_assets import drift
+from tests.sources.conftest import Sources
+
+ROWS = """
+    import dlt
+    import pyarrow as pa
+
+    rows = {rows}
+    orders = dlt.resource(rows, name="orders", primary_key="id", write_disposition="merge")
+    arrow = dlt.resource(pa.Table.from_pylist(rows), name="arrow", primary_key="id", write_disposition="merge")
+"""
+TABLES = ("orders", "arrow")
+
+
+def columns(team: Sources, table: str) -> dict[str, str]:
+    sql = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'shop__{}'"
+    return {name: kind for name, kind in team.rows(sql.format(table)) if not name.startswith("_dlt_")}
+
+
+def test_a_changed_type_stops_the_load_and_is_taken_when_it_is_accepted(team: Sources) -> None:
+    team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5}, {"id": 2, "amount": 6}]))
+    team.load("shop")
+    team.write("shop", ROWS.format(rows=[{"id": 2, "amount": "seven"}, {"id": 3, "amount": "eight"}]))
+    before = team.lake.newest_snapshot()
+    said = team.failure("shop")
+    for table in TABLES:
+        assert f"raw.shop__{table}: amount was bigint and is now text, as in 'seven'" in said
+    assert "lakehouse source accept shop" in said
+    assert (team.lake.newest_snapshot(), team.marks()) == (before, [])
+    assert "seven" in team.failure("shop"), "it stays so"
+    assert len(drift.accept(team.lake, "shop")) == 2
+    team.load("shop")
+    for table in TABLES:
+        assert columns(team, table) == {"id": "BIGINT", "amount": "VARCHAR"}
+        found = team.rows(f"SELECT amount FROM raw.shop__{table} ORDER BY id")
+        assert found == [("5",), ("seven",), ("eight",)]
+    team.load("shop")
+
+
+def test_a_column_that_is_gone_stops_the_load_and_one_that_was_often_null_does_not(team: Sources) -> None:
+    team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5, "note": "a"}, {"id": 2, "amount": 6, "note": None}]))
+    team.load("shop")
+    team.write("shop", ROWS.format(rows=[{"id": 3, "fee": 1, "note": None}]))
+    said = team.failure("shop")
+    for table in TABLES:
+        assert f"raw.shop__{table} has lost the column amount (bigint)" in said
+    assert "note" not in said
+    assert team.rows("SELECT count(*) FROM raw.shop__orders") == [(2,)]
+    drift.accept(team.lake, "shop")
+    team.load("shop")
+    assert team.rows("SELECT id, amount, fee FROM raw.shop__arrow ORDER BY id") == [
+        (1, 5, None),
+        (2, 6, None),
+        (3, None, 1),
+    ]
+    team.load("shop")

@@ -1,0 +1,58 @@
+"""A Dagster run of an ordinary source is killed: the next load, by whomever, leaves every row once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lakehouse.settings import PROJECT_ROOT
+from lakehouse.writing.loads import repair
+from tests.sources.conftest import Sources
+
+SHOP = """
+    import dlt
+
+    LOAD = {load}
+    ROWS = [{{"id": n, "load": LOAD, "lines": [{{"n": n}}]}} for n in range(LOAD * 5, LOAD * 5 + 10)]
+
+    def progress():
+        state = dlt.current.resource_state()
+        state["loads"] = state.get("loads", 0) + 1
+        yield {{"loads": state["loads"]}}
+
+    appended = dlt.resource(ROWS, name="appended")
+    replaced = dlt.resource(ROWS, name="replaced", write_disposition="replace")
+    merged = dlt.resource(ROWS, name="merged", primary_key="id", write_disposition="merge")
+    counted = dlt.resource(progress, name="counted")
+"""
+
+
+@pytest.mark.parametrize(
+    "moment", ["2", "mark", *(pytest.param(str(n), marks=pytest.mark.proof) for n in range(3, 12))]
+)
+def test_a_killed_run_is_undone_and_the_next_one_is_exact(
+    team: Sources, lakehouse_environment: dict[str, str], moment: str
+) -> None:
+    team.write("shop", SHOP.format(load=0))
+    team.load("shop")
+    team.write("shop", SHOP.format(load=1))
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.sources.killed_load", str(team.folder), moment],
+        cwd=PROJECT_ROOT, env={**os.environ, **lakehouse_environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    assert team.marks() == ["shop"]
+    repair(team.lake, ["shop"], run="a run that reads it")
+    assert team.marks() == []
+    for table in ("appended", "replaced", "merged"):
+        assert team.rows(f"SELECT count(*), max(load) FROM raw.shop__{table}") == [(10, 0)], table
+        assert team.rows(f"SELECT count(*) FROM raw.shop__{table}__lines") == [(10,)], table
+    team.load("shop")
+    for table, rows in (("appended", 20), ("replaced", 10), ("merged", 15)):
+        assert team.rows(f"SELECT count(*) FROM raw.shop__{table}") == [(rows,)], table
+        assert team.rows(f"SELECT count(*) FROM raw.shop__{table}__lines") == [(rows,)], table
+    assert team.rows("SELECT loads FROM raw.shop__counted ORDER BY 1") == [(1,), (2,)], "the state is the lake's"
