@@ -1,7 +1,7 @@
 """What a source changed that its table can't follow by itself: a type, a column that is gone. Told before it loads.
 
-New columns and tables come in. A change is kept beside what is known of the source until somebody accepts it:
-`lakehouse source accept NAME`, or a change of the source's file.
+New columns and tables come in. A change is kept beside what is known of the source; that a column is gone is accepted by
+`lakehouse source accept NAME`, or by a change of the source's file.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import duckdb
 
 from lakehouse.lake import Lake, identifier
 from lakehouse_assets.content_cache import write_atomically
@@ -64,37 +62,27 @@ def columns_of(pipeline: Pipeline) -> Columns:
 def check(lake: Lake, pipeline: Pipeline, before: Columns) -> None:
     """Look at what is normalized and not loaded yet. Raises DriftError."""
     files = _files(pipeline)
-    changes = [*_types(pipeline, before, files), *_vanished(lake, before, files)]
+    source = pipeline.pipeline_name
+    found = _read(lake, source)
+    accepted = found["changes"] if found and found["file"] != _digest(source) else []
+    gone = [change for change in _vanished(lake, before, files) if asdict(change) not in accepted]
+    changes = [*_types(pipeline, before, files), *gone]
     if changes:
-        source = pipeline.pipeline_name
         kept = {"file": _digest(source), "changes": [asdict(change) for change in changes]}
         write_atomically(_path(lake, source), json.dumps(kept))
         lines = "\n".join(f"  {change}" for change in changes)
         raise DriftError(
-            f"the source has changed:\n{lines}\nNothing was loaded. `lakehouse source accept {source}` takes it as it "
-            f"is now; or correct dlt_sources/{source}.py."
+            f"the source has changed:\n{lines}\nNothing was loaded. Correct dlt_sources/{source}.py: a column's old type "
+            f"as a hint, say. `lakehouse source accept {source}` does without columns that are gone."
         )
 
 
 def accept(lake: Lake, source: str) -> list[Change]:
-    """Let the next load take what stopped the last one; names it."""
+    """Let the next load do without the columns whose loss stopped the last one; names them."""
     found = _read(lake, source)
     if found:
         write_atomically(_path(lake, source), json.dumps({**found, "file": ""}))
-    return [Change(**change) for change in found["changes"]] if found else []
-
-
-def take_accepted(lake: Lake, pipeline: Pipeline) -> None:
-    """Give the lake's columns the types that were accepted: the new one where no value is lost, else text."""
-    found = _read(lake, pipeline.pipeline_name)
-    if not found or found["file"] == _digest(pipeline.pipeline_name):
-        return
-    schema = pipeline.default_schema
-    with closing(lake.connect()) as connection:
-        for change in (Change(**one) for one in found["changes"]):
-            if change.new and change.table in schema.tables:
-                _retype(connection, schema.tables[change.table]["columns"], change)
-    pipeline.schemas.save_schema(schema)
+    return [Change(**change) for change in found["changes"] if not change["new"]] if found else []
 
 
 def forget(lake: Lake, source: str) -> None:
@@ -106,29 +94,6 @@ def waiting(lake: Lake, source: str) -> list[Change]:
     """The changes that stop the source's loads."""
     found = _read(lake, source)
     return [Change(**one) for one in found["changes"]] if found and found["file"] == _digest(source) else []
-
-
-def _retype(connection: duckdb.DuckDBPyConnection, columns: Any, change: Change) -> None:
-    from lakehouse_assets.describe_sources import duckdb_type
-
-    table, old = f"lakehouse.raw.{identifier(change.table)}", identifier(change.column)
-    wanted = duckdb_type({"data_type": change.new})
-    lossless = f"TRY_CAST({old} AS {wanted})::VARCHAR IS NOT DISTINCT FROM {old}::VARCHAR"
-    row = connection.execute(f"SELECT coalesce(bool_and({lossless}), true) FROM {table}").fetchone()
-    kind, target = (change.new, wanted) if row and row[0] else ("text", "VARCHAR")
-    aside = identifier(f"{change.column}__retyped")
-    for statement in (
-        "BEGIN",
-        f"ALTER TABLE {table} ADD COLUMN {aside} {target}",
-        f"UPDATE {table} SET {aside} = {old}::{target}",
-        f"ALTER TABLE {table} DROP COLUMN {old}",
-        f"ALTER TABLE {table} RENAME COLUMN {aside} TO {old}",
-        "COMMIT",
-    ):
-        connection.execute(statement)
-    for hint in ("precision", "scale", "timezone"):
-        columns[change.column].pop(hint, None)
-    columns[change.column]["data_type"] = kind
 
 
 def _files(pipeline: Pipeline) -> dict[str, list[str]]:

@@ -65,7 +65,6 @@ class FileSourceLoad(SourceLoad):
         return source
 
     def before(self, pipeline: Pipeline) -> None:
-        drift.take_accepted(self.lake, pipeline)
         self.columns = drift.columns_of(pipeline)
 
     def extract(self, pipeline: Pipeline, source: DltSource, options: dict[str, Any]) -> None:

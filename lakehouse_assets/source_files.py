@@ -120,9 +120,11 @@ def _is_whole(resource: DltResource, module: ModuleType) -> bool:
     if resource.is_transformer and not resource._pipe.has_parent:
         return False
     function = resource._pipe.gen
-    return (
-        resource.args_bound or not callable(function) or (_is_from(function, module) and not _wants_arguments(function))
-    )
+    if resource.args_bound or not callable(function):
+        return True
+    home = sys.modules.get(function.__module__)
+    imported = home is not module and any(value is resource for value in list(vars(home).values()))
+    return not imported and not _wants_arguments(function)
 
 
 def _wants_arguments(function: Any) -> bool:

@@ -89,12 +89,12 @@ def try_source(name: Name) -> None:
 
 @source_app.command()
 def accept(name: Name) -> None:
-    """Let the next load take a changed type, or do without a column that is gone."""
+    """Let the next load do without columns that are gone."""
     changes = drift.accept(Lake(settings_or_exit()), name)
     for change in changes:
         out.print(f"accepted: {change}", highlight=False, markup=False, soft_wrap=True)
     if not changes:
-        out.print(f"No change of {name} waits for anybody.", highlight=False)
+        out.print(f"No column of {name} is missed.", highlight=False)
 
 
 def _source(name: str) -> Source:

@@ -16,12 +16,7 @@ ROWS = """
 TABLES = ("orders", "arrow")
 
 
-def columns(team: Sources, table: str) -> dict[str, str]:
-    sql = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'shop__{}'"
-    return {name: kind for name, kind in team.rows(sql.format(table)) if not name.startswith("_dlt_")}
-
-
-def test_a_changed_type_stops_the_load_and_is_taken_when_it_is_accepted(team: Sources) -> None:
+def test_a_changed_type_stops_every_load_until_it_is_the_old_one_again(team: Sources) -> None:
     team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5}, {"id": 2, "amount": 6}]))
     team.load("shop")
     team.write("shop", ROWS.format(rows=[{"id": 2, "amount": "seven"}, {"id": 3, "amount": "eight"}]))
@@ -29,16 +24,14 @@ def test_a_changed_type_stops_the_load_and_is_taken_when_it_is_accepted(team: So
     said = team.failure("shop")
     for table in TABLES:
         assert f"raw.shop__{table}: amount was bigint and is now text, as in 'seven'" in said
-    assert "lakehouse source accept shop" in said
     assert (team.lake.newest_snapshot(), team.marks()) == (before, [])
     assert "seven" in team.failure("shop"), "it stays so"
-    assert len(drift.accept(team.lake, "shop")) == 2
+    assert drift.accept(team.lake, "shop") == []
+    assert "seven" in team.failure("shop")
+    team.write("shop", ROWS.format(rows=[{"id": 2, "amount": 7}]))
     team.load("shop")
     for table in TABLES:
-        assert columns(team, table) == {"id": "BIGINT", "amount": "VARCHAR"}
-        found = team.rows(f"SELECT amount FROM raw.shop__{table} ORDER BY id")
-        assert found == [("5",), ("seven",), ("eight",)]
-    team.load("shop")
+        assert team.rows(f"SELECT amount FROM raw.shop__{table} ORDER BY id") == [(5,), (7,)]
 
 
 def test_a_column_that_is_gone_stops_the_load_and_one_that_was_often_null_does_not(team: Sources) -> None:
