@@ -1,7 +1,7 @@
 """What a source changed that its table can't follow by itself: a type, a column that is gone. Told before it loads.
 
-New columns and tables come in. A change is kept beside what is known of the source; that a column is gone is accepted by
-`lakehouse source accept NAME`, or by a change of the source's file.
+New columns and tables come in. A change is kept beside what is known of the source; that a column is gone is accepted
+by `lakehouse source accept NAME`, or by a change of the source's file.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def check(lake: Lake, pipeline: Pipeline, before: Columns) -> None:
         write_atomically(_path(lake, source), json.dumps(kept))
         lines = "\n".join(f"  {change}" for change in changes)
         raise DriftError(
-            f"the source has changed:\n{lines}\nNothing was loaded. Correct dlt_sources/{source}.py: a column's old type "
-            f"as a hint, say. `lakehouse source accept {source}` does without columns that are gone."
+            f"the source has changed:\n{lines}\nNothing was loaded. Correct dlt_sources/{source}.py: a column's old "
+            f"type as a hint, say. `lakehouse source accept {source}` does without columns that are gone."
         )
 
 
