@@ -41,9 +41,9 @@ class Difference:
 
 
 def differences(connection: duckdb.DuckDBPyConnection, tables: Sequence[RawTable]) -> list[Difference]:
-    """Where declarations and the lake differ. A column that the lake doesn't have yet is no difference."""
+    """Where declarations of files and the lake differ. A column that the lake doesn't have yet is no difference."""
     found = []
-    for table in tables:
+    for table in (table for table in tables if table.from_files):  # other sources: drift.py
         there = lake_types(connection, table.name)
         for column, declared, _ in table.columns:
             if column in there and there[column] != declared:

@@ -40,7 +40,7 @@ class FilesLoad(SourceLoad):
         self.files = [LandedFile(landing_key(file), file.key, file.etag) for file in self.folder.files()]
         from dlt_sources.landing_files import landing_source
 
-        return landing_source(self.dataset, self.files, self.report, self._fetch)
+        return landing_source(self.dataset, self.files, self.report, self._fetch, self.types)
 
     def complete(self) -> None:
         """Where the dataset says so, delete the rows of files that are gone: the table has what the folder holds.
@@ -69,6 +69,7 @@ class FilesLoad(SourceLoad):
             "files_failed": len(self.report.failures),
             "files_deleted": len(self.deleted),
             "files": dg.MetadataValue.json(dict(self.report.loaded)),
+            **({"columns_lacking": dg.MetadataValue.json(self.report.lacking)} if self.report.lacking else {}),
         }
 
     def record(self, run: str) -> None:

@@ -19,9 +19,10 @@ from lakehouse.storage import StorageError
 from lakehouse.writing.loads import Load, loading
 from lakehouse.zones import LandingFolder
 from lakehouse_assets import drift
+from lakehouse_assets.declared_types import differences, follow, lake_types, refusal
 from lakehouse_assets.files_load import FilesLoad
 from lakehouse_assets.source_load import SourceLoad
-from lakehouse_assets.sources import SOURCES_DIR, RawTable, learn
+from lakehouse_assets.sources import SOURCES_DIR, RawTable, learn, tables_of
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -131,7 +132,10 @@ def _quoted(table: RawTable) -> str:
 
 def load_files(context: dg.AssetExecutionContext, lake: Lake, folder: LandingFolder) -> Iterator[Any]:
     """Load what is new in a dataset's landing folder; see `load`."""
+    if broken := [table.problem for table in tables_of(folder.dataset) if table.problem]:
+        raise dg.Failure("\n".join(broken), allow_retries=False)
     work = FilesLoad(lake, folder)
+    _follow_declarations(context, work)
     try:
         _make_missing_tables(lake, work)
         done, pipeline = _load(context, work, LoadConfig())
@@ -220,6 +224,19 @@ def _heard(context: dg.AssetExecutionContext, work: FileSourceLoad) -> Iterator[
         logger.setLevel(level)
 
 
+def _follow_declarations(context: dg.AssetExecutionContext, work: SourceLoad) -> None:
+    """Widen what is declared wider now. Raises Failure, before anything is written, where that would lose something."""
+    with closing(work.lake.connect(read_only=True)) as connection:
+        found = differences(connection, work.tables)
+        for table in work.tables:
+            work.types |= lake_types(connection, table.name)
+    if told := refusal(found):
+        raise dg.Failure(f"{work.source}: {told}\nNothing was loaded.", allow_retries=False)
+    if found:
+        make_private(work.lake.settings.pipelines_dir)
+        follow(work.lake, work.source, found, run=f"run {context.run.run_id[:8]}", report=context.log.info)
+
+
 def _make_missing_tables(lake: Lake, work: SourceLoad) -> None:
     """A dataset that was declared after the lake's bootstrap needs none: what it changes is read from its tables."""
     with closing(lake.connect(read_only=True)) as connection:
@@ -274,6 +291,7 @@ def _learned(work: SourceLoad, pipeline: Pipeline) -> list[RawTable]:
             text = hints.get("description") or (f"What {parent} holds in a list. One row per item." if parent else "")
             base = known.get(name) or RawTable(work.source, name, text)
             found[name] = replace(base, columns=[], resource=resource or base.resource)
+        kind = kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
         found[name].columns.append((column, kind, hints["columns"].get(column, {}).get("description", "")))
     tables = [*found.values(), *(table for name, table in known.items() if name not in found)]
     learn(work.source, list(found.values()))

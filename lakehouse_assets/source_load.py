@@ -22,6 +22,7 @@ class SourceLoad:
         self.lake = lake
         self.source = source
         self.tables: list[RawTable] = tables_of(source)
+        self.types: dict[str, str] = {}  # of the columns that the lake's table has
 
     def dlt_source(self) -> DltSource:
         """The dlt source, told where to find its input."""

@@ -20,7 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dlt_sources.datasets import dataset, dataset_names
+from dlt_sources.datasets import dataset, dataset_names, declared_entity
+from dlt_sources.declaration import DeclarationError
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse_assets.content_cache import write_atomically
 
@@ -44,6 +45,8 @@ class RawTable:
     resource: str = ""  # the dlt resource that brings it; for a child table its root's
     is_counted: bool = False  # the source says how many rows it has
     backfill: str = ""  # the first day that can be asked for by partitions
+    problem: str = ""
+    """What is wrong with the declaration: the table is there, and its loads say this."""
 
     @property
     def full_name(self) -> str:
@@ -105,7 +108,13 @@ def learn(source: str, tables: list[RawTable]) -> None:
 
 
 def _of_files(name: str) -> Source:
-    table = dataset(name).table
+    try:
+        table = dataset(name).table
+    except DeclarationError as error:
+        entity = declared_entity(name)
+        told = f"The declaration can't be used: {error}"
+        tables = [RawTable(name, f"{name}__{entity}", told, from_files=True, problem=str(error))] if entity else []
+        return Source(name, tables, from_files=True, problem=str(error))
     raw = RawTable(
         source=name,
         name=table.name,

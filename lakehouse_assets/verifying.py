@@ -17,7 +17,7 @@ from lakehouse.writing.marks import Mark
 from lakehouse_assets.declared_types import differences
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
-from lakehouse_assets.sources import SOURCES, raw_tables
+from lakehouse_assets.sources import raw_tables, source_names
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 
 
@@ -78,7 +78,7 @@ def _check_environment(name: str, relations: set[str], findings: Findings) -> se
 def _check_mark(mark: Mark, models: dict[str, set[str]], findings: Findings) -> None:
     """Work that is unfinished is repaired by the next of its kind, when there will be one."""
     reason = ""
-    if mark.kind == "load" and mark.scope not in SOURCES:
+    if mark.kind == "load" and mark.scope not in source_names():
         reason = f"no source is named {mark.scope} any more"
     elif mark.kind == "model" and mark.scope not in models:
         reason = f"there is no environment {mark.scope} any more"

@@ -8,7 +8,7 @@ import dagster as dg
 from lakehouse.zones import LandingFolder
 from lakehouse_assets.loading import COUNTED, LoadConfig, asset_key, load, load_files
 from lakehouse_assets.resources import LakeResource
-from lakehouse_assets.sources import RawTable, Source, source_named, source_names, sources
+from lakehouse_assets.sources import RawTable, Source, source_named, sources
 
 LANDING_IO = "landing_io"
 
@@ -114,4 +114,4 @@ def _origin(key: dg.AssetKey, table: RawTable, source: Source) -> dg.AssetSpec:
 
 
 origin_assets = origins()
-raw_assets = [source_assets(name) for name in source_names()]
+raw_assets = [source_assets(source.name) for source in sources() if source.tables or not source.from_files]

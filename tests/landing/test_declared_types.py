@@ -33,7 +33,7 @@ class Declaration:
         assert before in self.first
         self.path.write_text(self.first.replace(before, after, 1) + more)
         datasets.dataset.cache_clear()
-        sources.raw_tables.cache_clear()
+        sources.sources.cache_clear()
 
 
 @pytest.fixture
@@ -42,12 +42,11 @@ def declaration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dec
     folder.mkdir()
     yield_ = Declaration(folder)
     monkeypatch.setattr(datasets, "FOLDER", folder)
-    monkeypatch.setattr(sources, "SOURCES", ("ecommerce",))
-    monkeypatch.setattr(sources, "cached", lambda _file, _inputs, *, salt, build: build())
+    monkeypatch.setattr(sources, "SOURCES_DIR", folder)
     yield_.change()
     yield yield_
     datasets.dataset.cache_clear()
-    sources.raw_tables.cache_clear()
+    sources.sources.cache_clear()
 
 
 def failure(house: LandingHouse) -> str:
