@@ -347,7 +347,7 @@ def innermost(error: BaseException) -> str:
     while True:
         resource = getattr(error, "pipe_name", "") or resource
         below = error.__cause__ or error.__context__
-        if below is None:
+        if below is None or isinstance(below, StopIteration):  # of the iterator that dlt was at before
             break
         error = below
     lines = [line for line in str(error).strip().splitlines() if line.strip()][:10]
