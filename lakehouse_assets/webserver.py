@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from lakehouse.same_origin import SameOriginOnly
 from lakehouse.settings import SettingsError, load_settings
+from lakehouse_assets.reloading import Reloader
 
 
 def main() -> None:
@@ -22,13 +23,16 @@ def main() -> None:
 
     own = DagsterWebserver.build_middleware
     try:
-        names = load_settings().own_names
+        settings = load_settings()
     except SettingsError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
 
+    reloader = Reloader(settings)
+
     def build_middleware(self: DagsterWebserver) -> list[Middleware]:
-        return [Middleware(SameOriginOnly, names=names), *own(self)]
+        reloader.watch(self._process_context)
+        return [Middleware(SameOriginOnly, names=settings.own_names), *own(self)]
 
     DagsterWebserver.build_middleware = build_middleware  # type: ignore[method-assign]
     serve()  # type: ignore[no-untyped-call]

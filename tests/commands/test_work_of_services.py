@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from lakehouse.postgres import connect
 from lakehouse.writing.locks import environment_lock, holding
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
@@ -56,6 +58,21 @@ def test_sensors_run_without_being_switched_on(demo_services: RunningServices) -
     states = {sensor["name"]: sensor["sensorState"]["status"] for sensor in reply["sensors"]}
     assert {"catch_up_sensor", "ecommerce_landing_sensor", "nyc_taxi_landing_sensor"} <= set(states)
     assert [name for name, status in states.items() if status != "RUNNING"] == []
+
+
+def test_the_web_ui_takes_its_definitions_anew_after_a_deploy(
+    demo_lakehouse: LakehouseInstance, demo_services: RunningServices
+) -> None:
+    def loaded() -> Any:
+        entries = "{workspaceOrError {... on Workspace {locationEntries {updatedTimestamp loadStatus}}}}"
+        ((entry,),) = demo_services.graphql(entries)["workspaceOrError"].values()
+        return entry["updatedTimestamp"] if entry["loadStatus"] == "LOADED" else None
+
+    before = until(loaded, 60, lambda: "the code location is not loaded")
+    # What every deploy and promotion writes at its end.
+    with closing(connect(demo_lakehouse.lake.settings)) as postgres:
+        postgres.execute("UPDATE ledger.deployments SET deployed_at = now() WHERE environment = 'prod'")
+    until(lambda: (now := loaded()) and now != before, 120, lambda: f"still loaded at {before}")
 
 
 def test_a_late_file_recomputes_its_days_unaided(
