@@ -74,6 +74,7 @@ def source_schedules(raw: list[dg.AssetsDefinition]) -> list[dg.ScheduleDefiniti
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
     name="catch_up_sensor",
+    description="Compute what is due after a load that changed something, and after every ingestion.",
 )
 def catch_up_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Compute what is due after a load that changed something, and after every ingestion, whoever started it."""

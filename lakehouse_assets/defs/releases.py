@@ -217,6 +217,7 @@ def publish_job(assets: dg.AssetsDefinition) -> "dg.UnresolvedAssetJobDefinition
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     name="release_sensor",
+    description="Publish the release that waits, and cut one when the rule lets us.",
 )
 def release_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Publish what was cut, and keep `current.json` at what the release log says."""

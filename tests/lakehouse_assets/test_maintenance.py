@@ -11,6 +11,7 @@ from lakehouse.maintenance.measures import LakeFiles, TableFiles, measure
 from lakehouse.postgres import connect
 from lakehouse_assets.defs import maintenance
 from lakehouse_assets.maintenance import STEPS
+from lakehouse_assets.resources import LakeResource
 from lakehouse_assets.run_history import prune_runs
 from tests.lakehouse_assets.conftest import House
 
@@ -52,6 +53,15 @@ def test_a_run_does_every_step_and_shows_what_it_did(house: House) -> None:
 def test_one_step_alone(house: House) -> None:
     done = house.run(maintenance.MAINTENANCE, asset_selection=[maintenance.key("snapshots")])
     assert [event.asset_key.path[-1] for event in done.asset_materializations_for_node("maintain")] == ["snapshots"]
+
+
+def test_materialize_all_leaves_maintenance_out() -> None:
+    @dg.asset
+    def rows() -> None: ...
+
+    tending = maintenance.maintenance_assets()
+    done = dg.materialize([rows, tending], resources={"lake": LakeResource()})
+    assert [event.asset_key for event in done.get_asset_materialization_events()] == [dg.AssetKey("rows")]
 
 
 def test_a_step_that_fails_holds_up_no_other_and_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
