@@ -164,7 +164,7 @@ def test_the_plan_is_told_before_anything_is_computed_and_each_batch_after_its_a
     work = {DAY: deployment.intervals(DAY).window(moment("2024-01-05"), moment("2024-01-06"))}
     deployment.compute(work, lambda: False)
     kinds = [type(event).__name__ for event in heard]
-    assert kinds == ["Planned", "Audited", "Audited", "Audited", "BatchDone"]
+    assert kinds == ["Planned", "Begun", "Audited", "Audited", "Audited", "BatchDone"]
     assert heard[0].batches == {deployment.snapshots[DAY].name: [heard[-1].interval]}
 
 
