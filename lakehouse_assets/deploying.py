@@ -20,7 +20,7 @@ from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.transformation import project, resource
 from lakehouse_assets.graph_of_models import deployed_graph
 from lakehouse_assets.releasing import author_of, checked_out_version, cut_release
-from lakehouse_assets.sources import SOURCES_DIR, RawTable, raw_tables, source_names, tables_of
+from lakehouse_assets.sources import RawTable, file_of, raw_tables, source_names, tables_of
 from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
 
@@ -78,7 +78,7 @@ def _create_tables(lake: Lake, source: str) -> list[str]:
     from lakehouse_assets.source_settings import settings_of
 
     with settings_of(source, lake.settings):
-        found = read(SOURCES_DIR / f"{source}.py")
+        found = read(file_of(source))
     return create_tables(pipeline, found.source) if found else []
 
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _answer(folder: Path, path: Path, value: dict[str, Any]) -> None:
-    write_atomically(folder / f"{path.stem}.new", json.dumps(value))
+    write_atomically(folder / f"{path.stem}.json", json.dumps(value))
 
 
 def describe_file(folder: Path, path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.lake import Lake, identifier
 from lakehouse_assets.content_cache import write_atomically
-from lakehouse_assets.sources import SOURCES_DIR
+from lakehouse_assets.sources import file_of
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -59,13 +59,39 @@ def columns_of(pipeline: Pipeline) -> Columns:
     }
 
 
-def check(lake: Lake, pipeline: Pipeline, before: Columns) -> None:
-    """Look at what is normalized and not loaded yet. Raises DriftError."""
+class Fields:
+    """The names that a resource's rows have, whatever is in them: what is empty is there, and what is gone is not."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.are_known = True
+
+    def note(self, item: Any) -> Any:
+        """Look at a row, an Arrow table or a frame on its way."""
+        if isinstance(item, dict):
+            self.names.update(map(str, item))
+        else:
+            found = getattr(item, "column_names", None)
+            found = getattr(item, "columns", None) if found is None else found
+            self.are_known &= found is not None
+            self.names.update(map(str, () if found is None else found))
+        return item
+
+    def have(self, column: str, pipeline: Pipeline) -> bool:
+        """Whether some row has what the lake calls so, or what it is a part of."""
+        normalize = pipeline.default_schema.naming.normalize_identifier
+        return not self.are_known or any(
+            column == name or column.startswith(f"{name}__") for name in map(normalize, self.names)
+        )
+
+
+def check(lake: Lake, pipeline: Pipeline, before: Columns, fields: Mapping[str, Fields]) -> None:
+    """Look at what is normalized and not loaded yet, with the fields of its rows by resource. Raises DriftError."""
     files = _files(pipeline)
     source = pipeline.pipeline_name
     found = _read(lake, source)
     accepted = found["changes"] if found and found["file"] != _digest(source) else []
-    gone = [change for change in _vanished(lake, before, files) if asdict(change) not in accepted]
+    gone = [change for change in _vanished(lake, pipeline, before, files, fields) if asdict(change) not in accepted]
     changes = [*_types(pipeline, before, files), *gone]
     if changes:
         kept = {"file": _digest(source), "changes": [asdict(change) for change in changes]}
@@ -149,11 +175,17 @@ def _example(files: list[str], column: str) -> str:
     return NO_VALUE
 
 
-def _vanished(lake: Lake, before: Columns, files: dict[str, list[str]]) -> Iterator[Change]:
-    """Columns that every row of the lake has and no row of this load; APIs leave out what is null."""
+def _vanished(
+    lake: Lake, pipeline: Pipeline, before: Columns, files: dict[str, list[str]], fields: Mapping[str, Fields]
+) -> Iterator[Change]:
+    """Columns that every row of the lake has and no row of this load knows, even as null; not those of child tables."""
     for table, paths in files.items():
+        hints: Any = pipeline.default_schema.tables[table]
+        known = fields.get(hints.get("resource", ""))
+        if known is None or hints.get("parent"):
+            continue
         columns = [name for name in before.get(table, {}) if not name.startswith("_dlt_") and "__v_" not in name]
-        lacking = [name for name in columns if _example(paths, name) == NO_VALUE]
+        lacking = [name for name in columns if not known.have(name, pipeline) and _example(paths, name) == NO_VALUE]
         rows = sum(_rows(path) for path in paths)
         if not lacking or not rows:
             continue
@@ -173,7 +205,7 @@ def _rows(path: str) -> int:
 
 
 def _digest(source: str) -> str:
-    return hashlib.sha256((SOURCES_DIR / f"{source}.py").read_bytes()).hexdigest()
+    return hashlib.sha256(file_of(source).read_bytes()).hexdigest()
 
 
 def _path(lake: Lake, source: str) -> Path:

@@ -22,7 +22,7 @@ from lakehouse_assets import drift
 from lakehouse_assets.declared_types import differences, follow, lake_types, refusal
 from lakehouse_assets.files_load import FilesLoad
 from lakehouse_assets.source_load import SourceLoad
-from lakehouse_assets.sources import SOURCES_DIR, RawTable, learn, tables_of
+from lakehouse_assets.sources import RawTable, file_of, learn, tables_of
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -47,13 +47,14 @@ class FileSourceLoad(SourceLoad):
         self.settings = settings
         self.resources: set[str] = set()
         self.days: tuple[datetime, datetime] | None = None
+        self.fields: dict[str, drift.Fields] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
 
     def dlt_source(self) -> DltSource:
         from lakehouse_assets.source_files import SourceFileError, limit_to, read
 
-        found = read(SOURCES_DIR / f"{self.source}.py")
+        found = read(file_of(self.source))
         if found is None:
             raise SourceFileError(f"dlt_sources/{self.source}.py has no dlt source or resource that could be loaded.")
         self.declaration = found.declaration
@@ -70,6 +71,8 @@ class FileSourceLoad(SourceLoad):
 
     def extract(self, pipeline: Pipeline, source: DltSource, options: dict[str, Any]) -> None:
         """All or nothing; with `keep_rest` a resource that fails is left out, unless all do."""
+        for name, resource in source.selected_resources.items():
+            resource.add_map(self.fields.setdefault(name, drift.Fields()).note)
         if not self.declaration.keep_rest:
             return super().extract(pipeline, source, options)
         for name in list(source.selected_resources):
@@ -92,7 +95,7 @@ class FileSourceLoad(SourceLoad):
         )
 
     def look(self, pipeline: Pipeline) -> None:
-        drift.check(self.lake, pipeline, self.columns)
+        drift.check(self.lake, pipeline, self.columns, self.fields)
 
     def record(self, run: str) -> None:
         drift.forget(self.lake, self.source)

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -81,6 +82,11 @@ def source_named(name: str) -> Source:
     return {source.name: source for source in sources()}[name]
 
 
+def file_of(source: str) -> Path:
+    """Where the file of a source lies that is none of a declaration."""
+    return SOURCES_DIR / f"{source}.py"
+
+
 def source_names() -> list[str]:
     """Every source's name."""
     return [source.name for source in sources()]
@@ -134,14 +140,16 @@ def _described(paths: list[Path]) -> list[Source]:
     known = {path: _read(folder / f"{path.stem}.json") for path in paths}
     stale = [path for path in paths if not _is_fresh(known[path], folder / f"{path.stem}.json", key)]
     if stale:
-        said = _describe(folder, stale)
-        for path in stale:
-            found = _read(folder / f"{path.stem}.new") or {"problem": f"it could not be read: {said}"}
-            before = (known[path] or {}).get("value", {})
-            value = {**before, "problem": found["problem"]} if found.get("problem") else found
-            known[path] = {"key": key, "value": value}
-            write_atomically(folder / f"{path.stem}.json", json.dumps(known[path]))
-            (folder / f"{path.stem}.new").unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        # A folder of its own: the web UI's process and the daemon's look at the same time.
+        with tempfile.TemporaryDirectory(dir=folder) as answers:
+            said = _describe(Path(answers), stale)
+            for path in stale:
+                found = _read(Path(answers) / f"{path.stem}.json") or {"problem": f"it could not be read: {said}"}
+                before = (known[path] or {}).get("value", {})
+                value = {**before, "problem": found["problem"]} if found.get("problem") else found
+                known[path] = {"key": key, "value": value}
+                write_atomically(folder / f"{path.stem}.json", json.dumps(known[path]))
     return [
         _merged(path.stem, entry["value"])
         for path, entry in known.items()

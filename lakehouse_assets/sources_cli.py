@@ -14,7 +14,7 @@ from lakehouse.console import fail, folding_table, out, settings_or_exit
 from lakehouse.lake import Lake
 from lakehouse.pipelines import RAW_ZONE
 from lakehouse_assets import drift
-from lakehouse_assets.sources import SOURCES_DIR, Source, sources
+from lakehouse_assets.sources import Source, file_of, sources
 
 app = typer.Typer()
 source_app = typer.Typer(no_args_is_help=True)
@@ -71,7 +71,7 @@ def try_source(name: Name) -> None:
     ):
         path = Path(folder) / "scratch.duckdb"
         try:
-            found = read(SOURCES_DIR / f"{name}.py") if (SOURCES_DIR / f"{name}.py").exists() else None
+            found = read(file_of(name)) if file_of(name).exists() else None
             if found is None:
                 fail(f"There is no dlt source or resource in dlt_sources/{name}.py.")
             dlt.pipeline(

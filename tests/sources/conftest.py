@@ -15,7 +15,7 @@ import pytest
 from lakehouse.lake import Lake
 from lakehouse.postgres import connect
 from lakehouse.writing import marks
-from lakehouse_assets import describe_sources, loading, sources
+from lakehouse_assets import describe_sources, sources
 from lakehouse_assets.defs.ingestion import source_assets
 from lakehouse_assets.resources import LakeResource
 
@@ -88,7 +88,6 @@ def team(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     folder = tmp_path / "dlt_sources"
     folder.mkdir()
     monkeypatch.setattr(sources, "SOURCES_DIR", folder)
-    monkeypatch.setattr(loading, "SOURCES_DIR", folder)
     monkeypatch.setattr(sources, "_describe", describe_here)
     sources.sources.cache_clear()
     yield Sources(lake, folder)

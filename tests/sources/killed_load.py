@@ -27,7 +27,7 @@ def die(*_: Any, **__: Any) -> Any:
 
 def main() -> None:
     """Load until death."""
-    sources.SOURCES_DIR = loading.SOURCES_DIR = Path(sys.argv[1])
+    sources.SOURCES_DIR = Path(sys.argv[1])
     if sys.argv[2] == "mark":
         loads._finish = die
     else:
