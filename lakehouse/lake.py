@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,10 +124,14 @@ class Lake:
         row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
         assert row is not None
         content = json.dumps({"lake": row[0]}).encode()
-        with suppress(ConflictError):
-            if self.storage_owner() is None:
+        owner = self.storage_owner()
+        if owner is None:
+            try:
                 self.storage.write(IDENTITY_KEY, content, new=True)
-        if self.storage_owner() != row[0]:
+                return
+            except ConflictError:  # another process was quicker
+                owner = self.storage_owner()
+        if owner != row[0]:
             raise LakeError(
                 f"{self.settings.storage_uri} holds the files of another lake: its catalog is not in this PostgreSQL. "
                 "Give this lake a LAKEHOUSE_STORAGE of its own. If the catalog was lost, `lakehouse restore` brings a "

@@ -76,7 +76,9 @@ class Template:
 @cache
 def _template(server: str, prepare: Callable[[Lake], None] | None) -> Template:
     url, folder = create_database(server, "template"), tempfile.TemporaryDirectory(prefix="lakehouse-tests-")
-    settings = Settings(data_dir=Path(folder.name), postgres_url=url)  # type: ignore[arg-type]
+    # A folder, whatever storage the test that needs it first is for.
+    storage = str(Path(folder.name) / "storage")
+    settings = Settings(data_dir=Path(folder.name), storage=storage, postgres_url=url)  # type: ignore[arg-type]
     lake = Lake(settings)
     lake.bootstrap()
     if prepare is not None:

@@ -133,9 +133,9 @@ class LakehouseInstance:
     def processes(self) -> list[psutil.Process]:
         """Every process of this lakehouse but the tests themselves: by its environment or its folder.
 
-        `process.info["name"]` stays when the process has gone.
+        `process.info` stays when the process has gone.
         """
-        found = psutil.process_iter(["name"])
+        found = psutil.process_iter(["name", "cmdline"])
         return [process for process in found if process.pid != os.getpid() and self._owns(process)]
 
     def _owns(self, process: psutil.Process) -> bool:

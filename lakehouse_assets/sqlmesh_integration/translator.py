@@ -37,7 +37,7 @@ class SqlmeshTranslator:
 
     def asset_key(self, table: TableRef, environment: str) -> dg.AssetKey:
         """`[schema, table]`, with the environment's name in front outside prod."""
-        parts = self.external_key(table).path
+        parts = _parts(table)
         return dg.AssetKey(parts if environment == "prod" else [environment, *parts])
 
     def external_key(self, table: TableRef) -> dg.AssetKey:
@@ -45,7 +45,7 @@ class SqlmeshTranslator:
 
         Of a name with other characters than letters, digits, `_` and `-`, what Dagster takes, and a digest.
         """
-        return dg.AssetKey([key_part(part) for part in (table.schema, table.table) if part])
+        return dg.AssetKey(_parts(table))
 
     def group_name(self, model: ModelSpec) -> str:
         return _identifier(model.ref.schema or "sqlmesh")
@@ -167,6 +167,10 @@ class SqlmeshTranslator:
                 key = self.asset_key(table, project.environment) if known else self.external_key(table)
                 lineage.setdefault(column.name, []).append(dg.TableColumnDep(key, source))
         return lineage
+
+
+def _parts(table: TableRef) -> list[str]:
+    return [key_part(part) for part in (table.schema, table.table) if part]
 
 
 def _column_schema(model: ModelSpec) -> dg.TableSchema:

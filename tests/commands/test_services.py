@@ -30,7 +30,8 @@ def bare_lakehouse(new_lakehouse: Callable[[], LakehouseInstance]) -> LakehouseI
 
 def daemons(lakehouse: LakehouseInstance) -> set[psutil.Process]:
     """The Dagster daemons of this lakehouse."""
-    return {p for p in lakehouse.processes() if any(word.endswith("/dagster-daemon") for word in p.cmdline())}
+    found = lakehouse.processes()
+    return {p for p in found if any(word.endswith("/dagster-daemon") for word in p.info["cmdline"] or ())}
 
 
 def listening(lakehouse: LakehouseInstance) -> set[str]:

@@ -16,7 +16,7 @@ import dagster as dg
 from dlt.common.destination.client import RunnableLoadJob
 
 from lakehouse.writing import loads
-from lakehouse_assets import loading, sources
+from lakehouse_assets import sources
 from lakehouse_assets.resources import LakeResource
 
 
