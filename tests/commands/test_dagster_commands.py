@@ -43,8 +43,8 @@ def test_every_command_reads_the_same_module() -> None:
     module = project["dagster"]["module_name"]
     assert workspace == {"load_from": [{"python_module": module}]}
     assert project["dg"]["project"]["code_location_target_module"] == module
-    exported = re.findall(r"^export \w+_MODULE_NAME=(.*)$", (PROJECT_ROOT / "scripts" / "install.sh").read_text(), re.M)
-    assert set(exported) == {module}
+    named = re.findall(r"\w+_MODULE_NAME=([\w.]+)", (PROJECT_ROOT / "scripts" / "install.sh").read_text())
+    assert len(named) == 3 and set(named) == {module}
 
 
 @pytest.mark.proof  # `dg check defs` does so each time
@@ -69,6 +69,12 @@ def test_dg_list_defs(demo_lakehouse: LakehouseInstance) -> None:
 def test_asset_list(demo_lakehouse: LakehouseInstance) -> None:
     listed = ran(demo_lakehouse, "dagster asset list").split()
     assert {*(f"raw/{name}" for name in RAW), "marts/daily_revenue", "staging/seed_example_events"} <= set(listed)
+
+
+def test_a_file_of_ones_own_is_taken_where_the_environment_is_activated(demo_lakehouse: LakehouseInstance) -> None:
+    mine = demo_lakehouse.root / "mine.py"
+    mine.write_text("import dagster as dg\n\n@dg.asset\ndef mine(): ...\n\ndefs = dg.Definitions(assets=[mine])\n")
+    assert ran(demo_lakehouse, f"dagster asset list -f {mine}").split()[-1] == "mine"
 
 
 def test_asset_materialize_loads_a_raw_table_again_without_a_change(demo_lakehouse: LakehouseInstance) -> None:
