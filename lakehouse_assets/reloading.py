@@ -23,11 +23,13 @@ POLL_SECONDS = 5.0
 
 
 def definitions_version(settings: Settings) -> str:
-    """Differs after a deploy or promotion of the environment, and after a change of the sources' files."""
+    """Differs after a deploy or promotion of the environment, a change of a source's files, a load that made tables."""
     files = sorted(path for path in (PROJECT_ROOT / "dlt_sources").rglob("*") if path.suffix in (".py", ".toml"))
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file} {file.stat().st_mtime_ns} {file.stat().st_size}\n".encode())
+    for learned in sorted((settings.data_dir / "sources").glob("*.json")):  # written anew by every load
+        digest.update(learned.name.encode() + learned.read_bytes())
     with closing(connect(settings)) as connection:
         there = connection.execute("SELECT to_regclass('ledger.deployments') IS NOT NULL").fetchone()
         if there and there[0]:
