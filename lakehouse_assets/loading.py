@@ -328,6 +328,12 @@ def _metadata(lake: Lake, table: RawTable, done: Load) -> dict[str, Any]:
             "AND table_name = ?", [table.name],
         ).fetchone()  # fmt: skip
         count = connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone() if there and there[0] else (0,)
+        held = connection.execute(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = 'lakehouse' "
+            "AND table_schema = 'raw' AND table_name = ? ORDER BY ordinal_position", [table.name],
+        ).fetchall()  # fmt: skip
+    declared = {name for name, *_ in table.columns}
+    learned = [(name, kind, "") for name, kind in held if name not in declared and not name.startswith("_dlt_")]
     ranges = change.ranges if change else []
     return {
         "rows_inserted": change.rows_inserted if change else 0,
@@ -339,7 +345,7 @@ def _metadata(lake: Lake, table: RawTable, done: Load) -> dict[str, Any]:
         ),
         "dagster/row_count": count[0] if count else 0,
         "dagster/column_schema": dg.TableSchema(
-            [dg.TableColumn(name, type=kind, description=text) for name, kind, text in table.columns]
+            [dg.TableColumn(name, type=kind, description=text) for name, kind, text in [*table.columns, *learned]]
         ),
     }
 

@@ -19,6 +19,14 @@ def test_a_file_is_asked_for_once_loaded_and_never_asked_for_again(house: Landin
     assert isinstance(house.tick(), dg.SkipReason)
 
 
+def test_a_column_that_nobody_declared_is_on_the_assets_page(house: LandingHouse) -> None:
+    house.upload(house.file("events.csv", EVENTS.replace("\n", ",coupon\n") + event(1).replace("\n", ",SPRING\n")))
+    (load,) = house.load().asset_materializations_for_node("ecommerce")
+    columns = {column.name: column.type for column in load.metadata["dagster/column_schema"].value.columns}
+    assert columns["coupon"] == "VARCHAR"
+    assert len(columns) == len(load.metadata["dagster/column_schema"].value.columns)
+
+
 def test_an_earlier_version_comes_back_and_replaces_exactly_its_rows(house: LandingHouse) -> None:
     asked = []
     for rows in (1, 3):
