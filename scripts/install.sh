@@ -37,20 +37,23 @@ fi
 with_uv --quiet --no-deps --no-build-isolation -e .
 
 # Dagster's asset and job commands read their module from the command line or from a variable, never from pyproject.toml
-# (dagster 1.13.27); an activated environment names ours where the command line names none, and the instance's home. A
+# (dagster 1.13.27); an activated environment carries it, and the instance's home, so that nothing is exported by hand. A
 # variable for each command: DAGSTER_MODULE_NAME would reach the processes of `dagster dev` too, which refuse it and hang.
+# Who names a module or a file is not told of ours: Dagster refuses both together.
 sed -i '/^export DAGSTER_/d; /^dagster() {/,/^}/d' .venv/bin/activate
 cat >> .venv/bin/activate <<ACTIVATE
 export DAGSTER_HOME="\${DAGSTER_HOME:-$PWD/dagster_home}"
+export DAGSTER_CLI_ASSET_LIST_MODULE_NAME=lakehouse_assets.definitions
+export DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME=lakehouse_assets.definitions
+export DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME=lakehouse_assets.definitions
 dagster() {
     case " \$* " in
         *" -f "* | *" --python-file"* | *" -m "* | *" --module-name"* | *" -w "* | *" --workspace"* | *" --package-name"*)
-            command dagster "\$@"
+            env -u DAGSTER_CLI_ASSET_LIST_MODULE_NAME -u DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME \\
+                -u DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME dagster "\$@"
             ;;
         *)
-            DAGSTER_CLI_ASSET_LIST_MODULE_NAME=lakehouse_assets.definitions \\
-                DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME=lakehouse_assets.definitions \\
-                DAGSTER_CLI_JOB_EXECUTE_MODULE_NAME=lakehouse_assets.definitions command dagster "\$@"
+            command dagster "\$@"
             ;;
     esac
 }

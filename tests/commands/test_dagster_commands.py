@@ -75,6 +75,8 @@ def test_a_file_of_ones_own_is_taken_where_the_environment_is_activated(demo_lak
     mine = demo_lakehouse.root / "mine.py"
     mine.write_text("import dagster as dg\n\n@dg.asset\ndef mine(): ...\n\ndefs = dg.Definitions(assets=[mine])\n")
     assert ran(demo_lakehouse, f"dagster asset list -f {mine}").split()[-1] == "mine"
+    # A program that starts it sees no function of the shell.
+    assert "marts/daily_revenue" in ran(demo_lakehouse, "env dagster asset list").split()
 
 
 def test_asset_materialize_loads_a_raw_table_again_without_a_change(demo_lakehouse: LakehouseInstance) -> None:
