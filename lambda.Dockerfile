@@ -11,4 +11,4 @@ COPY lakehouse lakehouse/
 # The only folder that may be written there; it holds links to DuckDB's extensions.
 ENV LAKEHOUSE_DATA_DIR=/tmp/lakehouse
 # No USER: Lambda runs it as one of its own, on a read-only file system, whatever stands here.
-CMD ["lakehouse.query.aws_lambda.handler"]
+CMD ["lakehouse.query.http.aws_lambda.handler"]

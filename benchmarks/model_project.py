@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.throwaway import CaseError, Throwaway
-from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.lake.ducklake import ALIAS, METADATA_SCHEMA, Lake
 from lakehouse.settings import load_settings
 from lakehouse_assets.sqlmesh_integration.importing import first_import
 

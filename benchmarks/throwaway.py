@@ -19,8 +19,8 @@ import psutil
 
 from benchmarks.measurement import Sample
 from lakehouse.child_environments import child_environment
-from lakehouse.lake import Lake
-from lakehouse.postgres import join, leave
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import join, leave
 from lakehouse.settings import PROJECT_ROOT, Settings
 
 TOOLS = Path(sys.executable).parent

@@ -4,7 +4,7 @@ Settings, under `[sources.nyc_collisions]`: `since` (a date) leaves out earlier 
 portal's rate limit; `base_url` is another portal.
 """
 
-from dlt_sources.soda_source import SodaDataset
+from dlt_sources.soda.source import SodaDataset
 
 COLUMNS = {
     "crash_date": "Day of the crash, 2022-06-30T00:00:00.000.",

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import dagster as dg
 from dagster import UPathIOManager
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
+from lakehouse.landing.zones import LandingFolder
 from lakehouse.releases.log import Release, ServedTable, environment_folder
 from lakehouse.releases.manifest import Manifest, PublishedTable
 from lakehouse.releases.tables import Written, publish_table
 from lakehouse.storage import Storage
-from lakehouse.zones import LandingFolder
-from lakehouse_assets.releasing import explaining
+from lakehouse_assets.defs.releases.releasing import explaining
 from lakehouse_assets.resources import StorageResource
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import load_settings
 from lakehouse.storage import Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, s3_credentials

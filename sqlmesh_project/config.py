@@ -8,8 +8,8 @@ from sqlmesh.core.config.connection import DuckDBAttachOptions, PostgresConnecti
 from sqlmesh.core.config.format import FormatConfig
 from sqlmesh.core.config.linter import LinterConfig
 
-from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
-from lakehouse.postgres import password
+from lakehouse.lake.ducklake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.lake.postgres import password
 from lakehouse.settings import load_settings
 
 settings = load_settings()

@@ -18,8 +18,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lakehouse import settings as settings_module
 from lakehouse.garbage import collect_seldom
-from lakehouse.lake import Lake
-from lakehouse.postgres import leave, postgres_url
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
 from tests import object_store as object_store_module
 from tests.databases import create_database, empty_lake

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from lakehouse.lake import METADATA_SCHEMA, Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import Settings, make_private
 from lakehouse.storage.s3 import S3Storage
 

@@ -16,9 +16,9 @@ import psutil
 from dotenv import dotenv_values
 from typer.testing import CliRunner
 
-from lakehouse.cli import app
-from lakehouse.lake import Lake
-from lakehouse.postgres import leave
+from lakehouse.cli.main import app
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings, load_settings
 from tests.ports import free_ports
 

@@ -46,9 +46,9 @@ def measure(options: Options) -> Section:
 
 def inside(increments: int, runs: int) -> dict[str, Any]:
     """The same rows in small increments, compacted, and at once."""
-    from lakehouse.lake import Lake
-    from lakehouse.maintenance import compaction
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
+    from lakehouse.upkeep.maintenance import compaction
 
     lake = Lake(load_settings())
     lake.bootstrap()

@@ -58,7 +58,7 @@ def portal_of(data: Path) -> Iterator[dict[str, str]]:
 
 def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
     """In a child: load everything once, our way and bare, both into the same lake."""
-    from lakehouse.lake import Lake
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
 
     importlib.import_module("lakehouse_assets.definitions")
@@ -77,8 +77,8 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
 
 def land(lake: Any, data: Path) -> None:
     """Create the raw tables and put the real files into the landing zone, as the demo does."""
-    from lakehouse_assets.demo import _land
-    from lakehouse_assets.deploying import bootstrap
+    from lakehouse_assets.cli.demo import _land
+    from lakehouse_assets.defs.transformation.deploying import bootstrap
 
     bootstrap(lake)
     _land(lake, data)
@@ -89,7 +89,7 @@ def load_source(source: str) -> None:
     import dagster as dg
 
     from lakehouse_assets.definitions import defs
-    from lakehouse_assets.defs.ingestion import source_assets
+    from lakehouse_assets.defs.ingestion.assets import source_assets
 
     with dg.DagsterInstance.ephemeral() as instance:
         keys = list(source_assets(source).keys)

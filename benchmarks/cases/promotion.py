@@ -64,8 +64,8 @@ def inside(folder: str, runs: int) -> dict[str, Any]:
 
 
 def _files() -> int:
-    from lakehouse.lake import METADATA_SCHEMA
-    from lakehouse.postgres import connect
+    from lakehouse.lake.ducklake import METADATA_SCHEMA
+    from lakehouse.lake.postgres import connect
     from lakehouse.settings import load_settings
 
     with closing(connect(load_settings())) as connection:

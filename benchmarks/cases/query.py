@@ -113,8 +113,8 @@ def _told(found: dict[str, Any], rows: int) -> Section:
 
 def fill(rows: int) -> None:
     """In a child: trips of 30 days, released."""
-    from lakehouse.lake import Lake
-    from lakehouse.postgres import connect
+    from lakehouse.lake.ducklake import Lake
+    from lakehouse.lake.postgres import connect
     from lakehouse.releases import log, publishing
     from lakehouse.releases.log import ServedTable
     from lakehouse.releases.tables import publish_table
@@ -225,7 +225,7 @@ def _service() -> Iterator[_Service]:
         port = probe.getsockname()[1]
     variables: Mapping[str, str] = {**os.environ, "LAKEHOUSE_QUERY_PORT": str(port)}
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "lakehouse.query.server"], env=variables)
+    process = subprocess.Popen([sys.executable, "-m", "lakehouse.query.http.server"], env=variables)
     try:
         while True:
             with closing(socket.socket()) as probe:

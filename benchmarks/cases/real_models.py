@@ -31,10 +31,11 @@ def inside(data: str, runs: int) -> list[dict[str, Any]]:
     import dagster as dg
     from sqlmesh import Context
 
-    from lakehouse.lake import Lake
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
-    from lakehouse_assets import definitions, deploying
-    from lakehouse_assets.defs.transformation import PROJECT_DIR, resource
+    from lakehouse_assets import definitions
+    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.transformation.assets import PROJECT_DIR, resource
 
     lake = Lake(load_settings())
     land(lake, Path(data))

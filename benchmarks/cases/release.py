@@ -52,7 +52,7 @@ def measure(options: Options) -> Section:
 
 def fill(rows: int, name: str, days: int) -> None:
     """In a child: a table of the lake, of noise, so that it does not compress away."""
-    from lakehouse.lake import Lake
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
 
     day = f"DATE '2024-01-01' + (i % {days})::INT AS day" if days else "i AS id"
@@ -65,7 +65,7 @@ def fill(rows: int, name: str, days: int) -> None:
 
 def small(rows: int, runs: int) -> dict[str, Any]:
     """In a child: full releases beside COPY, then one with a changed day."""
-    from lakehouse.lake import Lake
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
 
     lake = Lake(load_settings())
@@ -102,7 +102,7 @@ def small(rows: int, runs: int) -> dict[str, Any]:
 
 def big() -> dict[str, Any]:
     """In a child that does nothing else: its peak memory is publishing's."""
-    from lakehouse.lake import Lake
+    from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
 
     lake, done = Lake(load_settings()), []
@@ -114,7 +114,7 @@ def big() -> dict[str, Any]:
 
 
 def _publish(lake: Any, environment: str, content: str, name: str = "marts.days") -> Any:
-    from lakehouse.postgres import connect
+    from lakehouse.lake.postgres import connect
     from lakehouse.releases import log, publishing
     from lakehouse.releases.log import ServedTable
     from lakehouse.releases.tables import publish_table

@@ -82,7 +82,7 @@ def make_files(folder: str, rows: int) -> None:
 
 def bare(folder: str, rows: int) -> dict[str, float]:
     """In a child: the same with DuckDB alone, in this storage, under `bare/`."""
-    from lakehouse.lake import Lake, create_secret
+    from lakehouse.lake.ducklake import Lake, create_secret
     from lakehouse.settings import load_settings
 
     lake = Lake(load_settings())

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlt_sources.landed import Dataset
+from dlt_sources.landing.landed import Dataset
 
 if TYPE_CHECKING:
     from dlt.extract.source import DltSource
@@ -37,7 +37,7 @@ def dataset(name: str) -> Dataset:
         UnknownDatasetError: there is no such file.
         DeclarationError: it is no declaration.
     """
-    from dlt_sources.declaration import DeclarationError, parse
+    from dlt_sources.landing.declaration import DeclarationError, parse
 
     path = FOLDER / f"{name}.toml"
     if name not in dataset_names():
@@ -50,7 +50,7 @@ def dataset(name: str) -> Dataset:
 
 def broken_declarations() -> dict[str, str]:
     """Dataset -> what is wrong with its declaration. The others are none the worse."""
-    from dlt_sources.declaration import DeclarationError
+    from dlt_sources.landing.declaration import DeclarationError
 
     found = {}
     for name in dataset_names():
@@ -77,7 +77,7 @@ def __getattr__(name: str) -> Callable[..., DltSource]:
         raise AttributeError(f"module {__name__} has no attribute {name}: no {name}.toml declares it")
 
     def source(*arguments: Any, **options: Any) -> DltSource:
-        from dlt_sources.landing_files import landing_source
+        from dlt_sources.landing.resource import landing_source
 
         return landing_source(dataset(name), *arguments, **options)
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from lakehouse.dashboard import collisions, food_prices, pick_ups, revenue
 from lakehouse.dashboard.service import age_of, client, explain
-from lakehouse.query.problems import QueryError
+from lakehouse.query.engine.problems import QueryError
 
 CURRENT = 0
 """The choice of whichever release readers get; releases are numbered from 1."""

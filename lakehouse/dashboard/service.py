@@ -9,8 +9,8 @@ from typing import Any
 import streamlit as st
 
 from lakehouse.query.client import LakehouseClient
-from lakehouse.query.problems import QueryError
-from lakehouse.query.result import Result
+from lakehouse.query.client.result import Result
+from lakehouse.query.engine.problems import QueryError
 
 
 @st.cache_resource

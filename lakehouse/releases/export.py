@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from lakehouse.lake import ALIAS, identifier, libpq_keywords, quoted
-from lakehouse.postgres import libpq_environment
+from lakehouse.lake.ducklake import ALIAS, identifier, libpq_keywords, quoted
+from lakehouse.lake.postgres import libpq_environment
 from lakehouse.releases.reading import Reading, connect_release
 from lakehouse.settings import Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse.lake import Lake, create_secret, identifier, quoted
+from lakehouse.lake.ducklake import Lake, create_secret, identifier, quoted
 from lakehouse.releases.manifest import Manifest, data_folder, table_folder
 from lakehouse.storage import Storage
 

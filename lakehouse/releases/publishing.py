@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import psycopg
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import held, log
 from lakehouse.releases.frozen import write_catalog
 from lakehouse.releases.log import Release, ReleaseError, environment_folder

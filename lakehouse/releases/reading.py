@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.connections import duckdb_config
-from lakehouse.lake import ALIAS, create_secret
+from lakehouse.lake.connections import duckdb_config
+from lakehouse.lake.ducklake import ALIAS, create_secret
 from lakehouse.releases.frozen import CATALOG, attach_statement
 from lakehouse.releases.log import ReleaseError, release_folder
 from lakehouse.releases.manifest import Manifest, read_manifest

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from lakehouse.feed import MAINTENANCE
-from lakehouse.lake import METADATA_SCHEMA, Lake
+from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake
+from lakehouse.lake.feed import MAINTENANCE
 from lakehouse.releases import held, log
 from lakehouse.releases.groups import groups
 from lakehouse.releases.held import HeldBack

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import duckdb
 
-from lakehouse.feed import is_whole
-from lakehouse.lake import Lake, identifier, quoted
+from lakehouse.lake.ducklake import Lake, identifier, quoted
+from lakehouse.lake.feed import is_whole
 from lakehouse.releases.log import Release, ServedTable
 from lakehouse.releases.manifest import Manifest, PublishedFile, PublishedTable, table_folder
 from lakehouse.storage import Storage

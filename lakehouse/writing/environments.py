@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager
 
 import psycopg
 
-from lakehouse.lake import Lake, LakeError
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake, LakeError
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
 from lakehouse.writing.locks import environment_lock, holding, tables_lock
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.touched import Touched

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import psycopg
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import Settings
 
 

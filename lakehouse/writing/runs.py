@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.releases.log import ServedTable
 from lakehouse.writing import environments, evidence, marks, touched
 from lakehouse.writing.loads import Report, repair

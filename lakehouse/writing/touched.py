@@ -15,7 +15,7 @@ import psycopg
 from psycopg.types.multirange import TimestampMultirange
 from psycopg.types.range import TimestampRange
 
-from lakehouse.feed import is_whole
+from lakehouse.lake.feed import is_whole
 
 HOUR = timedelta(hours=1)
 LAST_HOUR = datetime(9999, 12, 31, 23)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import duckdb
 import psycopg
 
-from lakehouse.feed import is_whole
-from lakehouse.lake import METADATA_SCHEMA, Lake, identifier, quoted
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake, identifier, quoted
+from lakehouse.lake.feed import is_whole
+from lakehouse.lake.postgres import connect
 
 RAW, STAGING = "raw", "raw_staging"
 OWNER_COLUMNS = {"_dlt_loads": "schema_name", "_dlt_version": "schema_name", "_dlt_pipeline_state": "pipeline_name"}

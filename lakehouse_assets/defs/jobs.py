@@ -8,14 +8,14 @@ from contextlib import closing
 import dagster as dg
 
 from dlt_sources.datasets import dataset
-from dlt_sources.declaration import DeclarationError
-from lakehouse.postgres import connect
+from dlt_sources.landing.declaration import DeclarationError
+from lakehouse.lake.postgres import connect
+from lakehouse.landing import landed
+from lakehouse.landing.zones import landing_files, landing_key, settled
 from lakehouse.settings import load_settings
 from lakehouse.storage import open_storage
-from lakehouse.writing import landed
 from lakehouse.writing.touched import is_behind, newest
-from lakehouse.zones import landing_files, landing_key, settled
-from lakehouse_assets.sources import raw_tables, sources
+from lakehouse_assets.defs.ingestion.sources import raw_tables, sources
 
 INGEST = "ingest"
 CATCH_UP = "catch_up"

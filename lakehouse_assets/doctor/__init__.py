@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lakehouse.doctor.examination import Examination
-from lakehouse.doctor.findings import Check, Seen
+from lakehouse.upkeep.doctor.examination import Examination
+from lakehouse.upkeep.doctor.findings import Check, Seen
 
 
 def _daemon(examination: Examination) -> Seen:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 
 from lakehouse.child_environments import child_environment
-from lakehouse.doctor.embedded import State
-from lakehouse.doctor.examination import Examination, reason
-from lakehouse.doctor.findings import Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.embedded import State
+from lakehouse.upkeep.doctor.examination import Examination, reason
+from lakehouse.upkeep.doctor.findings import Seen, UnableError, warning, wrong
 
 LOAD_SECONDS = 120
 LOAD = """
 from lakehouse_assets.definitions import defs
-from lakehouse_assets.defs.transformation import project
+from lakehouse_assets.defs.transformation.assets import project
 errors = project().manifest().errors
 assert not errors, errors[0]
 """
@@ -78,7 +78,7 @@ def deployed(examination: Examination) -> Seen:
                 ),
             ),
         )
-    from lakehouse_assets.defs.transformation import project
+    from lakehouse_assets.defs.transformation.assets import project
 
     key, version, at = row
     if not key:
@@ -103,9 +103,9 @@ def declarations(examination: Examination) -> Seen:
     from contextlib import closing
 
     from dlt_sources.datasets import broken_declarations
-    from lakehouse.lake import Lake
-    from lakehouse_assets.declared_types import differences
-    from lakehouse_assets.sources import raw_tables
+    from lakehouse.lake.ducklake import Lake
+    from lakehouse_assets.defs.ingestion.declared_types import differences
+    from lakehouse_assets.defs.ingestion.sources import raw_tables
 
     why = "Nothing of this source is loaded, by uploads, loads and the sensor alike; everything else goes on."
     findings = [

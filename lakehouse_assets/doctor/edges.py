@@ -15,9 +15,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlmesh.core.dialect import MacroVar, Model, parse
 
-from lakehouse.doctor.examination import Examination
-from lakehouse.doctor.findings import Finding, Seen, warning, wrong
 from lakehouse.settings import PROJECT_ROOT
+from lakehouse.upkeep.doctor.examination import Examination
+from lakehouse.upkeep.doctor.findings import Finding, Seen, warning, wrong
 
 PROJECT = "sqlmesh_project"
 DAYS, INSTANTS = ("ds", "date"), ("ts", "dt", "tstz")

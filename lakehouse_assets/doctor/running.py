@@ -10,15 +10,15 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from lakehouse.doctor.embedded import State
-from lakehouse.doctor.examination import Examination
-from lakehouse.doctor.findings import Finding, Seen, UnableError, warning, wrong
-from lakehouse.doctor.machine import answers
-from lakehouse_assets.abandoned_runs import AT_WORK, server_answers
+from lakehouse.upkeep.doctor.embedded import State
+from lakehouse.upkeep.doctor.examination import Examination
+from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.machine import answers
+from lakehouse_assets.instance.abandoned_runs import AT_WORK, server_answers
 
 SILENT_SECONDS = 300
 LONG_SECONDS = 6 * 3600
-STUCK = "python -m lakehouse_assets.abandoned_runs (`make up` does it when it starts)"
+STUCK = "python -m lakehouse_assets.instance.abandoned_runs (`make up` does it when it starts)"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.writing.locks import environment_lock, holding
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until

@@ -67,7 +67,7 @@ def test_a_file_that_lands_is_released_by_the_services_of_the_file(events: Path)
 
 def _new_token(stack: Stack) -> str:
     code = (
-        "from lakehouse.query.tokens import create; from lakehouse.settings import load_settings; "
+        "from lakehouse.query.engine.tokens import create; from lakehouse.settings import load_settings; "
         "from lakehouse.storage import open_storage; "
         "print(create(open_storage(load_settings()), 'dashboard', ['prod'], by='tests'))"
     )

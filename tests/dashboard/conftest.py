@@ -62,9 +62,9 @@ def dashboard(server_url: str, shared_data: Path, tmp_path_factory: pytest.TempP
         "LAKEHOUSE_QUERY_WORKERS": "2", "LAKEHOUSE_THREADS": "2",
     }  # fmt: skip
     with ExitStack() as stack:
-        stack.enter_context(_process(folder, "lakehouse.query.server", environment=service_environment))
+        stack.enter_context(_process(folder, "lakehouse.query.http.server", environment=service_environment))
         service = settings.query_service_url
-        _wait(f"{service}/readyz", folder / "lakehouse.query.server.log")
+        _wait(f"{service}/readyz", folder / "lakehouse.query.http.server.log")
         proxy = stack.enter_context(counting_proxy(service))
         environment = dashboard_environment(settings.model_copy(update={"query_url": proxy.url}))
         options = ("--port", str(dashboard_port))

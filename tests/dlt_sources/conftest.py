@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from lakehouse.demo.portal import RunningPortal, serve
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from tests.dlt_sources.loading import Landing, Loader
 
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dlt_sources import reader_process
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, Written
+from dlt_sources.landing import reader_process
+from dlt_sources.landing.typed_parquet import TypedParquet, UnusableFile, Written
 
 _reads = 0
 _write = TypedParquet.write

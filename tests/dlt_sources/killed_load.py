@@ -15,7 +15,7 @@ from dlt.destinations.impl.ducklake.ducklake import DuckLakeCopyJob
 from dlt.destinations.job_client_impl import SqlLoadJob
 
 from dlt_sources.datasets import ecommerce
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
 from tests.dlt_sources.loading import Landing, Loader
 

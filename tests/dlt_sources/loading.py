@@ -12,13 +12,13 @@ from typing import Any
 
 import dlt
 
-from dlt_sources.landed import LandedFile, LandingReport
+from dlt_sources.landing.landed import LandedFile, LandingReport
 from dlt_sources.nyc_collisions import COLUMNS
-from dlt_sources.soda import Retry, SodaClient
-from dlt_sources.soda_source import SodaDataset
+from dlt_sources.soda.client import Retry, SodaClient
+from dlt_sources.soda.source import SodaDataset
 from lakehouse.demo.portal import DATASET_ID, RunningPortal
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
+from lakehouse.lake.ducklake import Lake
+from lakehouse.writing.pipelines import lake_pipeline
 
 IMPATIENT = Retry(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.05, timeout_seconds=5)
 

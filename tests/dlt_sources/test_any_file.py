@@ -24,9 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlt_sources.file_reader import FileReader
-from dlt_sources.naming import column_name
-from dlt_sources.typed_parquet import UnusableFile
+from dlt_sources.landing.file_reader import FileReader
+from dlt_sources.landing.naming import column_name
+from dlt_sources.landing.typed_parquet import UnusableFile
 from tests.dlt_sources.test_typed_parquet import DATASET
 
 ROWS = 300

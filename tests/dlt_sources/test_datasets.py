@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dlt_sources import datasets
-from dlt_sources.declaration import DeclarationError, parse
-from dlt_sources.tables import Column
+from dlt_sources.landing.declaration import DeclarationError, parse
+from dlt_sources.landing.tables import Column
 
 ORDERS = """
 entity = "orders"

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlt_sources.tables import Column
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect
+from dlt_sources.landing.tables import Column
+from dlt_sources.landing.typed_parquet import TypedParquet, UnusableFile, connect
 from tests.dlt_sources.test_typed_parquet import DATASET
 
 ONE = replace(DATASET, columns=(Column("id", "BIGINT", "Number.", required=True),))

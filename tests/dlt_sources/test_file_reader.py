@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dlt_sources.datasets import ecommerce
-from dlt_sources.file_reader import FileReader
-from dlt_sources.typed_parquet import UnusableFile
+from dlt_sources.landing.file_reader import FileReader
+from dlt_sources.landing.typed_parquet import UnusableFile
 from lakehouse.settings import PROJECT_ROOT
 from tests.dlt_sources.loading import Landing, Loader
 from tests.dlt_sources.test_typed_parquet import DATASET
@@ -25,7 +25,7 @@ FAULTY = "tests.dlt_sources.faulty_reader"
 LIMITED = """
 import ctypes, resource, sys
 from pathlib import Path
-from dlt_sources.file_reader import FileReader
+from dlt_sources.landing.file_reader import FileReader
 from tests.dlt_sources.test_file_reader import DATASET, GOOD, Reading
 
 if sys.platform == "linux":
@@ -169,10 +169,10 @@ def test_a_file_that_crashes_the_reader_costs_the_load_nothing_else(
 MEASURED = """
 import json, resource, sys
 from pathlib import Path
-from dlt_sources.checking import check
+from dlt_sources.landing.checking import check
 from dlt_sources.datasets import dataset
-from dlt_sources.file_reader import FileReader
-from dlt_sources.typed_parquet import UnusableFile
+from dlt_sources.landing.file_reader import FileReader
+from dlt_sources.landing.typed_parquet import UnusableFile
 
 events, told = dataset("ecommerce"), {}
 with FileReader() as reader:

@@ -12,9 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dlt_sources import landing_files
 from dlt_sources.datasets import dataset, ecommerce, nyc_taxi, wfp_food_prices
-from dlt_sources.landed import LandedFile, LandedFilesError
+from dlt_sources.landing import resource as landing_files
+from dlt_sources.landing.landed import LandedFile, LandedFilesError
 from tests.dlt_sources.loading import Landing, Loader
 
 Landings = Callable[[str], Landing]

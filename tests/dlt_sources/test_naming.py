@@ -12,10 +12,10 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dlt_sources.landed import Dataset
-from dlt_sources.naming import column_name, comparable
-from dlt_sources.tables import Column
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect
+from dlt_sources.landing.landed import Dataset
+from dlt_sources.landing.naming import column_name, comparable
+from dlt_sources.landing.tables import Column
+from dlt_sources.landing.typed_parquet import TypedParquet, UnusableFile, connect
 from tests.dlt_sources.test_typed_parquet import DATASET
 
 snake_case = NamingConvention().normalize_identifier

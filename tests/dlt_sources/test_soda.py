@@ -8,7 +8,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from dlt_sources.soda import DatasetMissing, PortalUnavailable, RequestRefused, Retry, SodaClient
+from dlt_sources.soda.client import DatasetMissing, PortalUnavailable, RequestRefused, Retry, SodaClient
 from lakehouse.demo.portal import DATASET_ID, RunningPortal
 from lakehouse.demo.portal_faults import CutConnection, Fault, NeverAnswer, NotJson, Status
 from tests.dlt_sources.loading import IMPATIENT

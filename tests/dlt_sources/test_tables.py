@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dlt_sources import datasets
-from dlt_sources.tables import Column, Table, create_tables
+from dlt_sources.landing.tables import Column, Table, create_tables
 from tests.dlt_sources.loading import Landing, Loader
 
 SOURCES: dict[str, tuple[Callable[[], Any], Table]] = {

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlt_sources.landed import Dataset
-from dlt_sources.tables import Column
-from dlt_sources.typed_parquet import TypedParquet, UnusableFile, connect
+from dlt_sources.landing.landed import Dataset
+from dlt_sources.landing.tables import Column
+from dlt_sources.landing.typed_parquet import TypedParquet, UnusableFile, connect
 
 DATASET = Dataset(
     name="things",

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.releases.log import ReleaseError
 from lakehouse.releases.pointer import read_pointer
 from lakehouse.releases.reading import connect_release

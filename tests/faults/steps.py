@@ -54,10 +54,12 @@ STEPS = {
     "release: between the catalog and the log": Step(RUN, "after", "lakehouse.releases.publishing", "write_catalog"),
     "release: between the log and the pointer": Step(RUN, "before", "lakehouse.releases.publishing", "swap_pointer"),
     "release: between the log and the files of old ones": Step(RUN, "after", "lakehouse.releases.log", "forget"),
-    "compaction: before its first step": Step(TEND, "before", "lakehouse.maintenance.compaction", "_compact"),
-    "expiry: between the choice and the act": Step(TEND, "after", "lakehouse.maintenance.snapshots", "expirable"),
-    "clean-up: between the choice and the act": Step(TEND, "before", "lakehouse.maintenance.files", "_call"),
-    "clean-up: between the act and its report": Step(TEND, "after", "lakehouse.maintenance.files", "_call"),
+    "compaction: before its first step": Step(TEND, "before", "lakehouse.upkeep.maintenance.compaction", "_compact"),
+    "expiry: between the choice and the act": Step(
+        TEND, "after", "lakehouse.upkeep.maintenance.snapshots", "expirable"
+    ),
+    "clean-up: between the choice and the act": Step(TEND, "before", "lakehouse.upkeep.maintenance.files", "_call"),
+    "clean-up: between the act and its report": Step(TEND, "after", "lakehouse.upkeep.maintenance.files", "_call"),
     "bootstrap: between the ledger and the zones": Step(TEND, "after", "lakehouse.writing.ledger", "bootstrap"),
     "promotion: between its mark and its views": Step(
         ENVIRONMENTS, "before", "lakehouse_assets.sqlmesh_integration.environments", "promote"

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
+from lakehouse.lake.ducklake import Lake
 from lakehouse.writing.loads import loading
+from lakehouse.writing.pipelines import lake_pipeline
 from tests.faults import steps
 from tests.releases_proof import feed
 from tests.releases_proof.loader import loaded, say
 
 LIBRARIES = (
-    "tests.releases_proof.loader", "tests.releases_proof.processes", "sqlmesh", "lakehouse_assets.environments",
-    "lakehouse.maintenance.compaction",
+    "tests.releases_proof.loader", "tests.releases_proof.processes", "sqlmesh",
+    "lakehouse_assets.defs.environments.lifecycle",
+    "lakehouse.upkeep.maintenance.compaction",
 )  # fmt: skip
 """What they need, imported once for all of them."""
 GRACE_HOURS = 180 / 3600
@@ -69,7 +70,7 @@ def run_models(folder: Path, project: Path) -> None:
     steps.arm(steps.RUN, folder)
     if (folder / "no-rule").exists():
         switch_the_rule_off()
-    from lakehouse_assets.releasing import PUBLISH_JOB
+    from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
 
     with jobs() as run:
         again({"catch-up": lambda: run("catch_up"), "publish": lambda: run(PUBLISH_JOB)}, pause=0.2)
@@ -111,7 +112,7 @@ class JobFailedError(Exception):
 
 def tend(folder: Path, project: Path) -> None:
     """Bootstrap again, compact, forget, delete."""
-    from lakehouse.maintenance import compaction, files, releases, snapshots
+    from lakehouse.upkeep.maintenance import compaction, files, releases, snapshots
 
     lake = Lake(settings_module.load_settings())
     steps.arm(steps.TEND, folder)
@@ -130,7 +131,7 @@ def tend(folder: Path, project: Path) -> None:
 
 def environments(folder: Path, project: Path) -> None:
     """Make an environment of prod, promote prod to it, drop it."""
-    from lakehouse_assets import environments as acts
+    from lakehouse_assets.defs.environments import lifecycle as acts
     from tests.releases_proof.processes import use_project
 
     use_project(project)

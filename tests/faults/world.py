@@ -18,8 +18,8 @@ from typing import Any
 
 import psycopg
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import PostgresError, connect, leave
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import PostgresError, connect, leave
 from lakehouse.releases import log
 from lakehouse.settings import Settings
 from tests.faults import steps, workers

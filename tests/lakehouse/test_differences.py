@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from lakehouse.differences import ChangedRow, compare
+from lakehouse.lake.differences import ChangedRow, compare
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lakehouse import extensions
-from lakehouse.connections import duckdb_config
-from lakehouse.extensions import extension_directory
+from lakehouse.lake import extensions
+from lakehouse.lake.connections import duckdb_config
+from lakehouse.lake.extensions import extension_directory
 from lakehouse.settings import Settings
 
 

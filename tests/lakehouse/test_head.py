@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lakehouse.head import HeadError, rewritten
+from lakehouse.lake.head import HeadError, rewritten
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 from typer.core import TyperCommand, TyperGroup
 
-from lakehouse.cli import PANELS, grouped_commands
+from lakehouse.cli.main import PANELS, grouped_commands
 
 
 @pytest.fixture(scope="module")

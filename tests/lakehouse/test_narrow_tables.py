@@ -7,11 +7,12 @@ from contextlib import closing
 
 from rich.console import Console, RenderableType
 
-from lakehouse.console import folding_table
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
-from lakehouse.releases import cli, log
-from lakehouse.status import render_status
+from lakehouse.cli import releases as cli
+from lakehouse.cli.console import folding_table
+from lakehouse.cli.status import render_status
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
+from lakehouse.releases import log
 
 CODE = "25d50cc7e0ec-dirty"
 AUTHOR = "sensor ecommerce_landing_sensor"

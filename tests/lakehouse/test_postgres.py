@@ -11,14 +11,14 @@ import psutil
 import psycopg
 import pytest
 
-from lakehouse import postgres
-from lakehouse.postgres import PostgresError
+from lakehouse.lake import postgres
+from lakehouse.lake.postgres import PostgresError
 from lakehouse.settings import Settings
 
 HOLD = """
 import sys
 from pathlib import Path
-from lakehouse.postgres import join
+from lakehouse.lake.postgres import join
 print(join(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

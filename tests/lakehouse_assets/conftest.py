@@ -16,8 +16,8 @@ import duckdb
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, Settings
 from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
@@ -34,8 +34,8 @@ class House:
     definitions: dg.Definitions = field(init=False)
 
     def __post_init__(self) -> None:
-        from lakehouse_assets import deploying
         from lakehouse_assets.definitions import build
+        from lakehouse_assets.defs.transformation import deploying
 
         deploying.bootstrap(self.lake)
         deploying.deploy(self.lake, "prod", backfill=False, run="test")

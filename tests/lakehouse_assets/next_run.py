@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
 from tests.lakehouse_assets.conftest import House
 

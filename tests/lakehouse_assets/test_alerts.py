@@ -14,11 +14,11 @@ from dagster._core.definitions.freshness import FreshnessState, FreshnessStateCh
 from typer.testing import CliRunner
 
 from lakehouse import settings as settings_module
-from lakehouse.alerts.cli import app
-from lakehouse.alerts.open import open_alerts
-from lakehouse.postgres import connect
+from lakehouse.cli.alerts import app
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, load_settings
-from lakehouse_assets.defs import alerts
+from lakehouse.upkeep.alerts.open import open_alerts
+from lakehouse_assets.defs.alerts import sensors as alerts
 from tests.databases import create_database, empty_lake
 from tests.webhook import Webhook, receiving
 
@@ -107,7 +107,7 @@ def place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("LAKEHOUSE_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         patch.setenv("LAKEHOUSE_POSTGRES_URL", create_database(server_url))
         patch.setenv("LAKEHOUSE_ALERT_WEBHOOK_URL", webhook.url)
-        patch.setattr("lakehouse.alerts.hook.WAITS_SECONDS", (0.0, 0.0))
+        patch.setattr("lakehouse.upkeep.alerts.hook.WAITS_SECONDS", (0.0, 0.0))
         settings_module.load_settings.cache_clear()
         empty_lake(load_settings())
         definitions = dg.Definitions(

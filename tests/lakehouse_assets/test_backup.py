@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import Settings
-from lakehouse.verify.everything import verify
-from lakehouse.verify.finding import Findings
+from lakehouse.upkeep.verify.everything import verify
+from lakehouse.upkeep.verify.finding import Findings
 from lakehouse.writing import marks
 from tests.databases import create_database
 from tests.lakehouse_assets.conftest import House
@@ -83,7 +83,7 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
 
 
 def test_models_that_the_lake_does_not_have_are_named(house: House) -> None:
-    from lakehouse_assets.verifying import check_models
+    from lakehouse_assets.defs.maintenance.verifying import check_models
 
     with closing(connect(house.lake.settings)) as connection:
         with connection.transaction(force_rollback=True):

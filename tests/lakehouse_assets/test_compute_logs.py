@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import PROJECT_ROOT
 from tests.object_store import ObjectStore
 

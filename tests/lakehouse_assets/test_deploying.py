@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import load_settings
 from lakehouse.writing import marks
 from lakehouse.writing.locks import environment_lock, holding
-from lakehouse_assets.defs import transformation
-from lakehouse_assets.defs.transformation import PROJECT_DIR
+from lakehouse_assets.defs.transformation import assets as transformation
+from lakehouse_assets.defs.transformation.assets import PROJECT_DIR
 from tests.lakehouse_assets.conftest import House
 
 DAILY = dg.AssetKey(["marts", "daily_revenue"])
@@ -134,8 +134,8 @@ def day(text: str) -> datetime:
 def test_a_developer_s_run_never_computes_what_prod_owns_nor_takes_it_for_done(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lakehouse_assets import deploying
     from lakehouse_assets.definitions import build
+    from lakehouse_assets.defs.transformation import deploying
 
     house.land_events("ecommerce_events_dev.parquet", "SELECT 66666, 1, 'purchase', '2010-02-02', 7")
     house.load_events()

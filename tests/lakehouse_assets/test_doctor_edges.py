@@ -91,8 +91,8 @@ def test_what_is_written_instead_loses_nothing(computed: dict[str, int]) -> None
 
 
 def test_the_models_of_this_project_lose_nothing() -> None:
-    from lakehouse.doctor.examination import Examination
     from lakehouse.settings import load_settings
+    from lakehouse.upkeep.doctor.examination import Examination
     from lakehouse_assets.doctor.edges import edges
 
     seen = edges(Examination(load_settings))

@@ -20,11 +20,11 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.types import DaemonHeartbeat
 
 from lakehouse import settings as settings_module
-from lakehouse.doctor.checks import all_checks, examine
-from lakehouse.doctor.examination import Examination
-from lakehouse.doctor.findings import Level, Result
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, load_settings
+from lakehouse.upkeep.doctor.checks import all_checks, examine
+from lakehouse.upkeep.doctor.examination import Examination
+from lakehouse.upkeep.doctor.findings import Level, Result
 from lakehouse_assets.doctor import CHECKS, code
 from tests.databases import create_database, empty_lake
 from tests.ports import free_ports
@@ -100,13 +100,13 @@ def test_an_instance_where_all_is_well(instance: dg.DagsterInstance) -> None:
 def test_a_run_whose_worker_is_gone(code_server_run: dg.DagsterRun) -> None:
     said = finding("runs")
     assert f"run {code_server_run.run_id[:8]} of work counts as started, and its worker is gone" in said
-    assert "python -m lakehouse_assets.abandoned_runs" in said
+    assert "python -m lakehouse_assets.instance.abandoned_runs" in said
 
 
 def test_the_repair_that_is_named_mends_it(
     instance: dg.DagsterInstance, code_server_run: dg.DagsterRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lakehouse_assets.abandoned_runs import main
+    from lakehouse_assets.instance.abandoned_runs import main
 
     main()
     assert f"run {code_server_run.run_id[:8]} of work" in capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_a_daemon_that_is_silent_while_runs_wait(instance: dg.DagsterInstance) -
 
 def test_models_that_are_not_deployed_or_older_than_the_code(instance: dg.DagsterInstance) -> None:
     assert "nothing is deployed to prod" in finding("deployed", Level.WARNING)
-    from lakehouse_assets.defs.transformation import project
+    from lakehouse_assets.defs.transformation.assets import project
 
     with closing(connect(load_settings())) as connection:
         connection.execute(

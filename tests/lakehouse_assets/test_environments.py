@@ -17,15 +17,17 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from lakehouse.head import HeadError, connect_head, rewritten
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.head import HeadError, connect_head, rewritten
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT
 from lakehouse.writing import marks
 from lakehouse.writing.environments import EnvironmentNameError, first_users
 from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
-from lakehouse_assets import cli, deploying, environments
-from lakehouse_assets.defs import transformation
+from lakehouse_assets.cli import graph as cli
+from lakehouse_assets.defs.environments import lifecycle as environments
+from lakehouse_assets.defs.transformation import assets as transformation
+from lakehouse_assets.defs.transformation import deploying
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
@@ -152,8 +154,8 @@ def test_a_killed_promotion_leaves_its_mark_and_the_next_one_repairs_it(filled: 
     """dev_eve still has the old daily_revenue: the views of the new one are what the kill leaves out."""
     program = (
         "import os\n"
-        "from lakehouse.lake import Lake; from lakehouse.settings import load_settings\n"
-        "from lakehouse_assets import environments\n"
+        "from lakehouse.lake.ducklake import Lake; from lakehouse.settings import load_settings\n"
+        "from lakehouse_assets.defs.environments import lifecycle as environments\n"
         "from lakehouse_assets.sqlmesh_integration.engine.plans import PlanEvaluator\n"
         "PlanEvaluator.visit_virtual_layer_update_stage = lambda *a: os.kill(os.getpid(), 9)\n"
         "environments.promote(Lake(load_settings()), 'prod', 'dev_eve', run='killed')\n"

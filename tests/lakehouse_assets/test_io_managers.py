@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
+from lakehouse.landing.zones import LandingFolder
 from lakehouse.storage import StorageError
 from lakehouse.storage.s3 import S3Storage
-from lakehouse.zones import LandingFolder
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
 from lakehouse_assets.resources import StorageResource
 

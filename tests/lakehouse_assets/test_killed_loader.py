@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from tests.lakehouse_assets.conftest import House
 from tests.sqlmesh_project.totals import TOTALS, compare
 

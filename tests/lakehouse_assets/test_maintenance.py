@@ -7,12 +7,12 @@ from contextlib import closing
 import dagster as dg
 import pytest
 
-from lakehouse.maintenance.measures import LakeFiles, TableFiles, measure
-from lakehouse.postgres import connect
-from lakehouse_assets.defs import maintenance
-from lakehouse_assets.maintenance import STEPS
+from lakehouse.lake.postgres import connect
+from lakehouse.upkeep.maintenance.measures import LakeFiles, TableFiles, measure
+from lakehouse_assets.defs.maintenance import assets as maintenance
+from lakehouse_assets.defs.maintenance.steps import STEPS
+from lakehouse_assets.instance.run_history import prune_runs
 from lakehouse_assets.resources import LakeResource
-from lakehouse_assets.run_history import prune_runs
 from tests.lakehouse_assets.conftest import House
 
 
@@ -65,7 +65,7 @@ def test_materialize_all_leaves_maintenance_out() -> None:
 
 
 def test_a_step_that_fails_holds_up_no_other_and_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakehouse.maintenance import snapshots
+    from lakehouse.upkeep.maintenance import snapshots
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the catalog is upside down")

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.releases.log import Release
 from lakehouse.releases.publishing import publishing_lock
@@ -23,7 +23,7 @@ from lakehouse.releases.rule import Cut
 from lakehouse.releases.tables import PublishError
 from lakehouse.writing.locks import try_lock
 from lakehouse_assets import io_managers
-from lakehouse_assets.defs import releases
+from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest, ModelSpec, TableRef
 from tests import object_store

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.reading import connect_release
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource

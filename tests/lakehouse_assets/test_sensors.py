@@ -16,7 +16,7 @@ def tick(house: House, sensor: str, cursor: str | None = None) -> Any:
 
 
 def test_a_landed_file_is_asked_for_until_it_is_loaded_and_never_again(house: House, monkeypatch: Any) -> None:
-    monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("lakehouse.landing.zones.SETTLE_SECONDS", 0.0)
     house.load_events()
     assert isinstance(tick(house, "ecommerce_landing_sensor"), dg.SkipReason)
     house.land_events("ecommerce_events_sensed.parquet", "SELECT 55555, 1, 'purchase', '2010-11-01', 5")
@@ -27,7 +27,7 @@ def test_a_landed_file_is_asked_for_until_it_is_loaded_and_never_again(house: Ho
 
 
 def test_a_refused_file_is_not_tried_again_until_it_changes(house: House, monkeypatch: Any) -> None:
-    monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("lakehouse.landing.zones.SETTLE_SECONDS", 0.0)
     bad = Path(house.lake.settings.landing_uri) / "ecommerce" / "ecommerce_events_refused.parquet"
     bad.write_bytes(b"not Parquet")
     assert not house.load_events(raise_on_error=False).success

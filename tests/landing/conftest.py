@@ -14,14 +14,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from dlt_sources.datasets import ecommerce
-from dlt_sources.tables import create_tables
+from dlt_sources.landing.tables import create_tables
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
-from lakehouse_assets import landing_cli
-from lakehouse_assets.defs.ingestion import LANDING_IO, landing_key, source_assets
+from lakehouse.writing.pipelines import lake_pipeline
+from lakehouse_assets.cli import landing as landing_cli
+from lakehouse_assets.defs.ingestion.assets import LANDING_IO, landing_key, source_assets
 from lakehouse_assets.defs.jobs import landing_sensor
 from lakehouse_assets.io_managers import LandingIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
@@ -130,7 +130,7 @@ def house(
     environment = {**lakehouse_environment, **storage_environment}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("lakehouse.zones.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("lakehouse.landing.zones.SETTLE_SECONDS", 0.0)
     settings_module.load_settings.cache_clear()
     with dg.DagsterInstance.ephemeral() as instance:
         yield LandingHouse(

@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse_assets.defs.ingestion import LANDING_IO, landing_key, source_assets
-from lakehouse_assets.files_load import FilesLoad
+from lakehouse_assets.defs.ingestion.assets import LANDING_IO, landing_key, source_assets
+from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 from lakehouse_assets.io_managers import LandingIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
 

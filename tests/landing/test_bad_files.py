@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlt_sources.landed import printable
+from dlt_sources.landing.landed import printable
 from tests.landing.bad_files import bad_files, odd_files
 from tests.landing.conftest import EVENTS, LandingHouse, event
 

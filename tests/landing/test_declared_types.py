@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dlt_sources import datasets
-from lakehouse_assets import sources
-from lakehouse_assets.declared_types import differences
+from lakehouse_assets.defs.ingestion import sources
+from lakehouse_assets.defs.ingestion.declared_types import differences
 from tests.landing.conftest import EVENTS, LandingHouse, event
 
 ON_A_FOLDER = pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)

@@ -84,7 +84,7 @@ def test_a_dataset_that_keeps_rows_keeps_them(house: LandingHouse, monkeypatch) 
     from dlt_sources import datasets
 
     keeping = dataclasses.replace(datasets.dataset("ecommerce"), when_deleted="keep_rows")
-    for user in ("dlt_sources.datasets", "lakehouse_assets.files_load", "lakehouse_assets.defs.jobs"):
+    for user in ("dlt_sources.datasets", "lakehouse_assets.defs.ingestion.files_load", "lakehouse_assets.defs.jobs"):
         monkeypatch.setattr(f"{user}.dataset", lambda name: keeping)
     path = house.file("events.csv", EVENTS + event(1))
     house.upload(path)
@@ -102,7 +102,7 @@ def test_a_dataset_that_keeps_rows_keeps_them(house: LandingHouse, monkeypatch) 
 
 
 def test_a_file_that_goes_while_it_loads_is_named_and_the_others_load(house: LandingHouse, monkeypatch) -> None:
-    from lakehouse_assets.files_load import FilesLoad
+    from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 
     house.upload(house.file("events.csv", EVENTS + event(1)), house.file("other_events.csv", EVENTS + event(2)))
     fetch = FilesLoad._fetch

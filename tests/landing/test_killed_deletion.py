@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT
 from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, event
 

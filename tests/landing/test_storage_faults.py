@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from tests.landing.conftest import EVENTS, LandingHouse, event
 from tests.object_store import READER_KEY, READER_SECRET
 

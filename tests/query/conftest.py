@@ -59,7 +59,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
     log = folder / f"query-{port}.log"
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "lakehouse.query.server"], env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", "lakehouse.query.http.server"], env=environment, stdout=output, stderr=output
         )
     service = Service(f"http://127.0.0.1:{port}", process, log)
     try:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import duckdb
 
-from lakehouse.extensions import extension_directory
-from lakehouse.query.calls import RELEASE, Call, Config
-from lakehouse.query.sessions import Releases
+from lakehouse.lake.extensions import extension_directory
+from lakehouse.query.engine.calls import RELEASE, Call, Config
+from lakehouse.query.engine.sessions import Releases
 
 SERVED = ["marts.days", "marts.own"]
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import ROWS, Service
 

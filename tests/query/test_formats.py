@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.query.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer
+from lakehouse.query.engine.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer
 
 
 def written(sql: str, media_type: str, max_bytes: int, max_rows: int = 1 << 40) -> tuple[bytes, int, str]:

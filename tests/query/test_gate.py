@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.query.gate import SHORT_SECONDS, Durations, Gate, Place
-from lakehouse.query.problems import QueryError
+from lakehouse.query.engine.gate import SHORT_SECONDS, Durations, Gate, Place
+from lakehouse.query.engine.problems import QueryError
 
 LONG = 10 * SHORT_SECONDS
 

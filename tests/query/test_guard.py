@@ -11,11 +11,11 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lakehouse.query.guard import Statement, check
-from lakehouse.query.parsing import Parser
-from lakehouse.query.plans import check_plan
-from lakehouse.query.problems import QueryError
-from lakehouse.query.sessions import OpenRelease
+from lakehouse.query.engine.guard import Statement, check
+from lakehouse.query.engine.parsing import Parser
+from lakehouse.query.engine.plans import check_plan
+from lakehouse.query.engine.problems import QueryError
+from lakehouse.query.engine.sessions import OpenRelease
 from tests.query.release_files import SERVED, open_release
 
 
@@ -254,7 +254,7 @@ def test_the_catalog_lists_the_served_tables_and_nothing_else(asker: Asker) -> N
 
 @pytest.mark.parametrize("schema", ["information_schema", "pg_catalog", "main", ""])
 def test_no_relation_of_the_catalog_tells_where_things_lie(asker: Asker, schema: str) -> None:
-    from lakehouse.query.catalog import CATALOG_RELATIONS, CATALOG_TABLE_FUNCTIONS
+    from lakehouse.query.engine.catalog import CATALOG_RELATIONS, CATALOG_TABLE_FUNCTIONS
 
     names = [f"{schema}.{name}" if schema else name for name in CATALOG_RELATIONS[schema]]
     for name in [*names, *(f"{name}()" for name in CATALOG_TABLE_FUNCTIONS if not schema)]:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.query import tokens
-from lakehouse.query.formats import ARROW, CSV, PARQUET
+from lakehouse.query.engine import tokens
+from lakehouse.query.engine.formats import ARROW, CSV, PARQUET
 from lakehouse.releases import publishing
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import ROWS, Service, serving

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from lakehouse.query import tokens
+from lakehouse.query.engine import tokens
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import Service, serving
 

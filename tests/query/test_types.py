@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.query.formats import ARROW, CSV, JSON, PARQUET
+from lakehouse.query.engine.formats import ARROW, CSV, JSON, PARQUET
 from tests.query.conftest import Service
 
 MOMENT = datetime(2024, 2, 29, 12, 34, 56, 789012)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.query.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer
-from lakehouse.query.printing import Format, head_answer
-from lakehouse.query.values import columns_of, selecting
+from lakehouse.cli.answers import Format, head_answer
+from lakehouse.query.engine.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer
+from lakehouse.query.engine.values import columns_of, selecting
 
 VALUES = [
     "12345678901234567.89::DECIMAL(38,2)",

@@ -14,9 +14,9 @@ from typing import Any
 import dlt.destinations.impl.ducklake.ducklake  # noqa: F401  so that a fork need not
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
+from lakehouse.lake.ducklake import Lake
 from lakehouse.writing.loads import loading
+from lakehouse.writing.pipelines import lake_pipeline
 from tests.releases_proof import feed
 
 

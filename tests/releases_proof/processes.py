@@ -13,13 +13,15 @@ from typing import Any
 import dagster as dg
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
+from lakehouse.lake.ducklake import Lake
 from lakehouse.releases import rule
 from lakehouse.writing import runs
-from lakehouse_assets import deploying, releasing
-from lakehouse_assets.defs import releases, transformation
+from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse_assets.defs.jobs import recompute_jobs
+from lakehouse_assets.defs.releases import assets as releases
+from lakehouse_assets.defs.releases import releasing
+from lakehouse_assets.defs.transformation import assets as transformation
+from lakehouse_assets.defs.transformation import deploying
 from lakehouse_assets.io_managers import ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job
@@ -66,7 +68,7 @@ def definitions() -> dg.Definitions:
 
 def deploy(projects: dict[str, str]) -> None:
     """The lake, its raw tables, and each environment with the models of its folder."""
-    from dlt_sources.tables import create_tables
+    from dlt_sources.landing.tables import create_tables
 
     lake = Lake(settings_module.load_settings())
     lake.bootstrap()

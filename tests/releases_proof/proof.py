@@ -20,8 +20,8 @@ from typing import Any
 
 import duckdb
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.releases.log import ReleaseError
 from lakehouse.releases.pointer import read_pointer

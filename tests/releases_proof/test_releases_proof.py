@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from tests.releases_proof.proof import Proof, Report
 
 KILLS, SECONDS = 4, 10.0

@@ -15,10 +15,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
-from lakehouse_assets import deploying
 from lakehouse_assets.definitions import build
+from lakehouse_assets.defs.transformation import deploying
 
 EVENTS = dg.AssetKey(["raw", "ecommerce__events"])
 CRASHES = dg.AssetKey(["raw", "nyc_collisions__crashes"])

@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import leave
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings
 
 

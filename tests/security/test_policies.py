@@ -11,11 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 
-from lakehouse.doctor import database
-from lakehouse.doctor.examination import Examination
 from lakehouse.settings import Settings
 from lakehouse.storage.policies import Who, iam_policy, seaweedfs_identity
 from lakehouse.storage.s3 import S3Storage
+from lakehouse.upkeep.doctor import database
+from lakehouse.upkeep.doctor.examination import Examination
 from tests.object_store import ObjectStore, serve
 
 URI = "s3://policies/lake"

@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from lakehouse import roles
-from lakehouse.backup import taking
-from lakehouse.backup.place import BackupPlace
-from lakehouse.lake import Lake, LakeError
-from lakehouse.postgres import PostgresError, connect
-from lakehouse.roles import Roles, RolesError
+from lakehouse.lake import roles
+from lakehouse.lake.ducklake import Lake, LakeError
+from lakehouse.lake.postgres import PostgresError, connect
+from lakehouse.lake.roles import Roles, RolesError
 from lakehouse.settings import Settings
+from lakehouse.upkeep.backup import taking
+from lakehouse.upkeep.backup.place import BackupPlace
 from lakehouse.writing.environments import require_ledger
 from tests.security.logins import address, ask_logins_for_passwords, create_login
 

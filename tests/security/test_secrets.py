@@ -21,7 +21,7 @@ import pytest
 import requests
 from pydantic import SecretStr
 
-from lakehouse.roles import Roles
+from lakehouse.lake.roles import Roles
 from lakehouse.settings import PROJECT_ROOT, Settings
 from tests.databases import create_database
 from tests.lakehouse_instance import TOOLS, LakehouseInstance, create_instance

@@ -12,11 +12,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
-from lakehouse_assets import describe_sources, sources
-from lakehouse_assets.defs.ingestion import source_assets
+from lakehouse_assets.defs.ingestion import describe_sources, sources
+from lakehouse_assets.defs.ingestion.assets import source_assets
 from lakehouse_assets.resources import LakeResource
 
 

@@ -16,7 +16,7 @@ import dagster as dg
 from dlt.common.destination.client import RunnableLoadJob
 
 from lakehouse.writing import loads
-from lakehouse_assets import sources
+from lakehouse_assets.defs.ingestion import sources
 from lakehouse_assets.resources import LakeResource
 
 
@@ -39,7 +39,7 @@ def main() -> None:
                 die()
 
         RunnableLoadJob.run_managed = run_and_die  # type: ignore[method-assign]
-    from lakehouse_assets.defs.ingestion import source_assets
+    from lakehouse_assets.defs.ingestion.assets import source_assets
 
     dg.materialize([source_assets("shop")], resources={"lake": LakeResource()})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lakehouse_assets import drift
+from lakehouse_assets.defs.ingestion import drift
 from tests.sources.conftest import Sources
 
 ROWS = """

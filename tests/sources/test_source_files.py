@@ -12,7 +12,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from lakehouse_assets import sources
+from lakehouse_assets.defs.ingestion import sources
 from lakehouse_assets.resources import LakeResource
 from tests.sources.conftest import Sources
 

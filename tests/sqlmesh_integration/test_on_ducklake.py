@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lakehouse.lake import ALIAS, METADATA_SCHEMA, Lake
+from lakehouse.lake.ducklake import ALIAS, METADATA_SCHEMA, Lake
 from tests.sqlmesh_integration.conftest import ORDERS
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 

@@ -15,7 +15,7 @@ from sqlmesh import Context
 from sqlmesh.core.config import Config
 
 from lakehouse.demo.sample import write_sample
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from tests.databases import create_database, empty_lake
 

@@ -9,9 +9,9 @@ import pytest
 from sqlglot import ErrorLevel, exp
 from sqlmesh import Context
 
-from lakehouse_assets.defs.ingestion import origin_assets, raw_assets
-from lakehouse_assets.defs.transformation import model_assets
-from lakehouse_assets.sources import raw_tables
+from lakehouse_assets.defs.ingestion.assets import origin_assets, raw_assets
+from lakehouse_assets.defs.ingestion.sources import raw_tables
+from lakehouse_assets.defs.transformation.assets import model_assets
 
 
 @pytest.fixture(scope="module")

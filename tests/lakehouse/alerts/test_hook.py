@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lakehouse import settings as settings_module
-from lakehouse.alerts import hook
-from lakehouse.alerts.cli import app
-from lakehouse.alerts.hook import post, send
-from lakehouse.alerts.message import Alert, masked, payload
+from lakehouse.cli.alerts import app
 from lakehouse.settings import Settings, SettingsError, load_settings
+from lakehouse.upkeep.alerts import hook
+from lakehouse.upkeep.alerts.hook import post, send
+from lakehouse.upkeep.alerts.message import Alert, masked, payload
 from tests.webhook import Webhook, receiving
 
 ALERT = Alert("job ingest", "the portal is away", "error", "prod", "http://127.0.0.1:3000/runs/1", {"run": "1"})

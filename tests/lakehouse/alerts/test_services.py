@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lakehouse.services import _say
+from lakehouse.services.supervisor import Service, supervise
+from lakehouse.services.up import _say
 from lakehouse.settings import Settings
-from lakehouse.supervisor import Service, supervise
 from tests.webhook import receiving
 
 

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from lakehouse.backup.place import BackupPlace
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
+from lakehouse.landing import landed
+from lakehouse.landing.landed import LandedVersion
 from lakehouse.releases import publishing
 from lakehouse.settings import Settings
-from lakehouse.writing import landed, marks
-from lakehouse.writing.landed import LandedVersion
+from lakehouse.upkeep.backup.place import BackupPlace
+from lakehouse.writing import marks
 from tests.databases import create_database
 from tests.lakehouse.releases.conftest import Publisher, publisher, served  # noqa: F401 - a fixture
 

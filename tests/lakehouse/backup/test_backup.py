@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from lakehouse.backup import database, named_files, relocation, restoring, taking
-from lakehouse.backup.checking import check
-from lakehouse.backup.manifest import BackupError
-from lakehouse.backup.place import BackupPlace
-from lakehouse.backup.restoring import restore
-from lakehouse.lake import Lake
-from lakehouse.landing import files
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
+from lakehouse.landing.versions import files
 from lakehouse.releases import log, publishing
 from lakehouse.releases.reading import connect_release
 from lakehouse.storage import StoredObject
-from lakehouse.verify.everything import verify
+from lakehouse.upkeep.backup import database, named_files, relocation, restoring, taking
+from lakehouse.upkeep.backup.checking import check
+from lakehouse.upkeep.backup.manifest import BackupError
+from lakehouse.upkeep.backup.place import BackupPlace
+from lakehouse.upkeep.backup.restoring import restore
+from lakehouse.upkeep.verify.everything import verify
 from lakehouse.writing import marks
 from lakehouse.writing.locks import holding, maintenance_lock, pipeline_lock
 from tests.lakehouse.backup.conftest import fill, lose

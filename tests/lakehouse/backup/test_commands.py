@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from lakehouse import settings as settings_module
-from lakehouse.backup.cli import app
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
-from lakehouse.roles import Roles
+from lakehouse.cli.backup import app
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
+from lakehouse.lake.roles import Roles
 from tests.lakehouse.releases.conftest import Publisher
 
 
@@ -65,8 +65,8 @@ def test_the_commands_from_backup_to_restore(
 
 
 def test_a_newer_server_than_the_tools_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakehouse.backup import database
-    from lakehouse.backup.manifest import BackupError
+    from lakehouse.upkeep.backup import database
+    from lakehouse.upkeep.backup.manifest import BackupError
 
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(

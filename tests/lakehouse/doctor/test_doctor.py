@@ -21,15 +21,15 @@ import pytest
 from typer.testing import CliRunner
 
 from lakehouse import settings as settings_module
-from lakehouse.doctor import checks, installation, machine
-from lakehouse.doctor.cli import app
-from lakehouse.doctor.embedded import State, look_at
-from lakehouse.doctor.examination import Examination
-from lakehouse.doctor.findings import Level, Result
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.cli.doctor import app
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.settings import Settings, load_settings
+from lakehouse.upkeep.doctor import checks, installation, machine
+from lakehouse.upkeep.doctor.embedded import State, look_at
+from lakehouse.upkeep.doctor.examination import Examination
+from lakehouse.upkeep.doctor.findings import Level, Result
 from lakehouse.writing import marks
 from lakehouse.writing.locks import holding, pipeline_lock
 from tests.databases import create_database, empty_lake
@@ -39,7 +39,7 @@ from tests.ports import free_ports
 HOLD = """
 import sys
 from pathlib import Path
-from lakehouse.postgres import join
+from lakehouse.lake.postgres import join
 print(join(Path(sys.argv[1])), flush=True)
 sys.stdin.read()
 """

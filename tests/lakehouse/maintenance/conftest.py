@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 
 
 class Tended:

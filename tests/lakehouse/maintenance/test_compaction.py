@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
-from lakehouse.feed import is_whole
-from lakehouse.maintenance import compaction
-from lakehouse.maintenance.measures import TableFiles, measure
+from lakehouse.lake.feed import is_whole
 from lakehouse.releases import log
 from lakehouse.releases.rule import changed_at
+from lakehouse.upkeep.maintenance import compaction
+from lakehouse.upkeep.maintenance.measures import TableFiles, measure
 from lakehouse.writing import marks
 from lakehouse.writing.locks import environment_lock, holding, pipeline_lock, tables_lock
 from tests.lakehouse.maintenance.conftest import Tended

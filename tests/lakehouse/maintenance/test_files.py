@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lakehouse.lake import IDENTITY_KEY, Lake, LakeError
-from lakehouse.maintenance import compaction, files, snapshots
+from lakehouse.lake.ducklake import IDENTITY_KEY, Lake, LakeError
+from lakehouse.upkeep.maintenance import compaction, files, snapshots
 from tests.databases import create_database
 from tests.lakehouse.maintenance.conftest import Tended
 

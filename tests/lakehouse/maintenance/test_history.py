@@ -7,8 +7,8 @@ from contextlib import closing
 import hypothesis
 from hypothesis import strategies as st
 
-from lakehouse.feed import is_whole
-from lakehouse.maintenance import compaction, files, snapshots
+from lakehouse.lake.feed import is_whole
+from lakehouse.upkeep.maintenance import compaction, files, snapshots
 from lakehouse.writing.touched import changes_since
 from tests.lakehouse.maintenance.conftest import Tended
 
@@ -19,7 +19,7 @@ NET_SQL = """
 
 
 def test_ducklake_s_feed_is_wrong_across_a_compaction_and_we_know(tended: Tended) -> None:
-    """When this fails, a newer DuckLake has mended it, and `lakehouse.feed` may go."""
+    """When this fails, a newer DuckLake has mended it, and `lakehouse.lake.feed` may go."""
     tended.small_increments(4)
     before = tended.execute("INSERT INTO raw.t SELECT range::INT, 'later' FROM range(100, 150)")
     tended.execute("DELETE FROM raw.t WHERE id % 3 = 0", "UPDATE raw.t SET text = 'u' WHERE id % 3 = 1")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lakehouse.maintenance import releases
 from lakehouse.releases import log
+from lakehouse.upkeep.maintenance import releases
 from tests.lakehouse.maintenance.conftest import Tended
 
 

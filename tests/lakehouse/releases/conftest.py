@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from lakehouse import settings as settings_module
-from lakehouse.extensions import extension_directory
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.extensions import extension_directory
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.log import Release, ServedTable
 from lakehouse.releases.tables import Written, publish_table

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse import settings as settings_module
-from lakehouse.lake import Lake
+from lakehouse.lake.ducklake import Lake
 from lakehouse.releases import log, publishing
 from tests.lakehouse.releases.conftest import Publisher, served
 

@@ -15,19 +15,19 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lakehouse.lake import Lake
-from lakehouse.maintenance import snapshots
-from lakehouse.postgres import connect
-from lakehouse.query.releases import Releases
+from lakehouse.cli.releases import app
+from lakehouse.cli.status import render_status
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
+from lakehouse.query.engine.releases import Releases
 from lakehouse.releases import held, log, publishing
-from lakehouse.releases.cli import app
 from lakehouse.releases.groups import groups
 from lakehouse.releases.log import ServedTable
 from lakehouse.releases.manifest import Manifest
 from lakehouse.releases.reading import connect_release
 from lakehouse.releases.rule import Act, Cut, cut
 from lakehouse.releases.tables import PublishError, publish_table
-from lakehouse.status import render_status
+from lakehouse.upkeep.maintenance import snapshots
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import environment_lock, holding, pipeline_lock
 from lakehouse.writing.runs import Graph, Node, computing

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.postgres import connect
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.manifest import data_folder, read_manifest
 from lakehouse.releases.pointer import swap_pointer

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.log import ReleaseError
 from lakehouse.releases.manifest import read_manifest

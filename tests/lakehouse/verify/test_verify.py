@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from lakehouse.backup import taking
-from lakehouse.backup.place import BackupPlace
-from lakehouse.backup.putting_back import put_back
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.storage import Storage
-from lakehouse.verify.everything import verify
+from lakehouse.upkeep.backup import taking
+from lakehouse.upkeep.backup.place import BackupPlace
+from lakehouse.upkeep.backup.putting_back import put_back
+from lakehouse.upkeep.verify.everything import verify
 from tests.lakehouse.backup.conftest import fill
 from tests.lakehouse.releases.conftest import Publisher
 

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import environments, marks, touched
 from lakehouse.writing.runs import Node, computing, deploying
 from lakehouse.writing.touched import Touched

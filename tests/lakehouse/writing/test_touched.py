@@ -5,8 +5,8 @@ from datetime import datetime
 
 import pytest
 
-from lakehouse.lake import Lake
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import touched
 from lakehouse.writing.touched import Touched, changes_since, merged
 

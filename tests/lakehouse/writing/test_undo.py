@@ -13,12 +13,12 @@ import pytest
 from dlt.common.destination.client import RunnableLoadJob
 from dlt.load.load import Load as DltLoad
 
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
-from lakehouse.postgres import connect
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
 from lakehouse.writing.loads import abandon, loading
 from lakehouse.writing.locks import LockTimeoutError
+from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse.writing.undo import OWNER_COLUMNS, undo
 
 SHARED = [f"{schema}.{name}" for schema in ("raw", "raw_staging") for name in OWNER_COLUMNS]

@@ -10,9 +10,9 @@ import pytest
 import uvicorn
 
 from lakehouse import settings as settings_module
-from lakehouse.query import tokens
-from lakehouse.query.http import create_app
-from lakehouse.query.server import options
+from lakehouse.query.engine import tokens
+from lakehouse.query.http.app import create_app
+from lakehouse.query.http.server import options
 from lakehouse.settings import Settings
 from lakehouse.storage import open_storage
 from tests.databases import create_database, empty_lake

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.query import aws_lambda
-from lakehouse.query.aws_lambda import handler
+from lakehouse.query.http import aws_lambda
+from lakehouse.query.http.aws_lambda import handler
 from lakehouse.settings import PROJECT_ROOT, Settings
 
 DOCKERFILE = (PROJECT_ROOT / "lambda.Dockerfile").read_text()
@@ -240,7 +240,7 @@ def test_the_image_gets_what_the_handler_needs_and_nothing_else() -> None:
     allowed = re.findall(r"^!(.+)$", (PROJECT_ROOT / "lambda.Dockerfile.dockerignore").read_text(), re.M)
     assert sorted(allowed) == sorted(copied)
     assert "--require-hashes -r requirements-lambda.lock" in DOCKERFILE
-    assert 'CMD ["lakehouse.query.aws_lambda.handler"]' in DOCKERFILE
+    assert 'CMD ["lakehouse.query.http.aws_lambda.handler"]' in DOCKERFILE
     assert not re.search(r"(?im)^(?:ENV|ARG).*(?:password|secret|token|_key)", DOCKERFILE)
 
 
@@ -259,7 +259,7 @@ def test_the_handler_imports_only_what_the_image_holds() -> None:
     script = """
 import sys, json
 from importlib.metadata import packages_distributions
-import lakehouse.query.aws_lambda, lakehouse.query.worker, lakehouse.storage.s3, boto3
+import lakehouse.query.http.aws_lambda, lakehouse.query.engine.worker, lakehouse.storage.s3, boto3
 tops, owners = {name.partition(".")[0] for name in sys.modules}, packages_distributions()
 print(json.dumps(sorted({owner.lower() for top in tops for owner in owners.get(top, ())})))
 """

@@ -14,8 +14,8 @@ from decimal import Decimal
 import pytest
 
 from lakehouse.query.client import LakehouseClient
-from lakehouse.query.problems import QueryError
-from lakehouse.query.result import Column
+from lakehouse.query.client.result import Column
+from lakehouse.query.engine.problems import QueryError
 from tests.ports import free_ports
 
 SECRET = "lh_0123456789ab_a-secret-that-nobody-sees"

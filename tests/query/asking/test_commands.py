@@ -19,9 +19,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from lakehouse.cli import app
+from lakehouse.cli.answers import Output, OutputError
+from lakehouse.cli.main import app
 from lakehouse.query.client import LakehouseClient
-from lakehouse.query.printing import Output, OutputError
 from lakehouse.settings import Settings
 from tests.lakehouse_instance import TOOLS
 

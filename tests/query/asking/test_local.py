@@ -11,7 +11,7 @@ import time
 
 import psutil
 
-from lakehouse.query.local import LocalClient
+from lakehouse.query.client.local import LocalClient
 from lakehouse.settings import PROJECT_ROOT, Settings
 
 
@@ -31,7 +31,7 @@ def test_workers_of_a_killed_owner_end_in_the_middle_of_a_statement(released: Se
     script = f"""
 import sys, threading
 from pathlib import Path
-from lakehouse.query.local import LocalClient
+from lakehouse.query.client.local import LocalClient
 from lakehouse.settings import Settings
 client = LocalClient(Settings(data_dir=Path({str(released.data_dir)!r}), threads=1))
 client.query("SELECT 1")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lakehouse.query.client import Client, LakehouseClient
-from lakehouse.query.local import LocalClient
-from lakehouse.query.problems import QueryError
-from lakehouse.query.result import Result
-from lakehouse.query.split import parse_days
+from lakehouse.query.client.local import LocalClient
+from lakehouse.query.client.result import Result
+from lakehouse.query.client.split import parse_days
+from lakehouse.query.engine.problems import QueryError
 from lakehouse.settings import Settings
 
 DAYS = [date(2024, 1, 1) + timedelta(days=number) for number in range(10)]

@@ -1,0 +1,1 @@
+"""A dlt resource for any dataset of any open-data portal that speaks SODA."""

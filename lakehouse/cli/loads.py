@@ -1,0 +1,37 @@
+"""`lakehouse load abandon`: end a load that was cut off, without loading again."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated
+
+import duckdb
+import typer
+
+from lakehouse.cli.console import fail, out, settings_or_exit
+from lakehouse.lake.ducklake import Lake, LakeError
+from lakehouse.lake.postgres import PostgresError
+from lakehouse.writing.locks import LockTimeoutError
+
+app = typer.Typer()
+load_app = typer.Typer(help="Loads into raw: end one that was cut off.", no_args_is_help=True)
+app.add_typer(load_app, name="load")
+
+
+@load_app.callback()
+def load() -> None:
+    """Loads into raw: end one that was cut off."""
+
+
+@load_app.command()
+def abandon(name: Annotated[str, typer.Argument(help="The source, as `lakehouse status` names its load.")]) -> None:
+    """Give a source's tables the rows that they had before its unfinished load, and forget that load."""
+    settings = settings_or_exit()
+    from lakehouse.writing.loads import abandon
+
+    try:
+        undone = abandon(Lake(settings), name, run=f"abandon by {getpass.getuser()}")
+    except (LakeError, PostgresError, LockTimeoutError, duckdb.Error) as error:
+        fail(error)
+    for sentence in undone or [f"No load of {name} is unfinished: nothing was changed."]:
+        out.print(sentence, highlight=False, markup=False, soft_wrap=True)

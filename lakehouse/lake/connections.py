@@ -1,0 +1,28 @@
+"""How a DuckDB connection of ours is configured, where no stranger's SQL is run."""
+
+from __future__ import annotations
+
+from lakehouse.lake.extensions import extension_directory
+from lakehouse.settings import Settings
+
+Config = dict[str, str | bool | int | float | list[str]]
+
+ONLY_AT_CONNECT = "allow_unsigned_extensions"
+"""An option that `duckdb.connect` takes and SET refuses."""
+
+
+def duckdb_config(settings: Settings) -> Config:
+    """What `duckdb.connect` is told.
+
+    To check the extensions' signatures again costs every connection 0.4 s of a processor (DuckDB 1.5.5): pip has
+    compared the wheels with their hashes, `extension_directory` has checked the signatures, and `lakehouse doctor`
+    does so again.
+    """
+    return {
+        "extension_directory": str(extension_directory(settings.cache_dir)),
+        # A missing extension then fails at once instead of trying the network.
+        "autoinstall_known_extensions": False,
+        ONLY_AT_CONNECT: True,
+        "memory_limit": settings.memory_limit,
+        "threads": settings.threads,
+    }

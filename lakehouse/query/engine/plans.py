@@ -1,0 +1,47 @@
+"""What DuckDB bound: the scans in its own plan of a statement, whatever the statement's names meant to the guard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from lakehouse.query.engine.allowed import words
+from lakehouse.query.engine.catalog import CATALOG_SCANS
+from lakehouse.query.engine.problems import QueryError
+
+_INNER = words("""
+COLUMN_DATA_SCAN CTE_SCAN DELIM_SCAN DUMMY_SCAN EMPTY_RESULT EXPRESSION_SCAN HASH_GROUP_BY REC_CTE_SCAN
+REC_REC_CTE_SCAN GENERATE_SERIES RANGE UNNEST JSON_EACH JSON_TREE
+""")
+"""What reads nothing but the statement itself. (The group below a join's DELIM_SCAN is drawn without its input.)"""
+ROW_SCANS = _INNER | {"DUCKLAKE_SCAN"}
+"""What may read in the DuckDB that has the release open."""
+LIST_SCANS = _INNER | CATALOG_SCANS
+"""What may read in the DuckDB that has its tables without rows."""
+
+
+def check_plan(
+    session: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None, *, asks_catalog: bool
+) -> None:
+    """Look at every leaf of the plan. The statement stands on lines of its own, one below its first.
+
+    Raises:
+        QueryError: the statement would read what is no served table.
+        duckdb.Error: it can't be bound.
+    """
+    rows = session.execute(f"EXPLAIN (FORMAT json)\n{sql}", dict(parameters) if parameters else None).fetchall()
+    allowed = LIST_SCANS if asks_catalog else ROW_SCANS
+    left = [node for _, plan in rows for node in json.loads(plan)]
+    while left:
+        node = left.pop()
+        below = node.get("children") or []
+        read = {str(node["name"]).strip()} if not below else set()
+        about = node.get("extra_info")
+        if isinstance(about, dict) and "Function" in about:
+            read.add(str(about["Function"]).strip())
+        if not read <= allowed:
+            raise QueryError("refused", "The statement reads what is no table of the release.")
+        left += below

@@ -1,0 +1,260 @@
+"""A worker: a process of its own that holds releases open and answers one statement at a time.
+
+It has no credentials but a key that reads, no environment, and limits that the operating system holds: DuckDB's own
+don't hold everywhere. Its owner kills it when a statement does not end. Started by `pool`, spoken to by `frames`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from contextlib import closing
+from json import loads
+from typing import Any
+
+import duckdb
+
+from lakehouse.query.engine import frames
+from lakehouse.query.engine.calls import Call, Config
+from lakehouse.query.engine.formats import FORMATS, Answer
+from lakehouse.query.engine.guard import Statement, check
+from lakehouse.query.engine.parsing import Parser, first_line
+from lakehouse.query.engine.plans import check_plan
+from lakehouse.query.engine.problems import QueryError
+from lakehouse.query.engine.sessions import Releases
+from lakehouse.query.engine.values import columns_of, selecting
+
+STATEMENTS_KNOWN = 256
+BASE_BYTES = 256 << 20
+"""What Python and the libraries take before a statement takes anything."""
+RETIRED_SHARE = 0.85
+"""A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def limit_process(memory_bytes: int) -> None:
+    """Take from this process what it never needs: more memory, files to write, children's dumps."""
+    resource.setrlimit(resource.RLIMIT_DATA, (BASE_BYTES + memory_bytes,) * 2)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None, use_errno=True)
+        library.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+class Worker:
+    """Answers calls from its owner until the owner is gone."""
+
+    def __init__(self, owner: socket.socket, config: Config):
+        self._owner = owner
+        self._config = config
+        self._releases = Releases(config)
+        self._parser = Parser()
+        self._calls: list[Call] = []
+        self._given = threading.Condition()
+        self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
+        # What a look at a statement found: for one release it never changes, unless parameters change its types.
+        self._known: OrderedDict[tuple[str, str], tuple[Statement, list[tuple[str, Any]]]] = OrderedDict()
+
+    def run(self) -> None:
+        """Answer one call after the other. The reader thread sees a cancellation while a statement runs."""
+        threading.Thread(target=self._read, daemon=True).start()
+        frames.send(self._owner, b"R")
+        while True:
+            with self._given:
+                while not self._calls:
+                    self._given.wait()
+                call = self._calls.pop(0)
+            try:
+                self._answer(call)
+            except QueryError as error:
+                self._fail(call, error)
+            except Exception as error:
+                # Whatever a statement finds in the libraries that write its answer, the next call's worker lives.
+                self._fail(call, QueryError("failed", f"This can't be answered: {self._cleaned(error, call)}"))
+
+    def _fail(self, call: Call, error: QueryError) -> None:
+        if error.kind == "memory-limit":
+            # What the statement took goes with its DuckDB, and back to the system.
+            self._releases.close(call)
+            gc.collect()
+            if sys.platform == "linux":
+                ctypes.CDLL(None).malloc_trim(0)
+        frames.send_json(self._owner, b"E", {"error": error.as_dict(), "retire": self._is_full()})
+
+    def _is_full(self) -> bool:
+        return _data_bytes() > BASE_BYTES + RETIRED_SHARE * self._config.memory_bytes
+
+    def _read(self) -> None:
+        try:
+            while True:
+                kind, payload = frames.receive(self._owner)
+                if kind == b"Q":
+                    with self._given:
+                        self._calls.append(Call(**loads(payload)))
+                        self._given.notify()
+                elif kind == b"C" and (running := self._running) and running[0] == payload.decode():
+                    running[1].interrupt()
+        except (EOFError, OSError):
+            # The owner is gone. Linux's own signal for that (PR_SET_PDEATHSIG) comes when the thread ends that started
+            # this process, whether or not its process lives on.
+            os._exit(0)
+
+    def _answer(self, call: Call) -> None:
+        started = time.perf_counter()
+        known = self._known.get((call.attach, call.sql))
+        statement = known[0] if known else check(self._parser, call.sql, call.served)
+        session: duckdb.DuckDBPyConnection | None = None
+        try:
+            release, warm = self._releases.open(call)
+            session = release.session(statement)
+        except duckdb.Error as error:
+            self._releases.close(call)
+            raise QueryError("unavailable", f"The release can't be opened: {self._cleaned(error, call)}") from None
+        frames.send(self._owner, b"R")
+        with closing(session):
+            self._running = (call.id, session)
+            try:
+                self._send(call, session, statement, started, warm=warm)
+            except duckdb.Error as error:
+                raise self._explained(error, call) from None
+            except (MemoryError, OverflowError) as error:
+                raise QueryError("memory-limit", str(error) or "The statement needs more memory than it may.") from None
+            finally:
+                self._running = None
+
+    def _send(
+        self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement, started: float, *, warm: bool
+    ) -> None:
+        chosen = FORMATS[call.format]
+        # Bound, not run: what its columns are says how they travel.
+        found = self._columns(call, session, statement)
+        sending = _planned(statement) if statement.explain else selecting(statement.sql, found, chosen.casts)
+        try:
+            session.execute(sending, call.parameters or None)
+        except duckdb.Error as error:
+            raise self._explained(error, call, lines_before=int(sending != statement.sql)) from None
+        columns = [(name, _type_name(kind)) for name, kind in found]
+        frames.send_json(
+            self._owner,
+            b"H",
+            {"columns": columns, "warm": warm, "repeatable": statement.repeatable, "pid": os.getpid()},
+        )
+
+        def execution_ms() -> float:
+            return (time.perf_counter() - started) * 1000
+
+        answer = Answer(session, columns, call.max_rows, call.max_bytes, call.about | {"warm": warm})
+        written = chosen.write(answer, lambda parts: frames.send(self._owner, b"D", *parts), execution_ms)
+        frames.send_json(
+            self._owner,
+            b"F",
+            {
+                "rows": written.rows,
+                "cut": written.cut,
+                "execution_ms": execution_ms(),
+                "retire": self._is_full(),
+            },
+        )
+
+    def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[str, Any]]:
+        """The columns of the answer, of a statement whose plan reads nothing but the release."""
+        known = self._known.get((call.attach, call.sql))
+        if known and not call.parameters:
+            return known[1]
+        try:
+            check_plan(session, statement.sql, call.parameters, asks_catalog=statement.asks_catalog)
+        except duckdb.Error as error:
+            raise self._explained(error, call, lines_before=1) from None
+        found = columns_of(session.sql(_planned(statement), params=call.parameters or None))
+        if not call.parameters:
+            self._known[(call.attach, call.sql)] = statement, found
+            if len(self._known) > STATEMENTS_KNOWN:
+                self._known.popitem(last=False)
+        return found
+
+    def _explained(self, error: duckdb.Error, call: Call, lines_before: int = 0) -> QueryError:
+        text = self._cleaned(error, call)
+        if isinstance(error, duckdb.InterruptException):
+            return QueryError("time-limit", "The statement was stopped.")
+        if isinstance(error, duckdb.OutOfMemoryException) or "allocat" in text:
+            return QueryError("memory-limit", "The statement needs more memory than a call may have.")
+        if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+            self._releases.close(call)
+            return QueryError("failed", "DuckDB gave up on this statement.")
+        if isinstance(error, (duckdb.IOException, duckdb.HTTPException, duckdb.PermissionException)):
+            self._releases.close(call)
+            return QueryError("unavailable", f"The release can't be read: {text}")
+        return QueryError("failed", text, *_place_of(error, call.sql, lines_before))
+
+    def _cleaned(self, error: Exception, call: Call) -> str:
+        """The message without addresses."""
+        text = first_line(error)
+        root = call.allowed.rsplit("/published/", 1)[0]
+        for word in {call.allowed, root, self._config.extension_directory}:
+            text = text.replace(word, "…")
+        return text
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts, as far as it is told (Linux)."""
+    try:
+        with open("/proc/self/statm") as sizes:
+            return int(sizes.read().split()[5]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _planned(statement: Statement) -> str:
+    return f"{statement.explain}\n{statement.sql}" if statement.explain else statement.sql
+
+
+def _type_name(kind: Any) -> str:
+    return "NULL" if str(kind) == '"NULL"' else str(kind)
+
+
+def _place_of(error: Exception, sql: str, lines_before: int) -> tuple[int | None, int | None]:
+    """Line and column from DuckDB's picture of the place: the line, and a caret below it.
+
+    `lines_before` stood before the statement when it ran.
+    """
+    lines = str(error).split("\n")
+    for number, line in enumerate(lines[:-1]):
+        if line.startswith("LINE ") and ":" in line and "^" in lines[number + 1]:
+            head, shown = line.split(": ", 1)
+            column = lines[number + 1].index("^") - len(head) - 2
+            which = int(head.removeprefix("LINE ")) - lines_before
+            if not 1 <= which <= sql.count("\n") + 1:
+                return None, None  # what was put around the statement failed: a cast
+            if shown.startswith("..."):
+                # DuckDB shows a part of a long line: find that part.
+                part = shown[3:].removesuffix("...")
+                at = sql.split("\n")[which - 1].find(part)
+                if at < 0:
+                    return which, None
+                column += at - 3
+            return which, max(column, 0) + 1
+    return None, None
+
+
+def main() -> None:
+    """The process: `python -m lakehouse.query.engine.worker FD`, where FD is its end of a socket pair."""
+    owner = socket.socket(fileno=int(sys.argv[1]))
+    _, payload = frames.receive(owner)
+    config = Config(**loads(payload))
+    limit_process(config.memory_bytes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the owner
+    Worker(owner, config).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The query service as a process: `lakehouse serve`, or `python -m lakehouse.query.http.server`, which is quicker."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.query.engine.service import QueryService
+from lakehouse.settings import Settings, SettingsError, is_loopback, load_settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+
+def serve(settings: Settings) -> None:
+    """Serve until Ctrl-C."""
+    service = QueryService(settings)
+    # The workers come up while this process imports the rest.
+    service.start()
+    import uvicorn
+
+    from lakehouse.query.http.app import create_app
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    if settings.query_token_required is False and not is_loopback(settings.query_host):
+        logging.getLogger("lakehouse.query").warning(
+            "anybody who reaches %s is answered: LAKEHOUSE_QUERY_TOKEN_REQUIRED is false", settings.query_host
+        )
+    if settings.stores_on_s3 and not settings.query_s3_access_key_id:
+        logging.getLogger("lakehouse.query").warning(
+            "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID is not set: workers hold the storage's own key, which may write"
+        )
+    uvicorn.run(**options(settings, create_app(settings, service)))
+
+
+def options(settings: Settings, app: Starlette) -> dict[str, Any]:
+    """What uvicorn is told."""
+    from lakehouse.query.http.connections import Connection, Connections, connections_within_limits
+    from lakehouse.query.http.heads import HEADER_BYTES
+
+    most = connections_within_limits(settings.query_connections, settings.query_workers)
+    among = Connections(most, min(settings.query_connections_per_address, most), settings.query_client_seconds)
+    return {
+        "app": app,
+        "host": settings.query_host,
+        "port": settings.query_port,
+        "http": partial(Connection, among=among),
+        "ws": "none",
+        "h11_max_incomplete_event_size": HEADER_BYTES,
+        "timeout_keep_alive": settings.query_idle_seconds,
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "lifespan": "on",
+    }
+
+
+def main() -> int:
+    """Exit code 2 when a setting is wrong."""
+    try:
+        serve(load_settings())
+    except SettingsError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The processes that `lakehouse up` starts, and the supervisor that watches them."""

@@ -1,0 +1,1 @@
+"""What keeps a lake well: maintenance, backup and restore, verification, the doctor, alerts."""

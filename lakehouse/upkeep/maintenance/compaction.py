@@ -1,0 +1,198 @@
+"""Compaction: many small files of a table become few, deleted rows leave their files, inlined rows leave the catalog.
+
+After DuckLake 1.0's compaction a table's past can't be believed (`lakehouse.upkeep.maintenance`): so each table is
+compacted while its writers, and everybody who might cut a release, wait for that moment, and no release or repair needs
+its past.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+import duckdb
+import psycopg
+
+from lakehouse.lake.ducklake import Lake, identifier, quoted
+from lakehouse.lake.feed import MAINTENANCE
+from lakehouse.lake.postgres import connect
+from lakehouse.releases import log
+from lakehouse.upkeep.maintenance.flushed_deletions import forget_flushed
+from lakehouse.upkeep.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
+from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
+from lakehouse.writing import marks
+from lakehouse.writing.locks import (
+    LockTimeoutError,
+    environment_lock,
+    holding,
+    maintenance_lock,
+    pipeline_lock,
+    tables_lock,
+    trying,
+)
+
+WAIT_SECONDS = 120.0
+"""For writers, and for releases that are being published: all tables together."""
+POLITE_SECONDS = 0.1
+RETRY_SECONDS = 0.3
+FILES_AT_ONCE = 10_000
+
+
+class InUseError(Exception):
+    """The table's past is still needed; the message says by whom."""
+
+
+def compact(
+    lake: Lake,
+    pipeline_of: Mapping[str, str],
+    *,
+    dry_run: bool = False,
+    wait_seconds: float = WAIT_SECONDS,
+    report: Report = lambda _: None,
+) -> Outcome:
+    """Compact every table that needs it. `pipeline_of` names the pipeline behind each raw table."""
+    with closing(connect(lake.settings)) as postgres:
+        before = measure(postgres)
+    wanted = [table for table in before.tables if table.needs_compaction]
+    if dry_run:
+        return _outcome(before, before, [], [], [f"{table.table} would be compacted" for table in wanted])
+    left, problems = list[str](), list[str]()
+    patience = Patience(wait_seconds)
+    for table in wanted:
+        try:
+            _compact_when_free(lake, table, _pipelines(table.table, pipeline_of), patience, report)
+        except InUseError as error:
+            left.append(f"{table.table} is left for the next time: {error}")
+            report(left[-1])
+        except duckdb.Error as error:
+            if "does not exist" in str(error):  # dropped meanwhile
+                continue
+            # DuckLake's reason is on the second line.
+            problems.append(f"{table.table} was not compacted: {' '.join(str(error).split()[:60])}")
+    with closing(connect(lake.settings)) as postgres:
+        after = measure(postgres)
+    return _outcome(before, after, left, problems, [table.table for table in wanted])
+
+
+@dataclass
+class Patience:
+    """How long all tables together may still wait for others."""
+
+    seconds: float
+
+    def wait(self) -> bool:
+        """Wait a moment; gives False when there is no patience left."""
+        time.sleep(RETRY_SECONDS)
+        self.seconds -= RETRY_SECONDS
+        return self.seconds > 0
+
+
+def _environments(postgres: psycopg.Connection) -> set[str]:
+    """Whoever may cut a release."""
+    rows = postgres.execute(
+        "SELECT environment FROM ledger.deployments UNION SELECT environment FROM ledger.table_users "
+        "UNION SELECT environment FROM ledger.releases"
+    ).fetchall()
+    return {name for (name,) in rows}
+
+
+def _compact_when_free(
+    lake: Lake, table: TableFiles, pipelines: Collection[str], patience: Patience, report: Report
+) -> None:
+    """Hold everybody for one table, when nobody is at it and no release or repair needs its past.
+
+    Until patience ends, all locks are taken at once or none: to hold one while waiting for another holds others up.
+    """
+    told = set[str]()
+
+    def once(sentence: str) -> None:
+        if sentence not in told:
+            told.add(sentence)
+            report(sentence)
+
+    while True:
+        with closing(connect(lake.settings)) as postgres:
+            environments = _environments(postgres)
+        locks = [
+            *(pipeline_lock(name) for name in pipelines),
+            *(environment_lock(name) for name in environments),
+            tables_lock(),  # no environment begins meanwhile
+        ]
+        hasty = lake.settings.model_copy(update={"lock_timeout_seconds": POLITE_SECONDS})
+        try:
+            with holding(hasty, locks, holder=HOLDER, waiting=once) as postgres:
+                # Never waited for with the others held: a backup may take hours.
+                with trying(postgres, maintenance_lock()) as held_by:
+                    reason = f"{maintenance_lock()} is held by {held_by}." if held_by else ""
+                    reason = reason or _needed_by(postgres, pipelines)
+                    if not reason and _environments(postgres) <= environments:
+                        _compact(lake, postgres, table, report)
+                        return
+        except LockTimeoutError as error:
+            reason = str(error).split(" Nothing was changed")[0]
+        if not patience.wait():
+            raise InUseError(reason)
+
+
+def _pipelines(table: str, pipeline_of: Mapping[str, str]) -> set[str]:
+    """Whose loads write the table: its source's; all of them for dlt's own tables, none for a model's."""
+    if table in pipeline_of:
+        return {pipeline_of[table]}
+    return set(pipeline_of.values()) if table.startswith(("raw.", "raw_")) else set()
+
+
+def _needed_by(postgres: psycopg.Connection, pipelines: Collection[str]) -> str:
+    """Who still reads the past: a release that is cut and not published, the repair of a load. Else nothing."""
+    waiting = log.candidates(postgres)
+    if waiting:
+        return f"{waiting[0]} is cut and not published yet, and reads the lake as it was then."
+    for mark in marks.read(postgres, "load"):
+        if mark.scope in pipelines:
+            return f"the repair of the {mark} reads what has changed since; the next load does it."
+    return ""
+
+
+def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report: Report) -> None:
+    """Each step all or nothing, and only when the table holds as many rows after it as before.
+
+    A connection of its own for each: DuckDB shuts the whole database after an internal error.
+    """
+    schema, name = table.table.split(".", 1)
+    where = f"'lakehouse', {quoted(name)}, schema => {quoted(schema)}"
+    steps = [
+        f"CALL ducklake_rewrite_data_files({where}, delete_threshold => {REWRITE_SHARE})",
+        f"CALL ducklake_merge_adjacent_files({where}, max_compacted_files => {FILES_AT_ONCE})",
+    ]
+    if table.inlined_rows:
+        flush = f"schema_name => {quoted(schema)}, table_name => {quoted(name)}"
+        steps.insert(0, f"CALL ducklake_flush_inlined_data('lakehouse', {flush})")
+    count = f"SELECT count(*) FROM lakehouse.{identifier(schema)}.{identifier(name)}"
+    for step in steps:
+        with closing(lake.connect()) as connection:
+            if forget_flushed(postgres, connection, table.table):
+                report(f"{table.table}: deletions that DuckLake had flushed and kept in its catalog too are out of it")
+            rows = connection.execute(count).fetchone()
+            connection.execute("BEGIN")
+            connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
+            connection.execute(step)
+            if connection.execute(count).fetchone() != rows:
+                connection.execute("ROLLBACK")
+                raise InUseError("it would have held another number of rows; this is a fault of the lakehouse")
+            connection.execute("COMMIT")
+
+
+def _outcome(before: LakeFiles, after: LakeFiles, left: list[str], problems: list[str], tables: list[str]) -> Outcome:
+    return Outcome(
+        f"{counted(len(tables), 'table')}; {counted(before.files, 'file')} ({megabytes(before.size_bytes)}) before, "
+        f"{after.files:,} ({megabytes(after.size_bytes)}) after.",
+        {
+            "tables": ", ".join(tables) or "none", "left": "\n".join(left) or "none",
+            "files_before": before.files, "files_after": after.files,
+            "small_files_before": before.small_files, "small_files_after": after.small_files,
+            "bytes_before": before.size_bytes, "bytes_after": after.size_bytes,
+            "dead_bytes_before": before.dead_bytes, "dead_bytes_after": after.dead_bytes,
+        },
+        problems=tuple(problems),
+    )  # fmt: skip

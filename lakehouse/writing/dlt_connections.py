@@ -1,0 +1,49 @@
+"""How dlt opens its connections to the lake: imported where a pipeline is made, since dlt takes a second to import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
+from dlt.destinations.impl.ducklake import configuration
+
+from lakehouse.lake.connections import ONLY_AT_CONNECT
+
+TIMEZONE = "TimeZone"
+
+
+class ConnectionPool(DuckDbConnectionPool):
+    """dlt's, and `global_config` may hold what only `duckdb.connect` can be told.
+
+    dlt (1.31) SETs it on the open connection. It opens six in a load, and each would spend 0.4 s of a processor
+    on the signatures of extensions. This can go when dlt passes it on.
+    """
+
+    def borrow_conn(
+        self,
+        global_config: dict[str, Any] | None = None,
+        local_config: dict[str, Any] | None = None,
+        pragmas: list[str] | None = None,
+    ) -> duckdb.DuckDBPyConnection:
+        """A connection of its own."""
+        config = {**(self.credentials.global_config or {}), **(global_config or {})}
+        if ONLY_AT_CONNECT not in config or not self.always_open_connection:
+            return super().borrow_conn(global_config or {}, local_config or {}, pragmas or [])
+        timezone = config.pop(TIMEZONE, "UTC")
+        connection = duckdb.connect(config=config)
+        try:
+            self._apply_config(connection, "GLOBAL", {TIMEZONE: timezone})
+            self._execute_statements(connection)
+            self._apply_local_config(connection, local_config or {}, pragmas or [])
+        except BaseException:
+            connection.close()
+            raise
+        with self._conn_lock:
+            self._conn_borrows += 1
+        return connection
+
+
+def install() -> None:
+    """Let dlt's credentials of a DuckLake make this pool: what it resolves is a copy that no subclass survives."""
+    configuration.DuckDbConnectionPool = ConnectionPool  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The `lakehouse` commands that need the graph: models, environments, sources, files, maintenance, the demo."""

@@ -1,0 +1,152 @@
+"""Commands of `lakehouse` that need the models or the graph: bootstrap, plan, deploy, lint-models, demo.
+
+Those about environments are in environments_cli.py, maintenance is in maintenance_cli.py.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lakehouse.cli.console import err, fail, out, settings_or_exit
+from lakehouse.lake.ducklake import Lake, LakeError
+from lakehouse.lake.postgres import PostgresError
+from lakehouse.lake.roles import Roles, RolesError
+from lakehouse.storage import StorageError
+from lakehouse.writing.environments import require_ledger
+from lakehouse.writing.locks import LockTimeoutError
+from lakehouse_assets.cli import environments as environments_cli
+from lakehouse_assets.cli import maintenance as maintenance_cli
+from lakehouse_assets.cli import sources as sources_cli
+from lakehouse_assets.cli import verify as verify_cli
+from lakehouse_assets.cli.environments import sentences
+
+app = typer.Typer()
+app.add_typer(environments_cli.app)
+app.add_typer(maintenance_cli.app)
+app.add_typer(verify_cli.app)
+app.add_typer(sources_cli.app)
+Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
+
+
+@app.command()
+def bootstrap(
+    create_bucket: Annotated[
+        bool, typer.Option("--create-bucket", help="Create the bucket that LAKEHOUSE_STORAGE names, if it is missing.")
+    ] = False,
+) -> None:
+    """Create the lake, its raw tables and PostgreSQL's roles where they are missing. Safe to repeat."""
+    lake = Lake(settings_or_exit())
+    from lakehouse_assets.defs.transformation import bootstrapping, deploying
+
+    try:
+        created = deploying.bootstrap(lake, create_bucket=create_bucket, report=err.print)
+        bootstrapping.make_states(lake)
+    except (LakeError, PostgresError, StorageError, LockTimeoutError) as error:
+        fail(error)
+    out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
+    try:
+        made, new = bootstrapping.make_roles(lake)
+    except RolesError as error:
+        out.print(f"{error}", highlight=False, markup=False, soft_wrap=True)
+        return
+    _show_roles(made, new)
+
+
+def _show_roles(roles: Roles, new: list[str]) -> None:
+    table = Table("role in PostgreSQL", "for", "", box=None)
+    for role, purpose in (
+        (roles.owner, "bootstrap and upgrades"),
+        (roles.writer, "loads, runs, deploys, web UI and daemon"),
+        (roles.reader, "query --head and status"),
+    ):
+        table.add_row(role, purpose, "new" if role in new else "")
+    out.print(table)
+    if new:
+        out.print("A login of one: `lakehouse login ann --role writer`. docs/security.md says more.", highlight=False)
+
+
+@app.command()
+def plan(environment: Environment = "") -> None:
+    """Show what deploying the checked-out models would change. Changes nothing."""
+    settings = settings_or_exit()
+    from lakehouse_assets.defs.transformation import deploying
+
+    with sentences():
+        require_ledger(Lake(settings))
+        for line in deploying.plan(environment or settings.environment).lines():
+            out.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def deploy(
+    environment: Environment = "",
+    backfill: Annotated[bool, typer.Option(help="Compute what is missing before readers see the new models.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="End a hold of the readers, if there is one.")] = False,
+) -> None:
+    """Apply the checked-out models to an environment, after its unit tests pass and you have seen the plan."""
+    settings = settings_or_exit()
+    environment = environment or settings.environment
+    import dagster as dg
+
+    from lakehouse_assets.defs.releases.publishing import publish_waiting, resume_readers
+    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.transformation.deploy_job import report_tests
+
+    lake = Lake(settings)
+    with sentences():
+        require_ledger(lake)
+        summary = deploying.plan(environment)
+        for line in summary.lines():
+            out.print(line, highlight=False, markup=False)
+        if summary.is_empty and not summary.backfills and not deploying.is_unfinished(lake, environment):
+            return
+        if not yes:
+            typer.confirm(f"Deploy to {environment}?", abort=True)
+        done = deploying.deploy(
+            lake, environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
+        )
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        report_tests(instance, done.tests)
+    out.print(f"Deployed to {environment}; {len(done.tests)} unit tests passed.", highlight=False)
+    publish_waiting(lake, environment, out)
+    if resume:
+        resume_readers(lake, environment)
+
+
+@app.command("lint-models")
+def lint_models() -> None:
+    """Check the models' rules and layout, as CI does."""
+    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.sqlmesh_integration.deploy import lint
+
+    settings_or_exit()
+    with sentences():
+        found = lint(project())
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        fail(f"sqlmesh_project/ breaks its rules:\n{lines}\n`sqlmesh format`, run there, lays files out.")
+    out.print("The models keep the rules.")
+
+
+@app.command()
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with the real files (see the README).", file_okay=False)
+    ] = None,
+    live: Annotated[bool, typer.Option(help="Ask the real portal for the last 30 days of collisions.")] = False,
+) -> None:
+    """Take data through the whole graph and show the answers. Run again, it does only what is missing."""
+    from lakehouse_assets.cli.demo import DemoError, run_demo
+    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+
+    settings = settings_or_exit()
+    try:
+        run_demo(Lake(settings), out, data=data, live=live)
+    except (DemoError, DeployError, LakeError, PostgresError, LockTimeoutError) as error:
+        fail(error)

@@ -1,0 +1,1 @@
+"""Sensors that say when something fails, is late, or is well again."""

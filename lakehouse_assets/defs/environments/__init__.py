@@ -1,0 +1,1 @@
+"""Environments: made, promoted, compared and dropped, as jobs and as functions."""

@@ -1,0 +1,1 @@
+"""Maintenance as assets, and the order of its steps."""

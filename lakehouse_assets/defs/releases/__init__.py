@@ -1,0 +1,1 @@
+"""Published tables as assets, and the release that makes them readers' truth at once."""

@@ -1,0 +1,1 @@
+"""Models as assets, deploying them, and what SQLMesh knows shown in Dagster."""
