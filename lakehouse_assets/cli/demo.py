@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.cli.console import folding_table
+from lakehouse.demo.feed import COLLISIONS, FILES, LIVE, SAMPLE, SINCE, Feed, note_feed, noted_feed
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.landing.zones import LANDING as LANDING_ZONE
 from lakehouse_assets.cli.job_progress import JobFailedError, run_job
@@ -28,9 +28,7 @@ LANDING = {
     "ecommerce": "ecommerce/ecommerce_events_*.parquet",
     "wfp_food_prices": "humanitarian/wfp_food_prices_global_*.csv",
 }
-COLLISIONS = "collisions/collisions_soda_strings.parquet"
 LIVE_DAYS = 30
-URL, SINCE = "SOURCES__NYC_COLLISIONS__BASE_URL", "SOURCES__NYC_COLLISIONS__SINCE"
 
 
 class DemoError(Exception):
@@ -39,7 +37,7 @@ class DemoError(Exception):
 
 def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> None:
     """Raises DemoError, or what the steps raise."""
-    feed = "live" if live else f"files {data.resolve()}" if data else "sample"
+    feed = LIVE if live else f"{FILES}{data.resolve()}" if data else SAMPLE
     timings: list[tuple[str, float]] = []
 
     @contextmanager
@@ -54,30 +52,30 @@ def run_demo(lake: Lake, console: Console, *, data: Path | None, live: bool) -> 
     with step("PostgreSQL, the lake and its raw tables"):
         _check_feed(lake, feed)
         deploying.bootstrap(lake)
-    with ExitStack() as stack:
-        with step("Files into the landing zone"):
-            source = data or _sample(lake)
-            _land(lake, source)
-            _feed_note(lake).write_text(json.dumps({"feed": feed}))
-        environment = _portal(stack, lake, source, live)
-        with step("Models deployed to prod, no interval computed"):
-            if not deploying.is_deployed(lake, "prod"):
-                done = deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
-                with dg.DagsterInstance.from_config(str(lake.settings.dagster_home)) as instance:
-                    report_tests(instance, done.tests)
-        for job, title in (
-            ("ingest", "Sources loaded into raw"),
-            ("catch_up", "Models computed and audited"),
-            (PUBLISH_JOB, "Release published"),
-        ):
-            started = time.perf_counter()
-            _begin(console, title)
-            try:
-                run_job(lake.settings, job, console, environment)
-            except JobFailedError as error:
-                raise DemoError(str(error)) from error
-            timings.append((title, time.perf_counter() - started))
-            console.print(f"[green]✓[/green] {title} [dim]{timings[-1][1]:.1f} s[/dim]", highlight=False)
+    with step("Files into the landing zone"):
+        source = data or _sample(lake)
+        _land(lake, source)
+        if not (source / COLLISIONS).exists():
+            raise DemoError(f"{source / COLLISIONS} is missing: the local portal answers from it.")
+        note_feed(lake.settings, _feed(lake, feed))
+    with step("Models deployed to prod, no interval computed"):
+        if not deploying.is_deployed(lake, "prod"):
+            done = deploying.deploy(lake, "prod", backfill=False, run="demo", report=console.print)
+            with dg.DagsterInstance.from_config(str(lake.settings.dagster_home)) as instance:
+                report_tests(instance, done.tests)
+    for job, title in (
+        ("ingest", "Sources loaded into raw"),
+        ("catch_up", "Models computed and audited"),
+        (PUBLISH_JOB, "Release published"),
+    ):
+        started = time.perf_counter()
+        _begin(console, title)
+        try:
+            run_job(lake.settings, job, console, {})
+        except JobFailedError as error:
+            raise DemoError(str(error)) from error
+        timings.append((title, time.perf_counter() - started))
+        console.print(f"[green]✓[/green] {title} [dim]{timings[-1][1]:.1f} s[/dim]", highlight=False)
     _answer(lake, console)
     _closing(console, timings)
 
@@ -88,18 +86,12 @@ def _begin(console: Console, title: str) -> None:
         console.print(f"[dim]{title}:[/dim]", highlight=False)
 
 
-def _feed_note(lake: Lake) -> Path:
-    """Where the demo notes which feed the lake holds."""
-    return lake.settings.data_dir / "demo.json"
-
-
 def _check_feed(lake: Lake, feed: str) -> None:
     """A lake holds one feed: made-up and real rows in one table would be wrong in every total."""
-    note = _feed_note(lake)
-    known = json.loads(note.read_text())["feed"] if note.exists() else feed
-    if known != feed:
+    known = noted_feed(lake.settings)
+    if known and known.feed != feed:
         raise DemoError(
-            f"The lake in {lake.settings.data_dir} holds the feed '{known}', you ask for '{feed}'. "
+            f"The lake in {lake.settings.data_dir} holds the feed '{known.feed}', you ask for '{feed}'. "
             "`make reset` empties it; or set LAKEHOUSE_DATA_DIR to another folder."
         )
 
@@ -129,17 +121,12 @@ def _land(lake: Lake, source: Path) -> None:
                 lake.storage.upload(file, key)
 
 
-def _portal(stack: ExitStack, lake: Lake, source: Path, live: bool) -> dict[str, str]:
-    """Where the collisions come from: the real portal, or a local one that behaves like it."""
-    if live:
-        since = datetime.now(UTC) - timedelta(days=LIVE_DAYS)
-        return {SINCE: os.environ.get(SINCE) or f"{since:%Y-%m-%d}"}
-    from lakehouse.demo.portal import serve
-
-    if not (source / COLLISIONS).exists():
-        raise DemoError(f"{source / COLLISIONS} is missing: the local portal answers from it.")
-    portal = stack.enter_context(serve(source / COLLISIONS))
-    return {URL: portal.base_url}
+def _feed(lake: Lake, feed: str) -> Feed:
+    """What later loads go on with: of the real portal, the days since the one that was asked for first."""
+    known = noted_feed(lake.settings)
+    if feed != LIVE or (known and known.since):
+        return known or Feed(feed)
+    return Feed(feed, os.environ.get(SINCE) or f"{datetime.now(UTC) - timedelta(days=LIVE_DAYS):%Y-%m-%d}")
 
 
 def _answer(lake: Lake, console: Console) -> None:

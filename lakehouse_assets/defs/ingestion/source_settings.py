@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dotenv import dotenv_values
 
+from lakehouse.demo.feed import feed_settings
 from lakehouse.settings import ENV_FILE, Settings
 
 SECRET_WORDS = ("password", "secret", "token", "api_key", "credentials", "private")
@@ -24,18 +25,21 @@ SHORTEST_SECRET = 4
 class SourceSettings(ConfigProvider):
     """`sources.<file>.<key>`, whatever dlt calls the kind of source: two databases have settings of their own.
 
-    Asks dlt's own providers (environment, .dlt/secrets.toml, .dlt/config.toml), then `.env` and the folder of secrets.
-    Remembers what is secret.
+    Asks dlt's own providers (environment, .dlt/secrets.toml, .dlt/config.toml), then `.env` and the folder of secrets,
+    last `demo`, what the demo's lake goes on with. Remembers what is secret.
     """
 
     name = "source file"
     supports_secrets = True
     supports_sections = True
 
-    def __init__(self, source: str, others: Sequence[ConfigProvider], folder: Path) -> None:
+    def __init__(
+        self, source: str, others: Sequence[ConfigProvider], folder: Path, demo: Callable[[str], str | None]
+    ) -> None:
         self.source = source
         self.others = others
         self.folder = folder
+        self.demo = demo
         self.secrets: set[str] = set()
 
     def get_value(self, key: str, hint: type[Any], pipeline_name: str | None, *sections: str) -> tuple[Any | None, str]:
@@ -60,7 +64,7 @@ class SourceSettings(ConfigProvider):
         for path in (self.folder / name, self.folder / name.lower()):
             if path.is_file():
                 return path.read_text().strip(), name
-        return None, name
+        return self.demo(name), name
 
     def _remember(self, value: Any) -> None:
         if isinstance(value, dict):
@@ -84,12 +88,13 @@ class SourceSettings(ConfigProvider):
 def settings_of(source: str, settings: Settings) -> Iterator[SourceSettings]:
     """Let dlt find the settings of this source file inside the block."""
     providers = Container()[PluggableRunContext].providers.providers
-    found = SourceSettings(source, list(providers), settings.secrets_dir)
-    providers.insert(0, found)
-    try:
-        yield found
-    finally:
-        providers.remove(found)
+    with feed_settings(settings) as demo:
+        found = SourceSettings(source, list(providers), settings.secrets_dir, demo)
+        providers.insert(0, found)
+        try:
+            yield found
+        finally:
+            providers.remove(found)
 
 
 def missing_setting(source: str, error: BaseException | None) -> str | None:
