@@ -99,7 +99,7 @@ def _faults_of_names(columns: Mapping[str, Any]) -> Iterator[str]:
 
 def _column(name: str, hints: Mapping[str, Any]) -> Column:
     kind = hints["type"].replace(" ", "")
-    return Column(name, kind, hints["description"], tuple(hints.get("aliases", ())), hints.get("required", False))
+    return Column(name, kind, hints["description"], tuple(hints.get("aliases", ())), hints.get("required"))
 
 
 def _unknown(given: Iterable[str], known: Iterable[str], what: str) -> Iterator[str]:

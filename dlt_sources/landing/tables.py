@@ -36,14 +36,15 @@ class Column:
     """A column of a raw table; `type` is a DuckDB type.
 
     `aliases` are other names under which files carry it (case and punctuation don't matter);
-    a file without a `required` column is refused.
+    a file without a `required` column is refused, and one without any other is told of, unless it is declared
+    `required = false`.
     """
 
     name: str
     type: str
     description: str
     aliases: tuple[str, ...] = ()
-    required: bool = False
+    required: bool | None = None
 
     def dlt_hints(self) -> dict[str, Any]:
         """dlt's column hints. Raises ValueError for a type that dlt has no word for."""

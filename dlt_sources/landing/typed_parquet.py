@@ -100,7 +100,8 @@ class TypedParquet:
             self._refuse_shared_key(target)
             declared = self.dataset.table.column_types
             new = {name: column.name for name, column in found.items() if name not in declared}
-            lacking = [column.name for column in self.dataset.columns if column.name not in found]
+            expected = [column.name for column in self.dataset.columns if column.required is not False]
+            lacking = [name for name in expected if name not in found]
             return Written(count, {name: types[name] for name in new}, new, lacking)
         except duckdb.Error as error:
             raise self._refusal(error, path) from error

@@ -16,7 +16,7 @@ from lakehouse.lake.postgres import connect
 from lakehouse.releases import held as held_back
 from lakehouse.releases import log
 from lakehouse.settings import reachable
-from lakehouse.writing import marks
+from lakehouse.writing import landed, marks
 from lakehouse.writing.locks import held, pipeline_lock
 
 
@@ -37,7 +37,8 @@ def render_status(lake: Lake) -> RenderableType:
             count = reader.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
             counts.add_row(f"{schema}.{name}", "view" if kind == "VIEW" else "table", f"{count[0] if count else 0:,}")
         sections = [
-            _services(lake, postgres), _marks(postgres), _releases(postgres), *_held(postgres), _loads(postgres), counts
+            _services(lake, postgres), _marks(postgres), _releases(postgres), *_held(postgres), _loads(postgres),
+            *_lacking(postgres), counts,
         ]  # fmt: skip
         return Group(*(part for section in sections for part in (section, "")))
 
@@ -139,3 +140,14 @@ def _loads(postgres: psycopg.Connection) -> RenderableType:
     for name, inserted, deleted, at in rows:
         table.add_row(f"{name}", f"{inserted:,}", f"{deleted:,}", f"{at:%Y-%m-%d %H:%M:%S}")
     return table
+
+
+def _lacking(postgres: psycopg.Connection) -> list[RenderableType]:
+    """Declared columns that whole files don't have."""
+    found = landed.lacking(postgres)
+    if not found:
+        return []
+    table = folding_table("dataset", "", title="[yellow]Files that lack a declared column[/yellow]")
+    for one in found:
+        table.add_row(one.dataset, escape(str(one)))
+    return [table]

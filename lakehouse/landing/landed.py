@@ -13,18 +13,23 @@ GONE = ""
 
 @dataclass(frozen=True)
 class LandedVersion:
-    """What became of one version of a file: loaded with so many rows, or refused."""
+    """What became of one version of a file: loaded with so many rows, or refused.
+
+    `lacking` are declared columns that it doesn't have; None leaves what is known of the rows in the lake.
+    """
 
     key: str
     etag: str
     rows: int | None = None
     refusal: str | None = None
+    lacking: list[str] | None = None
 
 
 def record(
     connection: psycopg.Connection, versions: Iterable[LandedVersion], *, deleted: Iterable[str] = (), run: str
 ) -> None:
     """Write down what a load did with the files that it was given, and whose rows it deleted with their files."""
+    versions = list(versions)
     met = [(version.key, version.etag, version.rows, version.refusal, run) for version in versions]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
@@ -35,6 +40,10 @@ def record(
                 refusal = excluded.refusal, run = excluded.run, recorded_at = now()
             """,
             met,
+        )
+        cursor.executemany(
+            "UPDATE ledger.landed_files SET lacking = %s WHERE key = %s",
+            [(version.lacking, version.key) for version in versions if version.lacking is not None],
         )
         cursor.executemany(
             """
@@ -61,18 +70,48 @@ class LoadState:
     rows: int | None
     refusal: str | None
     recorded_at: float  # seconds since 1970
+    lacking: list[str]
 
 
 def states(connection: psycopg.Connection, dataset: str) -> Mapping[str, LoadState]:
     """Key -> state of every file of a dataset that a load has met."""
     rows = connection.execute(
         """
-        SELECT key, etag, rows, refusal, extract(epoch FROM recorded_at)::double precision
+        SELECT key, etag, rows, refusal, extract(epoch FROM recorded_at)::double precision, lacking
         FROM ledger.landed_files WHERE starts_with(key, %s)
         """,
         [f"{dataset}/"],
     ).fetchall()
     return {key: LoadState(*rest) for key, *rest in rows}
+
+
+@dataclass(frozen=True)
+class LackingColumn:
+    """A declared column that loaded files of a dataset don't have: all their rows are NULL there."""
+
+    dataset: str
+    column: str
+    files: list[str]
+    rows: int
+
+    def __str__(self) -> str:
+        named = ", ".join(self.files[:3]) + (f" and {len(self.files) - 3} more" if len(self.files) > 3 else "")
+        return f"{self.column} is missing in {named}: NULL in {self.rows:,} rows"
+
+
+def lacking(connection: psycopg.Connection, dataset: str = "") -> list[LackingColumn]:
+    """What is missing in files whose rows are in the lake, of one dataset or of all."""
+    rows = connection.execute(
+        """
+        SELECT split_part(key, '/', 1) AS dataset, name, array_agg(substr(key, strpos(key, '/') + 1) ORDER BY key),
+            sum(rows)::bigint
+        FROM ledger.landed_files, unnest(lacking) AS name
+        WHERE rows > 0 AND (%(dataset)s = '' OR starts_with(key, %(dataset)s || '/'))
+        GROUP BY dataset, name ORDER BY dataset, name
+        """,
+        {"dataset": dataset},
+    ).fetchall()
+    return [LackingColumn(*row) for row in rows]
 
 
 def history(connection: psycopg.Connection, dataset: str) -> Mapping[tuple[str, str], LandedVersion]:

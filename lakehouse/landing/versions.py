@@ -105,6 +105,8 @@ def _entry(file: StoredObject, known: LoadState | None) -> FileEntry:
         state, detail = "waiting", "an earlier version is loaded" if rows else ""
     elif known.refusal:
         state, detail = "refused", known.refusal
+    elif known.lacking and rows:
+        detail = f"without {', '.join(known.lacking)}: NULL in all its rows"
     return FileEntry(landing_key(file), state, detail, file.size_bytes, file.modified_at, rows)
 
 

@@ -53,6 +53,9 @@ CREATE TABLE IF NOT EXISTS ledger.landed_files (
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 
+ALTER TABLE ledger.landed_files ADD COLUMN IF NOT EXISTS
+    lacking text[] NOT NULL DEFAULT '{}'; -- declared columns that the loaded version doesn't have
+
 -- One row per version of a file that a load has met.
 CREATE TABLE IF NOT EXISTS ledger.landed_versions (
     key text NOT NULL,                -- dataset/file

@@ -11,11 +11,14 @@ from typing import Any
 import dagster as dg
 import pytest
 from click.testing import Result
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dlt_sources.datasets import ecommerce
 from dlt_sources.landing.tables import create_tables
 from lakehouse import settings as settings_module
+from lakehouse.cli import alerts as alerts_cli
+from lakehouse.cli.status import render_status
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
@@ -106,6 +109,17 @@ class LandingHouse:
         done = self.command("files", "ecommerce", "--json")
         assert done.exit_code == 0, done.output
         return {entry["key"]: entry["state"] for entry in json.loads(done.stdout)}
+
+    def alerts(self) -> str:
+        """`lakehouse alerts`."""
+        return CliRunner().invoke(alerts_cli.app, ["alerts"], env={"COLUMNS": "200"}).stdout
+
+    def status(self) -> str:
+        """`lakehouse status`."""
+        console = Console(width=200)
+        with console.capture() as shown:
+            console.print(render_status(self.lake))
+        return shown.get()
 
     def marks(self) -> list[marks.Mark]:
         """Unfinished loads."""

@@ -133,6 +133,37 @@ def test_a_refused_file_in_the_landing_zone_is_listed_with_its_reason(house: Lan
     assert isinstance(house.tick(), dg.SkipReason)
 
 
+def test_a_column_that_a_whole_file_lacks_is_told_until_it_comes_or_may_be_missing(
+    house: LandingHouse, monkeypatch
+) -> None:
+    without = EVENTS.replace(",country", "") + event(1).replace(",France", "")
+    house.upload(house.file("events.csv", without), house.file("other_events.csv", EVENTS + event(2)))
+    house.load()
+    assert "events.csv: loaded, without country: NULL in all its rows" in house.command("files", "ecommerce").stdout
+    for told in (house.alerts(), house.status()):
+        assert "country is missing in events.csv: NULL in 1 rows" in told
+    assert "required = false" in house.alerts()
+    house.upload(house.file("events.csv", EVENTS + event(1)))
+    house.load()
+    assert "country" not in house.status() + house.command("files", "ecommerce").stdout
+    assert house.alerts() == "Nothing is wrong that anybody was told of.\n"
+
+    house.upload(house.file("events.csv", without))
+    house.load()
+    assert "country is missing" in house.alerts()
+    import dataclasses
+
+    from dlt_sources import datasets
+
+    known = datasets.dataset("ecommerce")
+    columns = tuple(
+        dataclasses.replace(column, required=False) if column.name == "country" else column for column in known.columns
+    )
+    monkeypatch.setattr("lakehouse_assets.files_load.dataset", lambda name: dataclasses.replace(known, columns=columns))
+    house.load()
+    assert "country" not in house.alerts() + house.status() + house.command("files", "ecommerce").stdout
+
+
 def test_unknown_files_and_versions_are_sentences(house: LandingHouse) -> None:
     assert "No file in the dataset ecommerce yet" in house.command("files", "ecommerce").stdout
     house.upload(house.file("events.csv", EVENTS + event(1)))

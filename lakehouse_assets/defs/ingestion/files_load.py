@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import psycopg
 
 from dlt_sources.datasets import dataset
 from dlt_sources.landing.landed import SOURCE_FILE, LandedFile, LandedFilesError, LandingReport
@@ -16,6 +17,9 @@ from lakehouse.lake.postgres import connect
 from lakehouse.landing import landed
 from lakehouse.landing.landed import LandedVersion
 from lakehouse.landing.zones import LandingFolder, landing_key
+from lakehouse.upkeep.alerts.hook import send
+from lakehouse.upkeep.alerts.message import Alert
+from lakehouse.upkeep.alerts.open import close_alert, open_alert
 from lakehouse.storage import NotThereError, StorageError
 from lakehouse.storage.folder import FolderStorage
 from lakehouse_assets.defs.ingestion.source_load import SourceLoad
@@ -74,18 +78,26 @@ class FilesLoad(SourceLoad):
 
     def record(self, run: str) -> None:
         """So that the sensor knows which versions of which files need no load."""
+        allowed = {column.name for column in self.dataset.columns if column.required is False}
         refused = {failure.file.key: failure.reason for failure in self.report.failures}
         unreachable = {failure.file.key for failure in self.report.failures if failure.unreachable}
         rows = {**self.report.unchanged, **self.report.loaded}
-        met = [
-            LandedVersion(file.key, file.etag, rows.get(file.name), refused.get(file.key))
-            for file in self.files
-            if file.key not in unreachable
-        ]
         lying = {file.key for file in self.files}
         with closing(connect(self.lake.settings)) as connection:
-            gone = [key for key in landed.states(connection, self.source) if key not in lying]
+            known = landed.states(connection, self.source)
+            lacking = {key: [name for name in state.lacking if name not in allowed] for key, state in known.items()}
+            loaded = [file for file in self.files if file.name in self.report.loaded]
+            lacking |= {file.key: self.report.lacking.get(file.name, []) for file in loaded}
+            met = [
+                LandedVersion(file.key, file.etag, rows.get(file.name), refused.get(file.key), lacking.get(file.key))
+                for file in self.files
+                if file.key not in unreachable
+            ]
+            gone = [key for key in known if key not in lying]
             landed.record(connection, met, deleted=gone if self.dataset.when_deleted == "delete_rows" else (), run=run)
+            alert = _alert_of_lacking(connection, self.lake.settings.environment, self.source)
+        if alert:
+            send(self.lake.settings, alert)
 
     def problem(self) -> dg.Failure | None:
         """The files that could not be loaded. Another try helps only where one could not be reached."""
@@ -106,3 +118,18 @@ class FilesLoad(SourceLoad):
             raise FileNotFoundError(str(error)) from error
         except StorageError as error:
             raise OSError(str(error)) from error
+
+
+def _alert_of_lacking(connection: psycopg.Connection, environment: str, source: str) -> Alert | None:
+    """What to tell of declared columns that whole files lack, when that has changed."""
+    subject, found = f"columns of {source}", landed.lacking(connection, source)
+    if not found:
+        closed = close_alert(connection, environment, subject)
+        return Alert(subject, "No file lacks a column any more.", "recovered", environment) if closed else None
+    lines = "\n".join(map(str, found))
+    text = (
+        f"{lines}\nModels that need the column leave these rows out. Mend the file and upload it again, or, if a file "
+        f"may lack it, write `required = false` beside the column in dlt_sources/datasets/{source}.toml."
+    )
+    is_new = open_alert(connection, environment, subject, lines[:500], {"text": text})
+    return Alert(subject, text, "warning", environment) if is_new else None
