@@ -208,6 +208,21 @@ class Deployment:
         evaluator = self.scheduler.snapshot_evaluator
         return engine.absent(evaluator, snapshots, self.index, self.environment.naming_info)
 
+    def changed(self, told: Mapping[str, tuple[str, int, Mapping[str, str]]]) -> dict[str, str]:
+        """What somebody else did to these models' tables since an event told table, rows and columns of them."""
+        found: dict[str, str] = {}
+        by_adapter: dict[EngineAdapter, dict[str, engine.Remembered]] = {}
+        for name, (table, rows, columns) in told.items():
+            if name in self.snapshots and table == self.table(name) == self.written(name):
+                by_adapter.setdefault(self.adapter(name), {})[name] = engine.Remembered(table, rows, columns)
+        for adapter, remembered in by_adapter.items():
+            found |= engine.changed(adapter, remembered)
+        return found
+
+    def drop(self, name: str) -> None:
+        """Drop a model's physical table."""
+        self.adapter(name).drop_table(self.table(name))
+
     def make_schemas(self, names: Collection[str]) -> None:
         """Make the physical schemas of these models' tables, which SQLMesh makes in a plan only."""
         self.scheduler.snapshot_evaluator.create_physical_schemas([self.snapshots[n] for n in names], self.index)

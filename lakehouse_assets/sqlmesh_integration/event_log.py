@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 PARTITION_ROWS = "dagster/partition_row_count"
+TABLE, ROWS, COLUMNS = "sqlmesh/physical_table", "dagster/row_count", "sqlmesh/columns"
+"""What an event says of the whole table that was computed."""
 
 
 def store_partitions(
@@ -199,6 +201,22 @@ def note_newest_events(context: dg.AssetExecutionContext, keys: Iterable[dg.Asse
         )
     for key in wanted:
         noted.setdefault(key, None)
+
+
+def told_of_tables(
+    instance: dg.DagsterInstance, keys: Mapping[str, dg.AssetKey]
+) -> dict[str, tuple[str, int, dict[str, str]]]:
+    """By name the physical table, its rows and its columns as each asset's newest event has them, if it does."""
+    names = {key: name for name, key in keys.items()}
+    found = {}
+    for record in instance.get_asset_records(list(names)):
+        event = record.asset_entry.last_materialization
+        told = event.asset_materialization.metadata if event and event.asset_materialization else {}
+        if TABLE in told and ROWS in told:
+            columns: Any = told[COLUMNS].value if COLUMNS in told else {}
+            name = names[record.asset_entry.asset_key]
+            found[name] = (str(told[TABLE].value), int(str(told[ROWS].value)), columns)
+    return found
 
 
 def _entry(kind: DagsterEventType, content: Any, run: DagsterRun | None, step_key: str | None) -> Any:

@@ -136,6 +136,7 @@ class Execution:
                 rows = self.counter.count(name, event.interval)
                 if self._left[name] == 0 and name in self.outcomes:
                     self.outcomes[name].total_rows = self.counter.total(name)
+                    self.outcomes[name].columns = self.counter.columns(name)
                     self.look(self.outcomes[name])
             except Exception as error:  # whatever it is: the model itself is computed and audited
                 self._events.put(engine.Logged("warning", f"{name} was not looked at: {error_sentence(error)}"))

@@ -47,6 +47,8 @@ class ModelOutcome:
     """Of what was computed of a model with a time column, by partition; by None where that can't be told."""
     total_rows: int | None = None
     """Of the whole table; None for a view."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Of the table, with their types as the engine has them, where it tells them cheaply."""
     duration_seconds: float = 0.0
     snapshot_version: str = ""
     physical_table: str = ""

@@ -108,10 +108,12 @@ class Reporter:
         """What is said once: on the event of the newest partition, which the asset's page shows, if there are some."""
         entries: dict[str, Any] = {
             "sqlmesh/duration_seconds": round(outcome.duration_seconds, 3),
-            "sqlmesh/physical_table": outcome.physical_table,
+            event_log.TABLE: outcome.physical_table,
         }
         if outcome.total_rows is not None:
-            entries["dagster/row_count"] = outcome.total_rows
+            entries[event_log.ROWS] = outcome.total_rows
+        if outcome.columns:
+            entries[event_log.COLUMNS] = dg.MetadataValue.json(outcome.columns)
         if self._is_partitioned(outcome.name):
             entries["sqlmesh/rows_written"] = sum(outcome.rows.values())
         looks = {"preview": outcome.preview, "plot": outcome.plot}

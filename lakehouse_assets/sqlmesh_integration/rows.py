@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from lakehouse_assets.sqlmesh_integration.deployment import Deployment
-from lakehouse_assets.sqlmesh_integration.engine import Interval
+from lakehouse_assets.sqlmesh_integration.engine import Interval, columns_of
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
 if TYPE_CHECKING:
@@ -64,6 +64,13 @@ class RowCounter:
         query = exp.select("COUNT(*)").from_(exp.to_table(self.deployment.written(name)))
         ((rows,),) = self.deployment.adapter(name).fetchall(query)
         return int(rows)
+
+    def columns(self, name: str) -> dict[str, str]:
+        """Columns of the table and their types; nothing for what is none."""
+        snapshot, table = self.deployment.snapshots[name], self.deployment.written(name)
+        if not snapshot.is_model or snapshot.is_view or snapshot.is_symbolic:
+            return {}
+        return columns_of(self.deployment.adapter(name), [table]).get(table, {})
 
 
 def _grouped(model: Model) -> tuple[exp.Expr, Callable[[Any], datetime | None]]:

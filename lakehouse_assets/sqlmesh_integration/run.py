@@ -117,7 +117,7 @@ class SqlmeshRun:
 
     def _lost(self, request: Request, deployment: Deployment, reporter: Reporter) -> Lost:
         """Say what is gone from the warehouse, and make the views again whose tables are there."""
-        lost = Lost.of(deployment, request)
+        lost = Lost.of(deployment, request, self.context.instance)
         for sentence in lost.sentences(deployment):
             self.context.log.warning(sentence)
         for name in lost.tables:

@@ -25,7 +25,7 @@ FROM GENERATE_SERIES(@start_ds::TIMESTAMP, @end_ds::TIMESTAMP, INTERVAL 1 DAY) A
 MODEL (name marts.sums, {BY_DAY});
 SELECT day, SUM(amount) AS amount FROM staging.days WHERE day BETWEEN @start_date AND @end_date GROUP BY day
 """,
-    "models/total.sql": "MODEL (name marts.total, kind FULL);\nSELECT SUM(amount) AS amount FROM marts.sums",
+    "models/total.sql": "MODEL (name marts.total, kind FULL);\nSELECT SUM(amount) AS amount, 1 AS one FROM marts.sums",
     "models/newest.sql": "MODEL (name marts.newest, kind VIEW);\nSELECT MAX(day) AS day FROM marts.sums",
     "models/kinds.sql": """
 MODEL (name marts.kinds, kind SEED (path '../seeds/kinds.csv'), columns (id INT, kind TEXT));
@@ -219,3 +219,74 @@ def test_whatever_is_dropped_and_whatever_is_run_then_a_catch_up_ends_with_the_r
         lake.run("staging.days", partition="2024-01-02", by_hand=True, config={"downstream": True})
     assert lake.run().success
     assert answers(lake) == RIGHT
+
+
+CHANGES = {
+    "DELETE FROM {}": "is empty, and held",
+    "ALTER TABLE {} DROP COLUMN amount": "lacks the column amount",
+    "ALTER TABLE {} RENAME COLUMN amount TO amounts": "lacks the column amount",
+    "ALTER TABLE {} ALTER COLUMN amount SET DATA TYPE VARCHAR": "has amount as VARCHAR instead of",
+}
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """Its runs have told of every table what it held."""
+    made = Sandbox.with_models(tmp_path_factory.mktemp("watched"), FILES)
+    made.deploy()
+    assert made.run().success
+    return made
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+@pytest.mark.parametrize("model", ["marts.sums", "marts.total"])
+def test_a_table_that_somebody_emptied_or_altered_is_named_and_computed_again(
+    watched: Sandbox, statement: str, model: str
+) -> None:
+    watched.execute(statement.format(physical(watched, model)))
+    ran = watched.run()
+    assert ran.success
+    assert f"{model}: its table warehouse.{physical(watched, model)} {CHANGES[statement]}" in warnings(
+        watched, ran
+    ).replace('"', "")
+    assert answers(watched) == RIGHT
+    assert not warnings(watched, watched.run())
+
+
+def test_keys_and_seeds_that_somebody_emptied_come_back(watched: Sandbox) -> None:
+    for model in ("marts.kinds", "marts.keys"):
+        watched.execute(f"TRUNCATE {physical(watched, model)}")
+    assert watched.run("marts.keys", by_hand=True).success
+    assert answers(watched) == RIGHT
+
+
+def test_an_honestly_empty_table_and_one_with_a_column_more_are_left_alone(tmp_path: Path) -> None:
+    empty = "MODEL (name marts.none, kind FULL);\nSELECT 1 AS id WHERE FALSE"
+    sandbox = Sandbox.with_models(tmp_path, {"models/none.sql": empty})
+    sandbox.deploy()
+    assert sandbox.run().success
+    sandbox.execute(f"ALTER TABLE {physical(sandbox, 'marts.none')} ADD COLUMN note VARCHAR")
+    ran = sandbox.run()
+    assert ran.success
+    assert not warnings(sandbox, ran)
+
+
+def test_history_that_somebody_emptied_is_refused(tmp_path: Path) -> None:
+    history = Sandbox.with_models(
+        tmp_path,
+        {
+            "models/h.sql": """
+MODEL (name marts.h, kind SCD_TYPE_2_BY_COLUMN (unique_key id, columns [v]));
+SELECT 1 AS id, 'a' AS v
+"""
+        },
+    )
+    history.deploy()
+    assert history.run().success
+    history.execute(f"DELETE FROM {physical(history, 'marts.h')}")
+    told = history.run().failure
+    assert "is empty, and held 1 rows when it was last computed" in told
+    assert "keeps history that can't be computed again" in told
+    assert history.run("marts.h", by_hand=True, config={"mode": "recompute"}).success
+    assert history.query("SELECT COUNT(*) FROM marts.h") == [(1,)]
+    assert history.run().success

@@ -36,7 +36,14 @@ from lakehouse_assets.sqlmesh_integration.engine.intervals import (
     restate_due,
     run_merged,
 )
-from lakehouse_assets.sqlmesh_integration.engine.objects import Absent, absent, forget_objects
+from lakehouse_assets.sqlmesh_integration.engine.objects import (
+    Absent,
+    Remembered,
+    absent,
+    changed,
+    columns_of,
+    forget_objects,
+)
 from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan, forget_lost, lost_of
 from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
@@ -59,10 +66,13 @@ __all__ = [
     "NodesSkipped",
     "Planned",
     "RecordingEvaluator",
+    "Remembered",
     "Session",
     "absent",
     "apply_plan",
+    "changed",
     "column_sources",
+    "columns_of",
     "compact_state",
     "drop_environment",
     "drop_expired_tables",

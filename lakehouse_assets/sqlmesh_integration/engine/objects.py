@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,18 @@ from sqlmesh.core.snapshot import DeployabilityIndex, Snapshot, SnapshotEvaluato
 
 # A view may be there and show another table than the environment's: by dialect, how to ask for every view's query.
 VIEWS = {"duckdb": "SELECT database_name, schema_name, view_name, sql FROM duckdb_views() WHERE NOT internal"}
+
+# By dialect, how to ask at once for the columns of tables; elsewhere it would take a query for each.
+COLUMNS = {"duckdb": "SELECT database_name, schema_name, table_name, column_name, data_type FROM duckdb_columns()"}
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a physical table held when it was last computed."""
+
+    table: str
+    rows: int
+    columns: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,51 @@ def absent(
             if not look.has(above, view) or look.shows_another(above, view, table.name):
                 views.add(snapshot.name)
     return Absent(frozenset(tables), frozenset(views))
+
+
+def columns_of(adapter: Any, tables: Collection[str]) -> dict[str, dict[str, str]]:
+    """Columns and their types, in the engine's words, of those tables that are there; of none in some engines."""
+    if adapter.dialect not in COLUMNS or not tables:
+        return {}
+    parsed = {table: exp.to_table(table) for table in tables}
+    names = ", ".join(exp.Literal.string(table.name).sql(adapter.dialect) for table in parsed.values())
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for *place, column, kind in adapter.fetchall(f"{COLUMNS[adapter.dialect]} WHERE table_name IN ({names})"):
+        found.setdefault(tuple(place), {})[column] = kind
+    current = adapter.get_current_catalog()
+    held = {name: found.get((table.catalog or current, table.db, table.name)) for name, table in parsed.items()}
+    return {name: columns for name, columns in held.items() if columns}
+
+
+def changed(adapter: Any, remembered: Mapping[str, Remembered]) -> dict[str, str]:
+    """By the same names, what somebody else did to tables: they are empty, or columns are gone or of another type.
+
+    Two queries for all of them. A table without rows was truncated if it had some; one that never had any is honest.
+    """
+    found = {}
+    filled = {name: one for name, one in remembered.items() if one.rows}
+    if filled:
+        looks = [
+            f"SELECT {number} AS n, CASE WHEN EXISTS(SELECT 1 FROM {exp.to_table(one.table).sql(adapter.dialect)}) "
+            "THEN 1 ELSE 0 END AS has_rows"
+            for number, one in enumerate(filled.values())
+        ]
+        names = list(filled)
+        for number, has_rows in adapter.fetchall(" UNION ALL ".join(looks)):
+            if not has_rows:
+                rows = filled[names[number]].rows
+                found[names[number]] = f"is empty, and held {rows:,} rows when it was last computed"
+    held = columns_of(adapter, [one.table for one in remembered.values()])
+    for name, one in remembered.items():
+        now = held.get(one.table, one.columns)
+        differences = [
+            f"has {column} as {now[column]} instead of {kind}" if column in now else f"lacks the column {column}"
+            for column, kind in one.columns.items()
+            if now.get(column) != kind
+        ]
+        if differences:
+            found[name] = ", ".join(differences)
+    return found
 
 
 def make_again(
