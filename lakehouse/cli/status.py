@@ -13,10 +13,11 @@ from rich.table import Table
 from lakehouse.cli.console import folding_table
 from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake
 from lakehouse.lake.postgres import connect
+from lakehouse.landing import landed
 from lakehouse.releases import held as held_back
 from lakehouse.releases import log
 from lakehouse.settings import reachable
-from lakehouse.writing import landed, marks
+from lakehouse.writing import marks
 from lakehouse.writing.locks import held, pipeline_lock
 
 

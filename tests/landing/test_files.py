@@ -159,7 +159,9 @@ def test_a_column_that_a_whole_file_lacks_is_told_until_it_comes_or_may_be_missi
     columns = tuple(
         dataclasses.replace(column, required=False) if column.name == "country" else column for column in known.columns
     )
-    monkeypatch.setattr("lakehouse_assets.files_load.dataset", lambda name: dataclasses.replace(known, columns=columns))
+    monkeypatch.setattr(
+        "lakehouse_assets.defs.ingestion.files_load.dataset", lambda name: dataclasses.replace(known, columns=columns)
+    )
     house.load()
     assert "country" not in house.alerts() + house.status() + house.command("files", "ecommerce").stdout
 

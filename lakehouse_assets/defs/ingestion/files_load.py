@@ -17,11 +17,11 @@ from lakehouse.lake.postgres import connect
 from lakehouse.landing import landed
 from lakehouse.landing.landed import LandedVersion
 from lakehouse.landing.zones import LandingFolder, landing_key
+from lakehouse.storage import NotThereError, StorageError
+from lakehouse.storage.folder import FolderStorage
 from lakehouse.upkeep.alerts.hook import send
 from lakehouse.upkeep.alerts.message import Alert
 from lakehouse.upkeep.alerts.open import close_alert, open_alert
-from lakehouse.storage import NotThereError, StorageError
-from lakehouse.storage.folder import FolderStorage
 from lakehouse_assets.defs.ingestion.source_load import SourceLoad
 
 if TYPE_CHECKING:
