@@ -16,7 +16,9 @@ from lakehouse.lake.postgres import connect
 from lakehouse.landing import landed
 from lakehouse.releases import held as held_back
 from lakehouse.releases import log
-from lakehouse.settings import reachable
+from lakehouse.settings import Settings, reachable
+from lakehouse.upkeep.doctor.checks import all_checks, examine
+from lakehouse.upkeep.doctor.examination import Examination
 from lakehouse.writing import marks
 from lakehouse.writing.locks import held, pipeline_lock
 
@@ -39,7 +41,7 @@ def render_status(lake: Lake) -> RenderableType:
             counts.add_row(f"{schema}.{name}", "view" if kind == "VIEW" else "table", f"{count[0] if count else 0:,}")
         sections = [
             _services(lake, postgres), _marks(postgres), _releases(postgres), *_held(postgres), _loads(postgres),
-            *_lacking(postgres), counts,
+            *_lacking(postgres), *_declarations(lake.settings, postgres), counts,
         ]  # fmt: skip
         return Group(*(part for section in sections for part in (section, "")))
 
@@ -151,4 +153,16 @@ def _lacking(postgres: psycopg.Connection) -> list[RenderableType]:
     table = folding_table("dataset", "", title="[yellow]Files that lack a declared column[/yellow]")
     for one in found:
         table.add_row(one.dataset, escape(str(one)))
+    return [table]
+
+
+def _declarations(settings: Settings, postgres: psycopg.Connection) -> list[RenderableType]:
+    """Declarations that can't be used, or that the lake's tables contradict: what `lakehouse doctor` finds of them."""
+    checks = [check for check in all_checks() if check.name == "declarations"]
+    findings = [one for result in examine(Examination.joining(settings, postgres), checks) for one in result.findings]
+    if not findings:
+        return []
+    table = folding_table("declaration", "", title="[yellow]Declarations of sources to look at[/yellow]")
+    for one in findings:
+        table.add_row(escape(one.where), escape(one.what))
     return [table]

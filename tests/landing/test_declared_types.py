@@ -66,6 +66,7 @@ def test_declaring_a_learned_column_otherwise_is_refused_and_nothing_stays_behin
     spring = house.file("2_events.csv", COUPON + event(2).strip() + ",SPRING\n")
     done = house.upload(spring)
     sentence = "olumn coupon of raw.ecommerce__events is declared VARCHAR, the lake has DOUBLE"
+    assert sentence in house.status()
     assert done.exit_code == 1 and sentence in done.stderr
     assert 'coupon_2 = { type = "VARCHAR", aliases = ["coupon"]' in done.stderr
     (house.lake.storage.root / "landing" / "ecommerce" / "2_events.csv").write_bytes(spring.read_bytes())

@@ -28,6 +28,13 @@ class Examination:
         self._known: dict[str, object] = {}
         self._load = load
 
+    @classmethod
+    def joining(cls, settings: Settings, postgres: psycopg.Connection) -> Examination:
+        """For a single check, by whoever has joined the lake: not to be closed."""
+        found = cls(lambda: settings)
+        found._known["postgres"] = postgres
+        return found
+
     @property
     def settings(self) -> Settings:
         """Raises UnableError when they are wrong."""
