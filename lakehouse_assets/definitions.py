@@ -6,12 +6,12 @@ from lakehouse.garbage import collect_seldom
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs import jobs
 from lakehouse_assets.defs.alerts import sensors as alerts
+from lakehouse_assets.defs.environments.deploy_job import deploy, unit_test_checks
 from lakehouse_assets.defs.environments.jobs import environment_jobs
 from lakehouse_assets.defs.ingestion.assets import LANDING_IO, origin_assets, raw_assets
 from lakehouse_assets.defs.maintenance import assets as maintenance
 from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.defs.transformation.assets import model_assets, project, resource
-from lakehouse_assets.defs.transformation.deploy_job import deploy, unit_test_checks
 from lakehouse_assets.defs.transformation.state_sync import state_sensor
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource

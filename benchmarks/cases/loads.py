@@ -78,7 +78,7 @@ def inside(data: str) -> dict[str, tuple[dict[str, Any], dict[str, Any], int]]:
 def land(lake: Any, data: Path) -> None:
     """Create the raw tables and put the real files into the landing zone, as the demo does."""
     from lakehouse_assets.cli.demo import _land
-    from lakehouse_assets.defs.transformation.deploying import bootstrap
+    from lakehouse_assets.defs.environments.deploying import bootstrap
 
     bootstrap(lake)
     _land(lake, data)

@@ -34,7 +34,7 @@ def inside(data: str, runs: int) -> list[dict[str, Any]]:
     from lakehouse.lake.ducklake import Lake
     from lakehouse.settings import load_settings
     from lakehouse_assets import definitions
-    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.transformation.assets import PROJECT_DIR, resource
 
     lake = Lake(load_settings())

@@ -13,13 +13,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import duckdb
 import psycopg
 
+from lakehouse.lake import ledger
 from lakehouse.lake.connections import ONLY_AT_CONNECT, Config, duckdb_config
 from lakehouse.lake.postgres import connect as connect_postgres
 from lakehouse.lake.postgres import postgres_url
 from lakehouse.settings import Settings, make_private
 from lakehouse.storage import ConflictError, NotThereError, Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, duckdb_secret
-from lakehouse.writing import ledger
 
 ALIAS = "lakehouse"
 """SQLMesh writes the catalog's alias into every view, so every client attaches under this one."""

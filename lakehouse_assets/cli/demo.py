@@ -18,10 +18,10 @@ from lakehouse.cli.console import folding_table
 from lakehouse.demo.feed import COLLISIONS, FILES, LIVE, SAMPLE, SINCE, Feed, note_feed, noted_feed
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.landing.zones import LANDING as LANDING_ZONE
-from lakehouse_assets.cli.job_progress import JobFailedError, run_job
+from lakehouse_assets.defs.environments import deploying
+from lakehouse_assets.defs.environments.deploy_job import report_tests
+from lakehouse_assets.defs.job_progress import JobFailedError, run_job
 from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
-from lakehouse_assets.defs.transformation import deploying
-from lakehouse_assets.defs.transformation.deploy_job import report_tests
 
 LANDING = {
     "nyc_taxi": "taxi/yellow_tripdata_sample_*.csv",

@@ -118,9 +118,9 @@ def promote(
 ) -> None:
     """Give an environment the models that another one already computed. Shows what changes; recomputes nothing."""
     lake = Lake(settings_or_exit())
+    from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.environments import lifecycle as environments
     from lakehouse_assets.defs.releases.publishing import publish_waiting
-    from lakehouse_assets.defs.transformation import deploying
 
     with sentences():
         promotion = environments.look(source, target)

@@ -41,7 +41,7 @@ def bootstrap(
 ) -> None:
     """Create the lake, its raw tables and PostgreSQL's roles where they are missing. Safe to repeat."""
     lake = Lake(settings_or_exit())
-    from lakehouse_assets.defs.transformation import bootstrapping, deploying
+    from lakehouse_assets.defs.environments import bootstrapping, deploying
 
     try:
         created = deploying.bootstrap(lake, create_bucket=create_bucket, report=err.print)
@@ -74,7 +74,7 @@ def _show_roles(roles: Roles, new: list[str]) -> None:
 def plan(environment: Environment = "") -> None:
     """Show what deploying the checked-out models would change. Changes nothing."""
     settings = settings_or_exit()
-    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.environments import deploying
 
     with sentences():
         require_ledger(Lake(settings))
@@ -94,9 +94,9 @@ def deploy(
     environment = environment or settings.environment
     import dagster as dg
 
+    from lakehouse_assets.defs.environments import deploying
+    from lakehouse_assets.defs.environments.deploy_job import report_tests
     from lakehouse_assets.defs.releases.publishing import publish_waiting, resume_readers
-    from lakehouse_assets.defs.transformation import deploying
-    from lakehouse_assets.defs.transformation.deploy_job import report_tests
 
     lake = Lake(settings)
     with sentences():

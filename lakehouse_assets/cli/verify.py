@@ -32,8 +32,8 @@ def verify(
     """Read everything: is each file whole, each release readable, do the states agree? Exit code 1 if not."""
     lake = Lake(settings_or_exit())
     from lakehouse.upkeep.verify.everything import verify as verify_everything
+    from lakehouse_assets.defs.environments.deploying import without_warnings
     from lakehouse_assets.defs.maintenance.verifying import check_models
-    from lakehouse_assets.defs.transformation.deploying import without_warnings
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     try:

@@ -60,7 +60,7 @@ STEPS = {
     ),
     "clean-up: between the choice and the act": Step(TEND, "before", "lakehouse.upkeep.maintenance.files", "_call"),
     "clean-up: between the act and its report": Step(TEND, "after", "lakehouse.upkeep.maintenance.files", "_call"),
-    "bootstrap: between the ledger and the zones": Step(TEND, "after", "lakehouse.writing.ledger", "bootstrap"),
+    "bootstrap: between the ledger and the zones": Step(TEND, "after", "lakehouse.lake.ledger", "bootstrap"),
     "promotion: between its mark and its views": Step(
         ENVIRONMENTS, "before", "lakehouse_assets.sqlmesh_integration.environments", "promote"
     ),

@@ -35,7 +35,7 @@ class House:
 
     def __post_init__(self) -> None:
         from lakehouse_assets.definitions import build
-        from lakehouse_assets.defs.transformation import deploying
+        from lakehouse_assets.defs.environments import deploying
 
         deploying.bootstrap(self.lake)
         deploying.deploy(self.lake, "prod", backfill=False, run="test")

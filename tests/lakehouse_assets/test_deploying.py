@@ -135,7 +135,7 @@ def test_a_developer_s_run_never_computes_what_prod_owns_nor_takes_it_for_done(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lakehouse_assets.definitions import build
-    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.environments import deploying
 
     house.land_events("ecommerce_events_dev.parquet", "SELECT 66666, 1, 'purchase', '2010-02-02', 7")
     house.load_events()

@@ -25,9 +25,9 @@ from lakehouse.writing import marks
 from lakehouse.writing.environments import EnvironmentNameError, first_users
 from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
 from lakehouse_assets.cli import graph as cli
+from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
 from lakehouse_assets.defs.transformation import assets as transformation
-from lakehouse_assets.defs.transformation import deploying
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House

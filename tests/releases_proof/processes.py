@@ -17,11 +17,11 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.releases import rule
 from lakehouse.writing import runs
 from lakehouse.writing.pipelines import lake_pipeline
+from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.jobs import recompute_jobs
 from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.defs.releases import releasing
 from lakehouse_assets.defs.transformation import assets as transformation
-from lakehouse_assets.defs.transformation import deploying
 from lakehouse_assets.io_managers import ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job

@@ -18,7 +18,7 @@ import duckdb
 from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
 from lakehouse_assets.definitions import build
-from lakehouse_assets.defs.transformation import deploying
+from lakehouse_assets.defs.environments import deploying
 
 EVENTS = dg.AssetKey(["raw", "ecommerce__events"])
 CRASHES = dg.AssetKey(["raw", "nyc_collisions__crashes"])

@@ -126,7 +126,7 @@ def promote_models(context: dg.OpExecutionContext, config: PromoteConfig, lake: 
 @dg.op
 def plan_models(context: dg.OpExecutionContext, config: PlanConfig) -> None:
     """Show what deploying the checked-out models to an environment would change. Changes nothing."""
-    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.environments import deploying
 
     with refusals():
         summary = deploying.plan(config.environment or load_settings().environment)

@@ -15,9 +15,9 @@ from lakehouse.releases import log, publishing
 from lakehouse.writing import environments as ledger
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name
+from lakehouse_assets.defs.environments.deploying import without_warnings
 from lakehouse_assets.defs.releases.releasing import author_of, cut_release
 from lakehouse_assets.defs.transformation.assets import project, resource
-from lakehouse_assets.defs.transformation.deploying import without_warnings
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from lakehouse_assets.sqlmesh_integration.environments import EnvironmentInfo, Promotion, UnknownEnvironmentError

@@ -11,7 +11,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.settings import load_settings
-from lakehouse_assets.cli.job_progress import JobFailedError, run_job
+from lakehouse_assets.defs.job_progress import JobFailedError, run_job
 from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
 
 

@@ -22,7 +22,7 @@ from lakehouse.settings import PROJECT_ROOT
 from lakehouse.storage import StorageError
 from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
-from lakehouse_assets.defs.transformation.graph_of_models import deployed_graph
+from lakehouse_assets.models import deployed_graph
 
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration import SqlmeshResource

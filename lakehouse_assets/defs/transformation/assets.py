@@ -12,7 +12,7 @@ from lakehouse.writing.runs import Run, computing
 from lakehouse.writing.touched import Ranges
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
 from lakehouse_assets.defs.releases.releasing import author_of, cut_release, readers_see
-from lakehouse_assets.defs.transformation.graph_of_models import PUBLISHED, deployed_graph
+from lakehouse_assets.models import PUBLISHED, deployed_graph
 from lakehouse_assets.resources import LakeResource, ModelsResource
 from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator, sqlmesh_assets
 from lakehouse_assets.sqlmesh_integration.automation import RETRIES, freshness_by_cron

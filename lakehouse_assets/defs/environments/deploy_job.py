@@ -30,7 +30,7 @@ class DeployConfig(dg.Config):
 @dg.op
 def deploy_models(context: dg.OpExecutionContext, config: DeployConfig, lake: LakeResource) -> None:
     """Show what the checked-out models would change in an environment; with `apply`, change it."""
-    from lakehouse_assets.defs.transformation import deploying
+    from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.sqlmesh_integration.deploy import UnitTestsFailedError
 
     environment = config.environment or load_settings().environment
