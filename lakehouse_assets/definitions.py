@@ -11,9 +11,10 @@ from lakehouse_assets.defs.environments.jobs import environment_jobs
 from lakehouse_assets.defs.ingestion.assets import LANDING_IO, origin_assets, raw_assets
 from lakehouse_assets.defs.maintenance import assets as maintenance
 from lakehouse_assets.defs.releases import assets as releases
-from lakehouse_assets.defs.transformation.assets import model_assets, project, resource
+from lakehouse_assets.defs.transformation.assets import model_assets
 from lakehouse_assets.defs.transformation.state_sync import state_sensor
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
+from lakehouse_assets.models import project, resource
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_schedules
 

@@ -7,21 +7,26 @@ assets too: DataFrames, Arrow tables, streams of batches, lazy frames, one file 
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import dagster as dg
+import duckdb
+import psycopg
 from dagster import UPathIOManager
 
-from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.ducklake import Lake, LakeError
+from lakehouse.lake.postgres import PostgresError, connect
 from lakehouse.landing.zones import LandingFolder
-from lakehouse.releases.log import Release, ServedTable, environment_folder
+from lakehouse.releases import publishing
+from lakehouse.releases.log import Release, ReleaseError, environment_folder
 from lakehouse.releases.manifest import Manifest, PublishedTable
-from lakehouse.releases.tables import Written, publish_table
-from lakehouse.storage import Storage
-from lakehouse_assets.defs.releases.releasing import explaining
+from lakehouse.releases.tables import PublishError, Written, publish_table
+from lakehouse.storage import Storage, StorageError
+from lakehouse.writing.graph import ServedTable
+from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets.resources import StorageResource
 
 if TYPE_CHECKING:
@@ -271,3 +276,28 @@ def read_parquet(source: Path, wanted: Any) -> Any:
         return frame.lazy() if wanted is pl.LazyFrame else frame
     table = pq.read_table(source)
     return table.to_pandas() if name.startswith("pandas") else table
+
+
+FAULTS = (
+    StorageError, PublishError, LakeError, PostgresError, LockTimeoutError, ReleaseError, duckdb.Error, psycopg.Error
+)  # fmt: skip
+"""What may go wrong while a release is published, by somebody else's fault."""
+
+
+@contextmanager
+def explaining(lake: Lake, release: Release | None = None) -> Iterator[None]:
+    """What goes wrong in this block while a release is published, as a failure in sentences that may be retried."""
+    try:
+        yield
+    except FAULTS as error:
+        raise dg.Failure(_sentence(lake, release, error)) from error
+
+
+def _sentence(lake: Lake, release: Release | None, error: Exception) -> str:
+    if release is not None:
+        try:
+            with closing(connect(lake.settings)) as connection:
+                return publishing.explain_failure(lake, connection, release, error)
+        except (PostgresError, psycopg.Error) as away:  # then nothing can be noted either
+            error = away
+    return f"{error}\nReaders keep the release that they have; publishing is tried again."

@@ -1,4 +1,4 @@
-"""The deployed models as the writing rules see them: where each is stored and what it reads."""
+"""Our SQLMesh project in this graph, and its deployed models as the writing rules see them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,52 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakehouse.releases.log import ServedTable
-from lakehouse.writing.runs import Graph, Node
-from lakehouse_assets.sqlmesh_integration import SqlmeshResource
+import dagster as dg
+
+from lakehouse.settings import PROJECT_ROOT, load_settings
+from lakehouse.writing.graph import Graph, Node, ServedTable
+from lakehouse_assets.resources import ModelsResource
+from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator
+from lakehouse_assets.sqlmesh_integration.automation import freshness_by_cron
 
 if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
+    from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
 
+PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
 PUBLISHED = "published"
 """The tag of a model that readers get."""
 RELEASE_GROUP = "release_group:"
 """A tag that begins so binds models that share nothing: the tables made of them are released together."""
+
+
+class Translator(SqlmeshTranslator):
+    """What readers look at carries a preview, a plot and a freshness policy."""
+
+    def freshness_policy(self, model: ModelSpec) -> dg.FreshnessPolicy | None:
+        """Published models are watched for going stale."""
+        return freshness_by_cron(model) if PUBLISHED in model.tags else None
+
+    def group_name(self, model: ModelSpec) -> str:
+        """The subject, its first tag but `published`: a stripe of the graph from raw to mart, like the raw assets'."""
+        return next((tag for tag in model.tags if tag != PUBLISHED), super().group_name(model))
+
+    def has_preview(self, model: ModelSpec) -> bool:
+        """Those that readers look at."""
+        return PUBLISHED in model.tags
+
+
+def project() -> SqlmeshProject:
+    """Our SQLMesh project in the environment that this code location shows."""
+    settings = load_settings()
+    return SqlmeshProject(PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh")
+
+
+def resource() -> SqlmeshResource:
+    """The same as a resource."""
+    return ModelsResource.of(
+        project(), precedence=["prod", "qa"], failure_footnote="Fix the model or its source, then materialize it again."
+    )
 
 
 def deployed_graph(sqlmesh: SqlmeshResource) -> Graph:

@@ -116,9 +116,9 @@ def fill(rows: int) -> None:
     from lakehouse.lake.ducklake import Lake
     from lakehouse.lake.postgres import connect
     from lakehouse.releases import log, publishing
-    from lakehouse.releases.log import ServedTable
     from lakehouse.releases.tables import publish_table
     from lakehouse.settings import load_settings
+    from lakehouse.writing.graph import ServedTable
 
     lake = Lake(load_settings())
     lake.bootstrap()

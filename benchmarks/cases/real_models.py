@@ -35,7 +35,7 @@ def inside(data: str, runs: int) -> list[dict[str, Any]]:
     from lakehouse.settings import load_settings
     from lakehouse_assets import definitions
     from lakehouse_assets.defs.environments import deploying
-    from lakehouse_assets.defs.transformation.assets import PROJECT_DIR, resource
+    from lakehouse_assets.models import PROJECT_DIR, resource
 
     lake = Lake(load_settings())
     land(lake, Path(data))

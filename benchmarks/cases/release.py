@@ -116,8 +116,8 @@ def big() -> dict[str, Any]:
 def _publish(lake: Any, environment: str, content: str, name: str = "marts.days") -> Any:
     from lakehouse.lake.postgres import connect
     from lakehouse.releases import log, publishing
-    from lakehouse.releases.log import ServedTable
     from lakehouse.releases.tables import publish_table
+    from lakehouse.writing.graph import ServedTable
 
     table = ServedTable(name, name, name, content, partitioned_by=("day",) if name == "marts.days" else ())
     with closing(connect(lake.settings)) as connection:

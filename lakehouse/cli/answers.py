@@ -32,6 +32,7 @@ from lakehouse.query.engine.formats import ARROW, CSV, FORMATS, JSON, PARQUET, A
 from lakehouse.query.engine.parsing import single
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.values import columns_of, selecting
+from lakehouse.wording import plural
 
 UNBOUND = 1_000_000
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -246,8 +247,3 @@ def _shown(answer: Rows, row: Sequence[Any]) -> list[Any]:
     """The row's values as a table of one row shows them."""
     table = rich_table(answer.names, answer.types, [row])
     return [next(iter(column.cells)) for column in table.columns]
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

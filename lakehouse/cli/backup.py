@@ -16,7 +16,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from lakehouse.cli.answers import plural
 from lakehouse.cli.console import err, fail, folding_table, out, settings_or_exit
 from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake.postgres import PostgresError
@@ -28,6 +27,7 @@ from lakehouse.upkeep.backup.checking import check as check_backup
 from lakehouse.upkeep.backup.manifest import BackupError, BackupManifest, listed
 from lakehouse.upkeep.backup.place import BackupPlace
 from lakehouse.upkeep.backup.putting_back import put_back
+from lakehouse.wording import plural
 from lakehouse.writing.locks import LockTimeoutError
 
 app = typer.Typer()

@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from lakehouse.cli.access import app as access_app
 from lakehouse.cli.alerts import app as alerts_app
-from lakehouse.cli.answers import Format, Output, plural
+from lakehouse.cli.answers import Format, Output
 from lakehouse.cli.backup import app as backup_app
 from lakehouse.cli.console import err, fail, out, settings_or_exit
 from lakehouse.cli.doctor import app as doctor_app
@@ -34,6 +34,7 @@ from lakehouse.query.engine.parsing import MAX_BYTES
 from lakehouse.releases.log import ReleaseError
 from lakehouse.settings import Settings
 from lakehouse.storage import StorageError
+from lakehouse.wording import plural
 
 TABLE_ROWS = 50
 PANELS = {

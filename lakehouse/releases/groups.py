@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lakehouse.releases.log import Release
-from lakehouse.writing.runs import Graph
+from lakehouse.writing.graph import Graph
 
 
 @dataclass(frozen=True)

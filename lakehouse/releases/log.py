@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from lakehouse.writing.graph import ServedTable
+
 State = Literal["cut", "published", "gone"]
 
 
 class ReleaseError(Exception):
     """A release that was asked for is not there or can't be used; the message says which are."""
-
-
-@dataclass(frozen=True)
-class ServedTable:
-    """A model that readers get, as it was when a release was cut."""
-
-    name: str  # schema.table, the same in every environment
-    view: str  # schema.table in the lake, the environment's own
-    physical_table: str  # schema.table in the lake
-    content: str  # changes whenever its rows may have
-    description: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)  # name -> description, of those that have one
-    partitioned_by: tuple[str, ...] = ()
-    group: str = ""  # the first of the tables that it moved with
-    snapshot: int = 0  # where its group was held back: at which it is taken nevertheless
-    as_of: str = ""  # and when that was cut; UTC, as 2026-11-28T04:00:00Z
-
-    @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> ServedTable:
-        """From the ledger's JSON."""
-        return cls(**{**stored, "partitioned_by": tuple(stored["partitioned_by"])})
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from lakehouse.lake.feed import MAINTENANCE
 from lakehouse.releases import held, log
 from lakehouse.releases.groups import groups
 from lakehouse.releases.held import HeldBack
-from lakehouse.releases.log import Release, ServedTable
+from lakehouse.releases.log import Release
 from lakehouse.writing import evidence, marks, touched
+from lakehouse.writing.graph import Graph, ServedTable, reached_raw_tables
 from lakehouse.writing.locks import Lock, environment_lock, pipeline_lock, try_lock
 from lakehouse.writing.marks import Mark
-from lakehouse.writing.runs import Graph, reached_raw_tables
 
 Audit = Callable[[Collection[str]], Mapping[str, str]]
 """Run every blocking audit of these models over all they hold; gives model -> what failed."""

@@ -19,10 +19,11 @@ import duckdb
 
 from lakehouse.lake.ducklake import Lake, identifier, quoted
 from lakehouse.lake.feed import is_whole
-from lakehouse.releases.log import Release, ServedTable
+from lakehouse.releases.log import Release
 from lakehouse.releases.manifest import Manifest, PublishedFile, PublishedTable, table_folder
 from lakehouse.storage import Storage
 from lakehouse.storage.folder import FolderStorage
+from lakehouse.writing.graph import ServedTable
 
 # What DuckLake has no Parquet for (1.0) is published as what holds the same values.
 PUBLISHED_TYPES = {

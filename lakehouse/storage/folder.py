@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lakehouse.storage import ConflictError, NotThereError, Progress, StorageError, StoredObject
+from lakehouse.storage.protocol import ConflictError, NotThereError, Progress, StorageError, StoredObject
 
 CHUNK_BYTES = 1024 * 1024
 VERSIONS = ".versions"

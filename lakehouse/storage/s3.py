@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lakehouse.settings import Settings, SettingsError
-from lakehouse.storage import ConflictError, NotThereError, Progress, StorageError, StoredObject
+from lakehouse.storage.protocol import ConflictError, NotThereError, Progress, StorageError, StoredObject
 
 PART_BYTES = 16 * 1024 * 1024
 CHECKSUM = "sha256"

@@ -9,58 +9,11 @@ from dataclasses import dataclass, field
 import psycopg
 
 from lakehouse.lake.ducklake import Lake
-from lakehouse.releases.log import ServedTable
 from lakehouse.writing import environments, evidence, marks, touched
+from lakehouse.writing.graph import Graph, reached_raw_tables, stored_above
 from lakehouse.writing.loads import Report, repair
 from lakehouse.writing.locks import environment_lock, holding, pipeline_lock, tables_lock
 from lakehouse.writing.touched import Ranges
-
-
-@dataclass(frozen=True)
-class Node:
-    """A deployed model: where it is stored and what it reads directly."""
-
-    physical_table: str  # as SQLMesh names it, and the ledger
-    upstream: frozenset[str]  # names of models
-    raw_tables: frozenset[str]  # schema.table
-    is_view: bool = False
-    owner: str = ""  # the environment that computes it
-    gap: str = ""  # "never computed", "missing …": why it can't be served
-    stored_as: str = ""  # the same, as `schema.table` in the lake
-    served: ServedTable | None = None
-    bound_by: frozenset[str] = frozenset()  # tags: whatever carries the same one is released together
-
-
-Graph = Mapping[str, Node]
-"""The models of an environment by name."""
-
-
-def reached_raw_tables(graph: Graph, name: str) -> frozenset[str]:
-    """Every raw table that `name` reads, through whatever models."""
-    seen, todo, tables = set[str](), [name], set[str]()
-    while todo:
-        current = todo.pop()
-        if current in seen or current not in graph:
-            continue
-        seen.add(current)
-        tables |= graph[current].raw_tables
-        todo += graph[current].upstream
-    return frozenset(tables)
-
-
-def stored_above(graph: Graph, name: str) -> set[str]:
-    """The nearest models above `name` that hold rows of their own: it can be no newer than these."""
-    found, todo, seen = set[str](), list(graph[name].upstream), set[str]()
-    while todo:
-        above = todo.pop()
-        if above in seen or above not in graph:
-            continue
-        seen.add(above)
-        if graph[above].is_view:
-            todo += graph[above].upstream
-        elif reached_raw_tables(graph, above):
-            found.add(above)
-    return found
 
 
 @dataclass

@@ -122,7 +122,7 @@ def deploy(
 @app.command("lint-models")
 def lint_models() -> None:
     """Check the models' rules and layout, as CI does."""
-    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import lint
 
     settings_or_exit()

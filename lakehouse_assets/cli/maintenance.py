@@ -14,7 +14,8 @@ from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake.postgres import PostgresError
 from lakehouse.releases.log import ReleaseError
 from lakehouse.storage import StorageError
-from lakehouse.upkeep.maintenance.outcome import Outcome, megabytes
+from lakehouse.upkeep.maintenance.outcome import Outcome
+from lakehouse.wording import megabytes
 from lakehouse.writing.locks import LockTimeoutError
 
 app = typer.Typer()

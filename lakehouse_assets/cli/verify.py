@@ -13,12 +13,12 @@ import typer
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lakehouse.cli.answers import plural
 from lakehouse.cli.console import err, fail, out, settings_or_exit
 from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake.postgres import PostgresError
 from lakehouse.storage import StorageError
 from lakehouse.upkeep.verify.finding import Finding, Findings
+from lakehouse.wording import plural
 from lakehouse.writing.locks import LockTimeoutError
 
 app = typer.Typer()

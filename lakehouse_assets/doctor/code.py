@@ -14,7 +14,7 @@ from lakehouse.upkeep.doctor.findings import Seen, UnableError, warning, wrong
 LOAD_SECONDS = 120
 LOAD = """
 from lakehouse_assets.definitions import defs
-from lakehouse_assets.defs.transformation.assets import project
+from lakehouse_assets.models import project
 errors = project().manifest().errors
 assert not errors, errors[0]
 """
@@ -78,7 +78,7 @@ def deployed(examination: Examination) -> Seen:
                 ),
             ),
         )
-    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.models import project
 
     key, version, at = row
     if not key:

@@ -13,8 +13,9 @@ from lakehouse.lake.postgres import connect
 from lakehouse.settings import load_settings
 from lakehouse.writing import marks
 from lakehouse.writing.locks import environment_lock, holding
+from lakehouse_assets import models as models_module
 from lakehouse_assets.defs.transformation import assets as transformation
-from lakehouse_assets.defs.transformation.assets import PROJECT_DIR
+from lakehouse_assets.models import PROJECT_DIR
 from tests.lakehouse_assets.conftest import House
 
 DAILY = dg.AssetKey(["marts", "daily_revenue"])
@@ -116,7 +117,7 @@ def test_what_a_killed_run_left_shows_as_missing_once_nobody_computes(house: Hou
     assert "2010-02-01" in house.instance.get_materialized_partitions(DAILY)
     with holding(house.lake.settings, [environment_lock("prod")], holder="run killed") as connection:
         marks.write(connection, "model", "prod", ["marts.daily_revenue"], run="killed", snapshot=1)
-        transformation.resource().mark_missing({"marts.daily_revenue": [(day("2010-02-01"), day("2010-02-02"))]})
+        models_module.resource().mark_missing({"marts.daily_revenue": [(day("2010-02-01"), day("2010-02-02"))]})
         assert look() == "a run is computing; it reports its own partitions"
     try:  # the run is dead; its mark stays until somebody repairs what it left
         assert "as missing: {'marts.daily_revenue': 1}" in look()

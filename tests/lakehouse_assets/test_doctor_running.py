@@ -155,7 +155,7 @@ def test_a_daemon_that_is_silent_while_runs_wait(instance: dg.DagsterInstance) -
 
 def test_models_that_are_not_deployed_or_older_than_the_code(instance: dg.DagsterInstance) -> None:
     assert "nothing is deployed to prod" in finding("deployed", Level.WARNING)
-    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.models import project
 
     with closing(connect(load_settings())) as connection:
         connection.execute(

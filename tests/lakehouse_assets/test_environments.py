@@ -24,6 +24,7 @@ from lakehouse.settings import PROJECT_ROOT
 from lakehouse.writing import marks
 from lakehouse.writing.environments import EnvironmentNameError, first_users
 from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
+from lakehouse_assets import models as models_module
 from lakehouse_assets.cli import graph as cli
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
@@ -142,7 +143,7 @@ def test_a_promotion_moves_views_and_ownership_and_recomputes_nothing(filled: Ho
     assert filled.computed_at() == stamps
     promoted = dict(filled.rows(f"SELECT event_date, total_revenue FROM {DAILY}"))
     assert promoted == {day: 2 * amount for day, amount in revenue.items()}
-    deployed = transformation.resource().deployed()[DAILY]
+    deployed = models_module.resource().deployed()[DAILY]
     assert deployed.owner == "prod"
     with closing(connect(filled.lake.settings)) as connection:
         assert first_users(connection)[deployed.physical_table] == ["qa", "prod"]
@@ -200,7 +201,7 @@ def test_a_dropped_environment_leaves_no_view_no_table_and_no_row(filled: House)
         )
         == []
     )
-    used = {model.physical_table for model in transformation.resource().deployed().values()}
+    used = {model.physical_table for model in models_module.resource().deployed().values()}
     with closing(connect(filled.lake.settings)) as connection:
         assert not {"dev_eve", "dev_bob"} & {name for names in first_users(connection).values() for name in names}
         known = {table for (table,) in connection.execute("SELECT physical_table FROM ledger.watermarks").fetchall()}

@@ -17,6 +17,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.releases import rule
 from lakehouse.writing import runs
 from lakehouse.writing.pipelines import lake_pipeline
+from lakehouse_assets import models as models_module
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.jobs import recompute_jobs
 from lakehouse_assets.defs.releases import assets as releases
@@ -31,7 +32,7 @@ from tests.releases_proof.loader import say
 
 def use_project(project: Path) -> None:
     """Let the product's code find the proof's models and its one source."""
-    transformation.PROJECT_DIR = project
+    models_module.PROJECT_DIR = project
     deploying.source_names = lambda: [feed.SOURCE]
     for module in (transformation, releasing, releases):
         module.pipeline_of = lambda: feed.PIPELINE_OF  # type: ignore[attr-defined]
@@ -48,11 +49,11 @@ def switch_the_rule_off() -> None:
 def definitions() -> dg.Definitions:
     """The product's assets over the proof's models."""
     models = transformation.model_assets()
-    published = releases.published_assets(transformation.project().manifest())
+    published = releases.published_assets(models_module.project().manifest())
     storage = StorageResource()
     resources: dict[str, Any] = {
         "lake": LakeResource(),
-        "sqlmesh": transformation.resource(),
+        "sqlmesh": models_module.resource(),
         "storage": storage,
         releases.PUBLISHED_IO: ZoneIOManagerFactory(
             storage=storage, environment=settings_module.load_settings().environment

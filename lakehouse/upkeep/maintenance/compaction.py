@@ -21,7 +21,8 @@ from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.upkeep.maintenance.flushed_deletions import forget_flushed
 from lakehouse.upkeep.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
-from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
+from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
+from lakehouse.wording import megabytes, plural
 from lakehouse.writing import marks
 from lakehouse.writing.locks import (
     LockTimeoutError,
@@ -185,7 +186,7 @@ def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report
 
 def _outcome(before: LakeFiles, after: LakeFiles, left: list[str], problems: list[str], tables: list[str]) -> Outcome:
     return Outcome(
-        f"{counted(len(tables), 'table')}; {counted(before.files, 'file')} ({megabytes(before.size_bytes)}) before, "
+        f"{plural(len(tables), 'table')}; {plural(before.files, 'file')} ({megabytes(before.size_bytes)}) before, "
         f"{after.files:,} ({megabytes(after.size_bytes)}) after.",
         {
             "tables": ", ".join(tables) or "none", "left": "\n".join(left) or "none",

@@ -10,7 +10,8 @@ import duckdb
 
 from lakehouse.lake.ducklake import Lake, quoted
 from lakehouse.lake.postgres import connect
-from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
+from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
+from lakehouse.wording import megabytes, plural
 from lakehouse.writing.locks import holding, maintenance_lock
 
 UNUSED_HOURS = 24.0
@@ -54,7 +55,7 @@ def _delete(lake: Lake, function: str, which: str, hours: float, dry_run: bool, 
         freed = _bytes_of(lake, paths, sizes)
     word = "would be" if dry_run else "are"
     return Outcome(
-        f"{counted(len(paths), 'file')} ({megabytes(freed)}) {which} for {hours:g} hours {word} deleted.",
+        f"{plural(len(paths), 'file')} ({megabytes(freed)}) {which} for {hours:g} hours {word} deleted.",
         {
             "files_before": len(sizes), "files_after": len(sizes) - len(paths),
             "bytes_before": sum(sizes.values()), "bytes_after": sum(sizes.values()) - freed,

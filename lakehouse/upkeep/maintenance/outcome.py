@@ -20,13 +20,3 @@ class Outcome:
     bytes_freed: int = 0
     problems: tuple[str, ...] = ()
     """What could not be done, a sentence each; the rest was."""
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def megabytes(size: int) -> str:
-    """`12.3 MB`."""
-    return f"{size / 1e6:,.1f} MB"

@@ -7,7 +7,8 @@ from contextlib import closing
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
-from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report, counted, megabytes
+from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
+from lakehouse.wording import megabytes, plural
 
 
 def prune(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None) -> Outcome:
@@ -24,7 +25,7 @@ def prune(lake: Lake, *, dry_run: bool = False, report: Report = lambda _: None)
         freed += size
     word = "would be" if dry_run else "are"
     return Outcome(
-        f"{counted(len(numbers), 'release')} beyond the {keep} kept of each environment {word} removed "
+        f"{plural(len(numbers), 'release')} beyond the {keep} kept of each environment {word} removed "
         f"({megabytes(freed)}).",
         {"removed": ", ".join(numbers) or "none", "kept": keep, "bytes": freed},
         0 if dry_run else freed,

@@ -12,7 +12,6 @@ from pathlib import Path
 import duckdb
 import psycopg
 
-from lakehouse.cli.answers import plural
 from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake
 from lakehouse.storage import NotThereError, StoredObject
 from lakehouse.storage.folder import FolderStorage
@@ -20,6 +19,7 @@ from lakehouse.upkeep.backup import checksums
 from lakehouse.upkeep.backup.manifest import Content
 from lakehouse.upkeep.backup.named_files import NamedFile
 from lakehouse.upkeep.verify.finding import Findings, Progress
+from lakehouse.wording import plural
 
 AT_ONCE = 4
 

@@ -9,8 +9,8 @@ import psycopg
 from lakehouse.lake import roles
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse_assets.defs.transformation.assets import project
 from lakehouse_assets.instance.storage import SCHEMA as DAGSTER_SCHEMA
+from lakehouse_assets.models import project
 
 
 def make_states(lake: Lake) -> None:

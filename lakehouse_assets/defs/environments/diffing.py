@@ -13,7 +13,7 @@ from lakehouse.lake.differences import IGNORED, TableDifference, compare
 from lakehouse.lake.ducklake import ALIAS, Lake
 from lakehouse.lake.head import environment_schema
 from lakehouse.writing.environments import checked_name
-from lakehouse_assets.defs.transformation.assets import project, resource
+from lakehouse_assets.models import project, resource
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from lakehouse_assets.sqlmesh_integration.environments import UnknownEnvironmentError

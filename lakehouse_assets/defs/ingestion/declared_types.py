@@ -89,7 +89,7 @@ def follow(lake: Lake, source: str, found: Sequence[Difference], *, run: str, re
 
 def readers(table: str, column: str) -> list[str]:
     """The models that compute something from a raw column."""
-    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.models import project
 
     wanted = ("raw", table, column)
     return sorted(

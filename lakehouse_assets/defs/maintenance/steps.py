@@ -9,7 +9,8 @@ import dagster as dg
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.upkeep.maintenance import compaction, files, releases, snapshots
-from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report, counted
+from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
+from lakehouse.wording import plural
 from lakehouse.writing import environments as ledger
 from lakehouse.writing.locks import holding, tables_lock
 
@@ -35,7 +36,7 @@ class Step:
 
 def _environments(work: Work) -> Outcome:
     from lakehouse_assets.defs.environments import lifecycle as environments
-    from lakehouse_assets.defs.transformation.assets import project
+    from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 
     ledger.require_ledger(work.lake)
@@ -53,8 +54,8 @@ def _environments(work: Work) -> Outcome:
             ledger.forget_tables(connection, unused)
     word = "would be" if work.dry_run else "are"
     return Outcome(
-        f"{counted(len(expired) + len(half_dropped), 'environment')} past their time and "
-        f"{counted(len(unused), 'table')} unused for a week {word} dropped.",
+        f"{plural(len(expired) + len(half_dropped), 'environment')} past their time and "
+        f"{plural(len(unused), 'table')} unused for a week {word} dropped.",
         {
             "environments": ", ".join([*expired, *half_dropped]) or "none", "tables": ", ".join(unused) or "none",
             "tables_dropped": 0 if work.dry_run else dropped + len(unused),

@@ -16,8 +16,7 @@ from lakehouse.writing import marks
 from lakehouse.writing.marks import Mark
 from lakehouse_assets.defs.ingestion.declared_types import differences
 from lakehouse_assets.defs.ingestion.sources import raw_tables, source_names
-from lakehouse_assets.defs.transformation.assets import project, resource
-from lakehouse_assets.models import deployed_graph
+from lakehouse_assets.models import deployed_graph, project, resource
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 
 

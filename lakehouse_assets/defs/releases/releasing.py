@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import getpass
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import dagster as dg
-import duckdb
 import psycopg
 
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError, connect
-from lakehouse.releases import log, publishing
-from lakehouse.releases.log import Release, ReleaseError
+from lakehouse.lake.ducklake import Lake
+from lakehouse.releases import log
 from lakehouse.releases.rule import Act, Cut, cut
-from lakehouse.releases.tables import PublishError
 from lakehouse.settings import PROJECT_ROOT
-from lakehouse.storage import StorageError
-from lakehouse.writing.locks import LockTimeoutError
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
 from lakehouse_assets.models import deployed_graph
 
@@ -73,31 +65,6 @@ def author_of(tags: Mapping[str, str]) -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return "unknown"
-
-
-FAULTS = (
-    StorageError, PublishError, LakeError, PostgresError, LockTimeoutError, ReleaseError, duckdb.Error, psycopg.Error
-)  # fmt: skip
-"""What may go wrong while a release is published, by somebody else's fault."""
-
-
-@contextmanager
-def explaining(lake: Lake, release: Release | None = None) -> Iterator[None]:
-    """What goes wrong in this block while a release is published, as a failure in sentences that may be retried."""
-    try:
-        yield
-    except FAULTS as error:
-        raise dg.Failure(_sentence(lake, release, error)) from error
-
-
-def _sentence(lake: Lake, release: Release | None, error: Exception) -> str:
-    if release is not None:
-        try:
-            with closing(connect(lake.settings)) as connection:
-                return publishing.explain_failure(lake, connection, release, error)
-        except (PostgresError, psycopg.Error) as away:  # then nothing can be noted either
-            error = away
-    return f"{error}\nReaders keep the release that they have; publishing is tried again."
 
 
 def readers_see(connection: psycopg.Connection, environment: str) -> str:

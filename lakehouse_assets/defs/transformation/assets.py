@@ -7,49 +7,19 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.lake.ducklake import Lake
-from lakehouse.settings import PROJECT_ROOT, load_settings
+from lakehouse.settings import load_settings
 from lakehouse.writing.runs import Run, computing
 from lakehouse.writing.touched import Ranges
+from lakehouse_assets.defs.environments.lifecycle import finish
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
 from lakehouse_assets.defs.releases.releasing import author_of, cut_release, readers_see
-from lakehouse_assets.models import PUBLISHED, deployed_graph
-from lakehouse_assets.resources import LakeResource, ModelsResource
-from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator, sqlmesh_assets
-from lakehouse_assets.sqlmesh_integration.automation import RETRIES, freshness_by_cron
-from lakehouse_assets.sqlmesh_integration.manifest import ModelSpec
+from lakehouse_assets.models import Translator, deployed_graph, project
+from lakehouse_assets.resources import LakeResource
+from lakehouse_assets.sqlmesh_integration import SqlmeshResource, sqlmesh_assets
+from lakehouse_assets.sqlmesh_integration.automation import RETRIES
 
-PROJECT_DIR = PROJECT_ROOT / "sqlmesh_project"
 LEFT_ALONE = ("shared", "refused", "not_ready", "undeployed")
 """What became of models that a run did not try to compute: nothing of them is unfinished."""
-
-
-class Translator(SqlmeshTranslator):
-    """What readers look at carries a preview, a plot and a freshness policy."""
-
-    def freshness_policy(self, model: ModelSpec) -> dg.FreshnessPolicy | None:
-        """Published models are watched for going stale."""
-        return freshness_by_cron(model) if PUBLISHED in model.tags else None
-
-    def group_name(self, model: ModelSpec) -> str:
-        """The subject, its first tag but `published`: a stripe of the graph from raw to mart, like the raw assets'."""
-        return next((tag for tag in model.tags if tag != PUBLISHED), super().group_name(model))
-
-    def has_preview(self, model: ModelSpec) -> bool:
-        """Those that readers look at."""
-        return PUBLISHED in model.tags
-
-
-def project() -> SqlmeshProject:
-    """Our SQLMesh project in the environment that this code location shows."""
-    settings = load_settings()
-    return SqlmeshProject(PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh")
-
-
-def resource() -> SqlmeshResource:
-    """The same as a resource."""
-    return ModelsResource.of(
-        project(), precedence=["prod", "qa"], failure_footnote="Fix the model or its source, then materialize it again."
-    )
 
 
 def model_assets() -> dg.AssetsDefinition:
@@ -63,9 +33,6 @@ def model_assets() -> dg.AssetsDefinition:
         by_key = {key: name for name, key in _names(context).items()}
         selected = [by_key[key] for key in context.selected_asset_keys if key in by_key]
         holder = f"run {context.run.run_id[:8]}"
-        # Imported here: it stands on this module.
-        from lakehouse_assets.defs.environments.lifecycle import finish
-
         finish(lake.lake, sqlmesh.environment, run=holder, report=context.log.info)
         with computing(
             lake.lake, sqlmesh.environment, lambda: deployed_graph(sqlmesh), selected, pipeline_of(),

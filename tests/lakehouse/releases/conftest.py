@@ -13,8 +13,9 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.extensions import extension_directory
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
-from lakehouse.releases.log import Release, ServedTable
+from lakehouse.releases.log import Release
 from lakehouse.releases.tables import Written, publish_table
+from lakehouse.writing.graph import ServedTable
 from tests.databases import empty_lake
 from tests.object_store import READER_KEY, READER_SECRET
 

@@ -22,15 +22,15 @@ from lakehouse.lake.postgres import connect
 from lakehouse.query.engine.releases import Releases
 from lakehouse.releases import held, log, publishing
 from lakehouse.releases.groups import groups
-from lakehouse.releases.log import ServedTable
 from lakehouse.releases.manifest import Manifest
 from lakehouse.releases.reading import connect_release
 from lakehouse.releases.rule import Act, Cut, cut
 from lakehouse.releases.tables import PublishError, publish_table
 from lakehouse.upkeep.maintenance import snapshots
 from lakehouse.writing import marks, touched
+from lakehouse.writing.graph import Graph, Node, ServedTable
 from lakehouse.writing.locks import environment_lock, holding, pipeline_lock
-from lakehouse.writing.runs import Graph, Node, computing
+from lakehouse.writing.runs import computing
 from lakehouse.writing.touched import Touched
 
 DAY = (datetime(2024, 1, 1), datetime(2024, 1, 2))

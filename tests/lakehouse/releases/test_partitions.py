@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 
 from lakehouse.lake.ducklake import quoted
-from lakehouse.releases.log import ServedTable
 from lakehouse.releases.reading import connect_release
 from lakehouse.upkeep.maintenance import compaction
+from lakehouse.writing.graph import ServedTable
 from tests.lakehouse.releases.conftest import Publisher, served
 
 LONG = "Масло подсолнечное рафинированное дезодорированное"

@@ -9,7 +9,8 @@ import pytest
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import environments, marks, touched
-from lakehouse.writing.runs import Node, computing, deploying
+from lakehouse.writing.graph import Node
+from lakehouse.writing.runs import computing, deploying
 from lakehouse.writing.touched import Touched
 
 RAW = frozenset({"raw.trips"})
