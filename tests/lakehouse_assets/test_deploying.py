@@ -14,7 +14,6 @@ from lakehouse.settings import load_settings
 from lakehouse.writing import marks
 from lakehouse.writing.locks import environment_lock, holding
 from lakehouse_assets import models as models_module
-from lakehouse_assets.defs.transformation import assets as transformation
 from lakehouse_assets.models import PROJECT_DIR
 from tests.lakehouse_assets.conftest import House
 
@@ -60,7 +59,7 @@ def test_a_failing_unit_test_shows_as_a_failed_check_until_it_is_mended_and_noth
     apply = {"ops": {"deploy_models": {"config": {"apply": True, "backfill": False}}}}
     before = deployed(house)
     with monkeypatch.context() as checked_out:
-        checked_out.setattr(transformation, "PROJECT_DIR", files)
+        checked_out.setattr(models_module, "PROJECT_DIR", files)
         result = house.run("deploy", run_config=apply, raise_on_error=False)
         assert not result.success
         (failure,) = [event.step_failure_data for event in result.all_events if event.is_step_failure]

@@ -28,7 +28,6 @@ from lakehouse_assets import models as models_module
 from lakehouse_assets.cli import graph as cli
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
-from lakehouse_assets.defs.transformation import assets as transformation
 from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
@@ -77,7 +76,7 @@ def changed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def changed_model(changed_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those files are the checked-out ones."""
-    monkeypatch.setattr(transformation, "PROJECT_DIR", changed_project)
+    monkeypatch.setattr(models_module, "PROJECT_DIR", changed_project)
 
 
 def physical_tables(house: House) -> set[str]:
