@@ -1,5 +1,6 @@
 """What SQLMesh knows shows in Dagster, without a run."""
 
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -155,3 +156,19 @@ def test_only_the_models_named_are_looked_at(shop: Sandbox) -> None:
 
 def test_before_the_first_deploy_there_is_nothing_to_show(empty_shop: Sandbox) -> None:
     assert not sync(empty_shop)
+
+
+def test_a_state_file_that_is_replaced_under_the_process_is_read_anew(tmp_path: Path) -> None:
+    files = {"models/one.sql": "MODEL (name marts.one, kind FULL);\nSELECT 1 AS id"}
+    sandbox = Sandbox.with_models(tmp_path, files)
+    sandbox.deploy()
+    before = Path(shutil.copy(sandbox.folder / "state.db", tmp_path))
+    states = []
+    for _ in range(2):
+        states.append(sandbox.run().outcomes["marts.one"].state)
+    before.replace(sandbox.folder / "state.db")
+    assert [*states, sandbox.run().outcomes["marts.one"].state] == ["computed", "up_to_date", "computed"]
+    (sandbox.folder / "state.db").unlink()
+    assert "does not exist" in sandbox.run().failure
+    sandbox.deploy()
+    assert sandbox.run().outcomes["marts.one"].state == "computed"
