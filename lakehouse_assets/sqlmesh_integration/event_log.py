@@ -7,8 +7,9 @@ test_event_log.py says what a newer one breaks.
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -24,6 +25,8 @@ BATCH = 1000
 PARTITION_ROWS = "dagster/partition_row_count"
 TABLE, ROWS, COLUMNS = "sqlmesh/physical_table", "dagster/row_count", "sqlmesh/columns"
 """What an event says of the whole table that was computed."""
+_NAME, _COUNT = "\0 a partition", -7_777_777_777_777
+"""What no partition is called and no partition has, to be found again in a packed event."""
 
 
 def store_partitions(
@@ -34,31 +37,35 @@ def store_partitions(
     step_key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record these partitions as materialized, with their rows; without `run` they belong to no run."""
-    entries = []
-    for partition, count in rows.items():
-        counted = {} if count is None else {PARTITION_ROWS: count}
-        event = dg.AssetMaterialization(key, partition=partition, metadata={**(metadata or {}), **counted})
-        materialized = StepMaterializationData(event, [])
-        entries.append(_entry(DagsterEventType.ASSET_MATERIALIZATION, materialized, run, step_key))
-    for first in range(0, len(entries), BATCH):
-        _store(instance.event_log_storage, entries[first : first + BATCH])
+    """Record these partitions as materialized, with their rows; without `run` they belong to no run.
 
+    Packing an event takes Dagster a millisecond, and a model of years has thousands: one is packed, and of the others
+    only what tells them apart is put in.
+    """
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as Events
 
-def _store(storage: Any, entries: Sequence[EventLogEntry]) -> None:
-    """PostgreSQL's storage writes a batch at once; SQLite's would write and flush every event alone (15 ms)."""
-    from dagster._core.storage.event_log.base import EventLogStorage
-    from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+    def entry(partition: str, count: int | None) -> Any:
+        said = {**(metadata or {}), **({} if count is None else {PARTITION_ROWS: count})}
+        event = dg.AssetMaterialization(key, partition=partition, metadata=said)
+        return _entry(DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(event, []), run, step_key)
 
-    batches = type(storage).store_event_batch is not EventLogStorage.store_event_batch
-    if batches or not isinstance(storage, SqlEventLogStorage):
-        storage.store_event_batch(entries)
+    if not rows:
         return
+    storage = _sql_storage(instance)
+    *others, (newest, newest_count) = rows.items()
+    last = entry(newest, newest_count)
+    counted, uncounted = (storage._event_to_row(entry(_NAME, count)) for count in (_COUNT, None))
+
+    def row(partition: str, count: int | None) -> dict[str, Any]:
+        like = uncounted if count is None else counted
+        event = like["event"].replace(json.dumps(_NAME), json.dumps(partition)).replace(str(_COUNT), str(count))
+        return {**like, "event": event, "partition": partition}
+
     with storage.index_transaction() as connection:
-        inserted = [connection.execute(storage.prepare_insert_event(entry)) for entry in entries]
-        ids = [int(key[0]) for result in inserted if (key := result.inserted_primary_key)]
-        storage._store_asset_event_tags(connection, entries, ids)
-        storage._store_asset_event(connection, entries[-1], ids[-1])
+        for first in range(0, len(others), BATCH):
+            connection.execute(Events.insert(), [row(*other) for other in others[first : first + BATCH]])
+        (event_id,) = connection.execute(storage.prepare_insert_event(last)).inserted_primary_key
+        storage._store_asset_event(connection, last, event_id)
 
 
 def add_partition_metadata(
