@@ -15,13 +15,17 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lakehouse.errors import LakehouseError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = PROJECT_ROOT / ".env"
 PREFIX = "LAKEHOUSE_"
 
 
-class SettingsError(Exception):
+class SettingsError(LakehouseError):
     """A setting is wrong or unknown; the message names it, what was found and what to do."""
+
+    exit_code = 2
 
 
 class Settings(BaseSettings):

@@ -11,12 +11,13 @@ from typing import Annotated
 import psycopg
 import typer
 
-from lakehouse.cli.console import fail, out, settings_or_exit
+from lakehouse.cli.console import Commands, fail, out
 from lakehouse.lake import roles
-from lakehouse.lake.postgres import PostgresError, connect
+from lakehouse.lake.postgres import connect
+from lakehouse.settings import load_settings
 from lakehouse.storage.policies import Who, iam_policy
 
-app = typer.Typer()
+app = Commands()
 
 
 class Role(StrEnum):
@@ -36,7 +37,7 @@ def login(
     ] = None,
 ) -> None:
     """Make a login of one of the lake's roles in PostgreSQL, or give one another role and password."""
-    settings = settings_or_exit()
+    settings = load_settings()
     try:
         password = password_file.read_text().strip() if password_file else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -45,8 +46,6 @@ def login(
     try:
         with closing(connect(settings)) as connection:
             made = roles.make_login(connection, name, role, password)
-    except (PostgresError, roles.RolesError) as error:
-        fail(error)
     except psycopg.errors.UndefinedObject:
         fail("The lake has no roles in PostgreSQL yet: `lakehouse bootstrap` makes them, or says who can.")
     out.print(f"{name} is a login of {made}.", highlight=False)
@@ -57,7 +56,7 @@ def policies(
     who: Annotated[Who | None, typer.Argument(help="Whose key it is; without it, each.")] = None,
 ) -> None:
     """Print the least rights in the storage's bucket, as policies for AWS IAM (JSON)."""
-    settings = settings_or_exit()
+    settings = load_settings()
     if not settings.stores_on_s3:
         fail("LAKEHOUSE_STORAGE is a folder: its rights are the file system's. Policies are for s3://bucket/prefix.", 2)
     found = {str(one): iam_policy(settings.storage_uri, one) for one in Who}

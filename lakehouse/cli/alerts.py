@@ -12,19 +12,20 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from lakehouse.cli.console import fail, out, settings_or_exit
-from lakehouse.lake.postgres import PostgresError, connect
+from lakehouse.cli.console import Commands, fail, out
+from lakehouse.lake.postgres import connect
+from lakehouse.settings import load_settings
 from lakehouse.upkeep.alerts.hook import post
 from lakehouse.upkeep.alerts.message import Alert, payload
 from lakehouse.upkeep.alerts.open import close_alert, open_alerts
 
-app = typer.Typer()
+app = Commands()
 
 
 @app.command("alert-test")
 def alert_test() -> None:
     """Send a test message to the webhook, and say whether it arrived."""
-    settings = settings_or_exit()
+    settings = load_settings()
     url = settings.alert_webhook_url.get_secret_value()
     if not url:
         fail("LAKEHOUSE_ALERT_WEBHOOK_URL is not set: messages go into the logs alone.", 2)
@@ -41,15 +42,12 @@ def alerts(
     forget: Annotated[str, typer.Option(help="Close this one, of what is no longer there: job x.")] = "",
 ) -> None:
     """What is wrong and not well again: failed runs, late assets."""
-    settings = settings_or_exit()
-    try:
-        with closing(connect(settings)) as connection:
-            if forget and close_alert(connection, settings.environment, forget) is None:
-                fail(f"Nothing is open under {forget!r} in {settings.environment}: `lakehouse alerts` lists what is.")
-            there = connection.execute("SELECT to_regclass('ledger.alerts') IS NOT NULL").fetchone()
-            found = open_alerts(connection) if there and there[0] else []
-    except PostgresError as error:
-        fail(error)
+    settings = load_settings()
+    with closing(connect(settings)) as connection:
+        if forget and close_alert(connection, settings.environment, forget) is None:
+            fail(f"Nothing is open under {forget!r} in {settings.environment}: `lakehouse alerts` lists what is.")
+        there = connection.execute("SELECT to_regclass('ledger.alerts') IS NOT NULL").fetchone()
+        found = open_alerts(connection) if there and there[0] else []
     if as_json:
         rows = [
             {

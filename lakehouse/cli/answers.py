@@ -27,6 +27,7 @@ from rich.text import Text
 
 from lakehouse.cli.console import printable
 from lakehouse.cli.tables import rich_table
+from lakehouse.errors import LakehouseError
 from lakehouse.query.client.result import CUT, About, read_arrow
 from lakehouse.query.engine.formats import ARROW, CSV, FORMATS, JSON, PARQUET, Answer, unique_names
 from lakehouse.query.engine.parsing import single
@@ -82,8 +83,10 @@ class Rows:
         return cls(names, types, found["rows"], found["cut"] or "", found["execution_ms"])
 
 
-class OutputError(Exception):
+class OutputError(LakehouseError):
     """Nothing may be written there; the message says why."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)

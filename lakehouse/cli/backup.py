@@ -8,29 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-import duckdb
-import psycopg
 import typer
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from lakehouse.cli.console import err, fail, folding_table, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
-from lakehouse.releases.log import ReleaseError
-from lakehouse.settings import SettingsError
-from lakehouse.storage import StorageError
+from lakehouse.cli.console import Commands, err, fail, folding_table, out, sentences
+from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
 from lakehouse.upkeep.backup import restoring, taking
 from lakehouse.upkeep.backup.checking import check as check_backup
 from lakehouse.upkeep.backup.manifest import BackupError, BackupManifest, listed
 from lakehouse.upkeep.backup.place import BackupPlace
 from lakehouse.upkeep.backup.putting_back import put_back
 from lakehouse.wording import plural
-from lakehouse.writing.locks import LockTimeoutError
 
-app = typer.Typer()
+app = Commands()
 PLACE = "A folder on another disk, or s3://bucket/prefix in the store of the settings."
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
@@ -45,8 +39,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Save everything: catalog, states, release log, and each file that they name. Loads and runs go on meanwhile."""
-    settings = settings_or_exit()
-    with _sentences(), _bar("copying") as progress:
+    settings = load_settings()
+    with sentences(OSError), _bar("copying") as progress:
         place = BackupPlace.at(settings, to)
         taken = taking.take(
             Lake(settings), place, with_files=not without_files, run=f"backup by {getpass.getuser()}",
@@ -74,8 +68,8 @@ def backup(
 @app.command()
 def backups(where: Annotated[str, typer.Argument(help=PLACE)], as_json: AsJson = False) -> None:
     """List the backups in a place, the newest first."""
-    settings = settings_or_exit()
-    with _sentences():
+    settings = load_settings()
+    with sentences(OSError):
         place = BackupPlace.at(settings, where)
         found, damaged = [], []
         for stamp in reversed(place.stamps()):
@@ -115,11 +109,11 @@ def restore(
     ] = False,
 ) -> None:
     """Make an empty lakehouse what a backup holds. It may lie elsewhere than the one that was saved."""
-    settings = settings_or_exit()
+    settings = load_settings()
     lake = Lake(settings)
     if file and (at or check):
         fail("--file takes the newest backup that has it: leave --at and --check out.", 2)
-    with _sentences(), _bar("reading") as progress:
+    with sentences(OSError), _bar("reading") as progress:
         place = BackupPlace.at(settings, source)
         if file:
             done = put_back(lake, place, file)
@@ -187,15 +181,3 @@ def _bar(doing: str) -> Iterator[taking.Progress]:
     with Bars(*columns, console=err, transient=True, disable=not err.is_terminal) as bars:
         task = bars.add_task(doing, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    try:
-        yield
-    except SettingsError as error:
-        fail(error, 2)
-    except (BackupError, LakeError, PostgresError, StorageError, LockTimeoutError, ReleaseError) as error:
-        fail(error)
-    except (OSError, duckdb.Error, psycopg.Error) as error:
-        fail(str(error).splitlines()[0])

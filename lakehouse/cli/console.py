@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterable
-from typing import NoReturn
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
+import duckdb
+import psycopg
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperCommand
 
-from lakehouse.settings import Settings, SettingsError, load_settings
+from lakehouse.errors import LakehouseError
 
 DIRECTIONS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
@@ -67,9 +71,40 @@ def fail(message: object, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-def settings_or_exit() -> Settings:
-    """The settings, or exit code 2 with a sentence for each that is wrong."""
+@contextmanager
+def sentences(*also: type[Exception]) -> Iterator[None]:
+    """What a user can act on, and `also`, as a sentence and an exit code; anything else is a fault of ours."""
     try:
-        return load_settings()
-    except SettingsError as error:
-        fail(error, 2)
+        yield
+    except LakehouseError as error:
+        fail(error, error.exit_code)
+    except also as error:
+        fail(error)
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = error.diag.message_primary
+        fail(f"This login may not do that in PostgreSQL: {said}. docs/security.md says which role may.")
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedColumn):
+        fail(
+            "There is no lake yet, or it lacks what this version needs: `lakehouse bootstrap` creates what is missing."
+        )
+    except (duckdb.Error, psycopg.Error) as error:
+        fail(str(error).splitlines()[0])
+
+
+class Command(TyperCommand):
+    """A command that ends in a sentence where a user can act on what went wrong."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        with sentences():
+            return super().invoke(ctx)
+
+
+class Commands(typer.Typer):
+    """A group of such commands."""
+
+    kind: type[Command] = Command
+
+    def command(self, name: str | None = None, **given: Any) -> Any:
+        """As Typer's."""
+        return super().command(name, **{"cls": self.kind, **given})

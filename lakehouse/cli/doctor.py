@@ -13,13 +13,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lakehouse.cli.console import out
+from lakehouse.cli.console import Commands, out
 from lakehouse.settings import load_settings
 from lakehouse.upkeep.doctor.checks import all_checks, examine
 from lakehouse.upkeep.doctor.examination import Examination
 from lakehouse.upkeep.doctor.findings import Finding, Level, Result
 
-app = typer.Typer()
+app = Commands()
 COLOURS = {Level.WELL: "green", Level.UNKNOWN: "dim", Level.WARNING: "yellow", Level.WRONG: "red"}
 NAME_WIDTH = 13
 NAMES = {Level.WELL: "ok", Level.UNKNOWN: "not looked at", Level.WARNING: "warning", Level.WRONG: "wrong"}

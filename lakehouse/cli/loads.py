@@ -5,16 +5,14 @@ from __future__ import annotations
 import getpass
 from typing import Annotated
 
-import duckdb
 import typer
 
-from lakehouse.cli.console import fail, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
-from lakehouse.writing.locks import LockTimeoutError
+from lakehouse.cli.console import Commands, out
+from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
 
-app = typer.Typer()
-load_app = typer.Typer(help="Loads into raw: end one that was cut off.", no_args_is_help=True)
+app = Commands()
+load_app = Commands(help="Loads into raw: end one that was cut off.", no_args_is_help=True)
 app.add_typer(load_app, name="load")
 
 
@@ -26,12 +24,9 @@ def load() -> None:
 @load_app.command()
 def abandon(name: Annotated[str, typer.Argument(help="The source, as `lakehouse status` names its load.")]) -> None:
     """Give a source's tables the rows that they had before its unfinished load, and forget that load."""
-    settings = settings_or_exit()
+    settings = load_settings()
     from lakehouse.writing.loads import abandon
 
-    try:
-        undone = abandon(Lake(settings), name, run=f"abandon by {getpass.getuser()}")
-    except (LakeError, PostgresError, LockTimeoutError, duckdb.Error) as error:
-        fail(error)
+    undone = abandon(Lake(settings), name, run=f"abandon by {getpass.getuser()}")
     for sentence in undone or [f"No load of {name} is unfinished: nothing was changed."]:
         out.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import duckdb
-import psycopg
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,19 +20,16 @@ from lakehouse.cli.access import app as access_app
 from lakehouse.cli.alerts import app as alerts_app
 from lakehouse.cli.answers import Format, Output
 from lakehouse.cli.backup import app as backup_app
-from lakehouse.cli.console import err, fail, out, settings_or_exit
+from lakehouse.cli.console import Commands, fail, out
 from lakehouse.cli.doctor import app as doctor_app
 from lakehouse.cli.loads import app as loads_app
 from lakehouse.cli.releases import app as releases_app
 from lakehouse.cli.serve import app as query_app
 from lakehouse.garbage import collect_seldom
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.head import HeadError, connect_head, rewritten
-from lakehouse.lake.postgres import PostgresError
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.head import connect_head, rewritten
 from lakehouse.query.engine.parsing import MAX_BYTES
-from lakehouse.releases.log import ReleaseError
-from lakehouse.settings import Settings
-from lakehouse.storage import StorageError
+from lakehouse.settings import Settings, load_settings
 from lakehouse.wording import plural
 
 TABLE_ROWS = 50
@@ -46,7 +42,7 @@ PANELS = {
 }
 """How `lakehouse --help` groups the commands, what is used every day first."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = Commands(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 app.add_typer(releases_app)
@@ -79,7 +75,7 @@ def query(
     at_once: Annotated[int, typer.Option(help="With --days: how many calls in parallel.", min=1, max=64)] = 4,
 ) -> None:
     """Ask a release, by default the one that readers of the environment get."""
-    settings = settings_or_exit()
+    settings = load_settings()
     sql = _statement(sql, file)
     _check_text(combine)
     if head and (release is not None or url or days):
@@ -152,9 +148,7 @@ def _ask_head(
     try:
         with closing(connect_head(Lake(settings), environment)) as connection:
             _answer(connection, rewritten(sql, environment), output_format, limit, f"head of {environment}")
-    except HeadError as error:
-        fail(error, 2)
-    except (LakeError, PostgresError, ReleaseError, StorageError, duckdb.Error) as error:
+    except duckdb.Error as error:  # all of it: it shows the place in the SQL
         fail(error)
 
 
@@ -177,22 +171,15 @@ def status() -> None:
     """What runs, what is unfinished, what was loaded, how many rows there are."""
     from lakehouse.cli.status import render_status
 
-    try:
-        out.print(render_status(Lake(settings_or_exit())))
-    except (LakeError, PostgresError) as error:
-        fail(error)
+    out.print(render_status(Lake(load_settings())))
 
 
 @app.command()
 def up() -> None:
     """Start PostgreSQL (where it is embedded), Dagster, query service and dashboard. Ctrl-C ends them all."""
-    from lakehouse.services.supervisor import ServiceError
     from lakehouse.services.up import run_services
 
-    try:
-        run_services(Lake(settings_or_exit()), out)
-    except (ServiceError, PostgresError, LakeError) as error:
-        fail(error)
+    run_services(Lake(load_settings()), out)
 
 
 def grouped_commands() -> TyperGroup:
@@ -215,11 +202,4 @@ def grouped_commands() -> TyperGroup:
 def main() -> None:
     """The entry point."""
     collect_seldom()
-    try:
-        grouped_commands()()
-    except psycopg.errors.InsufficientPrivilege as error:
-        err.print(
-            f"[red]Error:[/red] This login may not do that in PostgreSQL: {error.diag.message_primary}. "
-            "docs/security.md says which role may.", highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        sys.exit(1)
+    grouped_commands()()

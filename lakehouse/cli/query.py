@@ -12,14 +12,11 @@ from dataclasses import dataclass
 
 import typer
 
-from lakehouse.cli.answers import Format, Output, OutputError, Rows, cut_of, show, write_pieces, write_records
+from lakehouse.cli.answers import Format, Output, Rows, cut_of, show, write_pieces, write_records
 from lakehouse.cli.console import SafeConsole, fail, out
 from lakehouse.query.client import Client, LakehouseClient
 from lakehouse.query.client.result import About, Stream
-from lakehouse.query.engine.problems import QueryError
-from lakehouse.releases.log import ReleaseError
-from lakehouse.settings import Settings, SettingsError
-from lakehouse.storage import StorageError
+from lakehouse.settings import Settings
 
 ALL_ROWS = 1_000_000_000
 FILE_COLUMNS = 200
@@ -50,13 +47,11 @@ def ask(settings: Settings, asked: Asked) -> None:
             started = time.perf_counter()
             with _stream(client, asked) as stream:
                 about = _write(stream, asked, started)
-    except (SettingsError, OutputError) as error:
-        fail(error, 2)
     except BrokenPipeError:
         # Whoever reads has enough (`| head`); Python would complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except (QueryError, ReleaseError, StorageError, OSError) as error:
+    except OSError as error:
         fail(error)
     if about.cut and (about.cut == "bytes" or about.rows < (asked.limit or ALL_ROWS)):
         fail(

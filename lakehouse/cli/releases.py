@@ -13,15 +13,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lakehouse.cli.console import fail, folding_table, out, settings_or_exit
+from lakehouse.cli.console import Commands, fail, folding_table, out
 from lakehouse.lake.ducklake import Lake
-from lakehouse.lake.postgres import PostgresError, connect
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import held, log, publishing
-from lakehouse.releases.log import Release, ReleaseError
-from lakehouse.storage import StorageError
+from lakehouse.releases.log import Release
+from lakehouse.settings import load_settings
 
-app = typer.Typer()
-release_app = typer.Typer(no_args_is_help=True, help="What readers get: end a hold.")
+app = Commands()
+release_app = Commands(no_args_is_help=True, help="What readers get: end a hold.")
 app.add_typer(release_app, name="release")
 SHOWN_CHANGES = 4
 
@@ -32,16 +32,13 @@ def releases(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Every kept release: who made it, when, with which code, and what changed."""
-    lake = Lake(settings_or_exit())
-    try:
-        with closing(connect(lake.settings)) as connection:
-            if not _has_ledger(connection):
-                fail("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.")
-            found = [one for one in log.history(connection, environment or None) if one.state != "gone"]
-            pointers = {name: log.pointer(connection, name) for name in {one.environment for one in found}}
-            back = held.read(connection, environment or None)
-    except PostgresError as error:
-        fail(error)
+    lake = Lake(load_settings())
+    with closing(connect(lake.settings)) as connection:
+        if not _has_ledger(connection):
+            fail("There is no lake yet: `make demo` or `lakehouse bootstrap` creates it.")
+        found = [one for one in log.history(connection, environment or None) if one.state != "gone"]
+        pointers = {name: log.pointer(connection, name) for name in {one.environment for one in found}}
+        back = held.read(connection, environment or None)
     if as_json:
         # A console would fold long lines.
         typer.echo(json.dumps([_record(one, pointers[one.environment]) for one in found], indent=1))
@@ -128,10 +125,7 @@ def rollback(
     to: Annotated[int | None, typer.Option("--to", help="To this release; default: the one before.")] = None,
 ) -> None:
     """Give readers an earlier release at once, and hold them there until `lakehouse release resume`."""
-    try:
-        release = publishing.rollback(Lake(settings_or_exit()), environment, to, by=getpass.getuser())
-    except (ReleaseError, PostgresError, StorageError) as error:
-        fail(error)
+    release = publishing.rollback(Lake(load_settings()), environment, to, by=getpass.getuser())
     out.print(
         f"Readers of {environment} get release {release.number} (cut {release.cut_at:%Y-%m-%d %H:%M:%S} UTC) and are "
         f"held there: newer releases wait until `lakehouse release resume {environment}`.",
@@ -148,14 +142,11 @@ def export_model(
     release: Annotated[int | None, typer.Option(help="This release; default: the one that readers get.", min=1)] = None,
 ) -> None:
     """Copy a published model into a PostgreSQL table, all rows at once."""
-    from lakehouse.releases.export import ExportError, export
+    from lakehouse.releases.export import export
 
-    settings = settings_or_exit()
-    try:
-        with out.status(f"Copying {model} …"):
-            rows, name, reading = export(settings, model, to, table=table, environment=environment, release=release)
-    except (ExportError, ReleaseError, StorageError) as error:
-        fail(error)
+    settings = load_settings()
+    with out.status(f"Copying {model} …"):
+        rows, name, reading = export(settings, model, to, table=table, environment=environment, release=release)
     out.print(
         f"{rows:,} rows of {model}, release {reading.number} of {reading.environment}, are in {name}.", highlight=False
     )
@@ -164,8 +155,5 @@ def export_model(
 @release_app.command()
 def resume(environment: Annotated[str, typer.Argument(help="Whose readers: prod, qa, dev_<name>.")]) -> None:
     """End a hold: readers get the newest release again."""
-    try:
-        release = publishing.resume(Lake(settings_or_exit()), environment)
-    except (ReleaseError, PostgresError, StorageError) as error:
-        fail(error)
+    release = publishing.resume(Lake(load_settings()), environment)
     out.print(f"Readers of {environment} get release {release.number}, the newest.", highlight=False)

@@ -9,37 +9,30 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.console import err, fail, folding_table, out, settings_or_exit
+from lakehouse.cli.console import Commands, err, fail, folding_table, out
 from lakehouse.query.engine import tokens
-from lakehouse.query.engine.tokens import Grant, TokenError
+from lakehouse.query.engine.tokens import Grant
 from lakehouse.releases.pointer import read_pointer
-from lakehouse.settings import SettingsError
+from lakehouse.settings import load_settings
 from lakehouse.storage import Storage, StorageError, open_storage
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 ENVIRONMENT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-app = typer.Typer()
-token_app = typer.Typer(no_args_is_help=True, help="Who may ask the query service.")
+app = Commands()
+token_app = Commands(no_args_is_help=True, help="Who may ask the query service.")
 app.add_typer(token_app, name="token")
 
 
 @app.command()
 def serve() -> None:
     """Answer SQL over HTTP from releases, on LAKEHOUSE_QUERY_HOST and _PORT, until Ctrl-C."""
-    settings = settings_or_exit()
+    settings = load_settings()
     from lakehouse.query.http.server import serve as serve_queries
 
     try:
         serve_queries(settings)
-    except (SettingsError, StorageError) as error:
-        fail(error, 2)
-
-
-def _storage() -> Storage:
-    try:
-        return open_storage(settings_or_exit())
-    except SettingsError as error:
+    except StorageError as error:
         fail(error, 2)
 
 
@@ -56,7 +49,7 @@ def create(
     days: Annotated[float | None, typer.Option(help="How long it lasts. Default: until it is revoked.")] = None,
 ) -> None:
     """Make a token and print it, this once. Limits are the service's own unless they are given."""
-    environments = environment or [settings_or_exit().environment]
+    environments = environment or [load_settings().environment]
     if not NAME.fullmatch(name):
         fail(f"{name!r} can't name a token: letters, digits and . _ @ - are wanted, 64 at most.", 2)
     for one in environments:
@@ -64,16 +57,13 @@ def create(
             fail(f"{one!r} is no environment: prod, qa, dev_<name>.", 2)
     if days is not None and not 0 < days <= 36_500:
         fail("--days must be more than 0 and 36,500 at most.", 2)
-    try:
-        storage = _storage()
-        _check_environments(storage, environments)
-        token = tokens.create(
-            storage, name, dict.fromkeys(environments), by=getpass.getuser(),
-            lasts=timedelta(days=days) if days is not None else None,
-            rows=rows, max_bytes=mb << 20 if mb else None, seconds=seconds, at_once=at_once,
-        )  # fmt: skip
-    except (TokenError, StorageError) as error:
-        fail(error)
+    storage = open_storage(load_settings())
+    _check_environments(storage, environments)
+    token = tokens.create(
+        storage, name, dict.fromkeys(environments), by=getpass.getuser(),
+        lasts=timedelta(days=days) if days is not None else None,
+        rows=rows, max_bytes=mb << 20 if mb else None, seconds=seconds, at_once=at_once,
+    )  # fmt: skip
     err.print(
         f"The token of {name}, for {', '.join(dict.fromkeys(environments))}. It is not kept and can't be shown again:",
         highlight=False, soft_wrap=True,
@@ -83,7 +73,7 @@ def create(
 
 def _check_environments(storage: Storage, asked: list[str]) -> None:
     """Whoever mistypes a name would hand out a token for whatever is called so one day."""
-    own = settings_or_exit().environment  # before its first release, too
+    own = load_settings().environment  # before its first release, too
     if unknown := [one for one in asked if one != own and read_pointer(storage, one) is None]:
         known = {own} | {found.key.split("/")[1] for found in storage.list("published/") if found.key.count("/") > 1}
         fail(f"Nothing is published in {', '.join(unknown)}. There are: {', '.join(sorted(known))}.", 2)
@@ -92,10 +82,7 @@ def _check_environments(storage: Storage, asked: list[str]) -> None:
 @token_app.command("list")
 def list_tokens() -> None:
     """Every token: its name and what it allows, never what proves it."""
-    try:
-        grants = tokens.read_grants(_storage()).values()
-    except StorageError as error:
-        fail(error)
+    grants = tokens.read_grants(open_storage(load_settings())).values()
     if not grants:
         out.print("There is no token: `lakehouse token create NAME` makes one.", highlight=False)
         return
@@ -125,8 +112,5 @@ def _limits(grant: Grant) -> str:
 @token_app.command()
 def revoke(name: Annotated[str, typer.Argument(help="The name that `lakehouse token list` shows.")]) -> None:
     """Make a token worthless within a second."""
-    try:
-        tokens.revoke(_storage(), name)
-    except (TokenError, StorageError) as error:
-        fail(error)
+    tokens.revoke(open_storage(load_settings()), name)
     err.print(f"The token of {name} is worthless now.", highlight=False)

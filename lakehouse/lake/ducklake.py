@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import duckdb
 import psycopg
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake import ledger
 from lakehouse.lake.connections import ONLY_AT_CONNECT, Config, duckdb_config
 from lakehouse.lake.postgres import connect as connect_postgres
@@ -31,7 +32,7 @@ IDENTITY_KEY = "lakehouse.json"
 """In the storage: which lake's files lie there."""
 
 
-class LakeError(Exception):
+class LakeError(LakehouseError):
     """The lake can't be reached or isn't there yet; the message says what to do."""
 
 

@@ -15,6 +15,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import ALIAS, Lake
 from lakehouse.lake.postgres import connect as connect_postgres
 
@@ -32,8 +33,10 @@ FUNCTIONS = re.compile(
 EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\b", re.I)
 
 
-class HeadError(Exception):
+class HeadError(LakehouseError):
     """The reader may not ask this; the message names what, and says what is allowed."""
+
+    exit_code = 2
 
 
 def connect_head(lake: Lake, environment: str) -> duckdb.DuckDBPyConnection:

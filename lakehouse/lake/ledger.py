@@ -7,6 +7,8 @@ import hashlib
 import psycopg
 from psycopg import sql
 
+from lakehouse.errors import LakehouseError
+
 BOOTSTRAP_SQL = """
 CREATE SCHEMA IF NOT EXISTS ledger;
 
@@ -181,7 +183,7 @@ VERSION = f"lakehouse {hashlib.sha256(BOOTSTRAP_SQL.encode()).hexdigest()[:12]}"
 """The schema's comment: by it a login that may not make tables knows whether they are the ones that it wants."""
 
 
-class LedgerError(Exception):
+class LedgerError(LakehouseError):
     """The ledger is missing or of another version, and this login may not make it; the message says who can."""
 
 

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import psycopg
 
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, make_private
 
 DATABASE = "lakehouse"
@@ -49,7 +50,7 @@ _servers: dict[Path, Any] = {}
 _guard = threading.Lock()
 
 
-class PostgresError(Exception):
+class PostgresError(LakehouseError):
     """PostgreSQL could not be started or reached; the message says where its log is or what to check."""
 
 

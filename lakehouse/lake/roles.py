@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from lakehouse.errors import LakehouseError
+
 CATALOG, LEDGER, MODELS_STATE, ORCHESTRATOR = "lakehouse", "ledger", "sqlmesh", "dagster"
 SCHEMAS = (CATALOG, LEDGER, MODELS_STATE, ORCHESTRATOR)
 READ_WHOLE = (CATALOG, LEDGER)
@@ -21,7 +23,7 @@ LONGEST_NAME = 63
 ROWS = "SELECT, INSERT, UPDATE, DELETE"
 
 
-class RolesError(Exception):
+class RolesError(LakehouseError):
     """The roles can't be made by this login; the message says who can, and that the lake works without them."""
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import psycopg
 
+from lakehouse.errors import LakehouseError
 from lakehouse.landing import landed
 from lakehouse.landing.landed import LandedVersion, LoadState
 from lakehouse.landing.zones import LANDING, QUARANTINE, is_loadable, landing_files, landing_key
 from lakehouse.storage import Storage, StoredObject
 
 
-class LandingError(Exception):
+class LandingError(LakehouseError):
     """No such file or version; the message says what there is."""
 
 

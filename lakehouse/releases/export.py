@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import ALIAS, identifier, libpq_keywords, quoted
 from lakehouse.lake.postgres import libpq_environment
 from lakehouse.releases.reading import Reading, connect_release
@@ -18,7 +19,7 @@ TARGET = "target"
 NESTED = re.compile(r"STRUCT|MAP|UNION|\]")
 
 
-class ExportError(Exception):
+class ExportError(LakehouseError):
     """The table could not be written; the message says why, and that nothing was changed."""
 
 

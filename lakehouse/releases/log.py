@@ -10,12 +10,13 @@ from typing import Any, Literal
 import psycopg
 from psycopg.types.json import Jsonb
 
+from lakehouse.errors import LakehouseError
 from lakehouse.writing.graph import ServedTable
 
 State = Literal["cut", "published", "gone"]
 
 
-class ReleaseError(Exception):
+class ReleaseError(LakehouseError):
     """A release that was asked for is not there or can't be used; the message says which are."""
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import duckdb
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake, identifier, quoted
 from lakehouse.lake.feed import is_whole
 from lakehouse.releases.log import Release
@@ -43,7 +44,7 @@ Key = tuple[str | None, ...]
 """A partition: its columns' values as text."""
 
 
-class PublishError(Exception):
+class PublishError(LakehouseError):
     """A table could not be published; the message says which and why. Readers keep the release that they have."""
 
     def __init__(self, message: str, table: str = "") -> None:

@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from lakehouse.errors import LakehouseError
+
 READY_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 MAX_RESTARTS_PER_MINUTE = 3
 
 
-class ServiceError(Exception):
+class ServiceError(LakehouseError):
     """A service can't start or keeps dying; the message names it, the reason and its log."""
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from lakehouse.errors import LakehouseError
+
 Progress = Callable[[int], None]
 """Told how many bytes have just been moved."""
 
 
-class StorageError(Exception):
+class StorageError(LakehouseError):
     """The storage can't be reached, or refuses; the message names it, the reason and what to check."""
 
 

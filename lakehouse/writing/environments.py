@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 import psycopg
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
@@ -17,8 +18,10 @@ Report = Callable[[str], None]
 NAME = re.compile(r"prod|qa|dev|dev_[a-z0-9_]{1,36}|pr_[0-9]{1,9}")
 
 
-class EnvironmentNameError(ValueError):
+class EnvironmentNameError(LakehouseError, ValueError):
     """A name that no environment can have; the message says which it can."""
+
+    exit_code = 2
 
 
 def checked_name(name: str) -> str:

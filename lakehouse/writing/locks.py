@@ -9,11 +9,12 @@ from datetime import datetime
 
 import psycopg
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.postgres import connect
 from lakehouse.settings import Settings
 
 
-class LockTimeoutError(Exception):
+class LockTimeoutError(LakehouseError):
     """Somebody else held a lock for longer than LAKEHOUSE_LOCK_TIMEOUT_SECONDS; the message says who."""
 
 

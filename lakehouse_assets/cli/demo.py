@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lakehouse.cli.console import folding_table
 from lakehouse.demo.feed import COLLISIONS, FILES, LIVE, SAMPLE, SINCE, Feed, note_feed, noted_feed
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.landing.zones import LANDING as LANDING_ZONE
 from lakehouse_assets.defs.environments import deploying
@@ -31,7 +32,7 @@ LANDING = {
 LIVE_DAYS = 30
 
 
-class DemoError(Exception):
+class DemoError(LakehouseError):
     """The demo can't start or what it found is wrong; the message says what to do."""
 
 

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from lakehouse.cli.console import err, fail, folding_table, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
-from lakehouse.writing.environments import EnvironmentNameError
-from lakehouse.writing.locks import LockTimeoutError
+from lakehouse.cli.console import err, fail, folding_table, out
+from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
+from lakehouse_assets.cli import GraphCommands
 
-app = typer.Typer()
-env_app = typer.Typer(no_args_is_help=True, help="Environments: whose view of the lake. Make, list and drop them.")
+app = GraphCommands()
+env_app = GraphCommands(no_args_is_help=True, help="Environments: whose view of the lake. Make, list and drop them.")
 app.add_typer(env_app, name="env")
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-
-
-@contextmanager
-def sentences() -> Iterator[None]:
-    """What can be wrong, as one sentence and an exit code: 2 for a name that can't be, 1 for the rest."""
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
-
-    try:
-        yield
-    except EnvironmentNameError as error:
-        fail(error, 2)
-    except (DeployError, PostgresError, LakeError, LockTimeoutError) as error:
-        fail(error)
 
 
 @env_app.command("create")
@@ -42,12 +26,11 @@ def create_environment(
     source: Annotated[str, typer.Option("--from", help="The environment whose deployed models it shows.")] = "prod",
 ) -> None:
     """Make an environment from what another one has deployed. Computes nothing: it reads the same tables."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import lifecycle as environments
 
-    with sentences():
-        environments.create(lake, name, source=source, run=_who("made"), report=err.print)
-        (row,) = [row for row in environments.listing(lake) if row.info.name == name]
+    environments.create(lake, name, source=source, run=_who("made"), report=err.print)
+    (row,) = [row for row in environments.listing(lake) if row.info.name == name]
     lives = f"expires in {_left(row.info.expires_at)}" if row.info.expires_at else "stays until it is dropped"
     out.print(f"{name} is there: {row.info.shared_models} models shared, none computed; {lives}.", highlight=False)
     if name != lake.settings.environment:
@@ -57,11 +40,10 @@ def create_environment(
 @env_app.command("list")
 def list_environments() -> None:
     """Every environment: where its models came from, what is its own, how long it lives."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import lifecycle as environments
 
-    with sentences():
-        rows = environments.listing(lake)
+    rows = environments.listing(lake)
     if not rows:
         out.print("There is no environment yet: `lakehouse deploy prod` makes the first.")
         return
@@ -90,24 +72,23 @@ def drop_environment(
     even_prod_or_qa: Annotated[bool, typer.Option("--even-prod-or-qa", help="Drop one that everybody uses.")] = False,
 ) -> None:
     """Delete an environment: its views, its state and the tables that nobody else uses. Raw stays."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import lifecycle as environments
 
     if bool(name) == expired:
         fail("Name one environment, or give --expired.", 2)
-    with sentences():
-        names = environments.expired(lake) if expired else [name]
-        if not names:
-            out.print("No environment has expired.")
-        for each in names:
-            environments.check_drop(lake, each, even_if_it_stays=even_prod_or_qa)
-            if not yes:
-                typer.confirm(f"Drop {each}, and the tables that only it uses?", abort=True)
-            dropped = environments.drop(
-                lake, each, even_if_it_stays=even_prod_or_qa, run=_who("drop"), report=err.print
-            )  # fmt: skip
-            tables = "1 table or view" if dropped == 1 else f"{dropped} tables and views"
-            out.print(f"{each} is dropped, with {tables} that nobody else used.", highlight=False)
+    names = environments.expired(lake) if expired else [name]
+    if not names:
+        out.print("No environment has expired.")
+    for each in names:
+        environments.check_drop(lake, each, even_if_it_stays=even_prod_or_qa)
+        if not yes:
+            typer.confirm(f"Drop {each}, and the tables that only it uses?", abort=True)
+        dropped = environments.drop(
+            lake, each, even_if_it_stays=even_prod_or_qa, run=_who("drop"), report=err.print
+        )  # fmt: skip
+        tables = "1 table or view" if dropped == 1 else f"{dropped} tables and views"
+        out.print(f"{each} is dropped, with {tables} that nobody else used.", highlight=False)
 
 
 @app.command()
@@ -117,22 +98,21 @@ def promote(
     yes: Yes = False,
 ) -> None:
     """Give an environment the models that another one already computed. Shows what changes; recomputes nothing."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.environments import lifecycle as environments
     from lakehouse_assets.defs.releases.publishing import publish_waiting
 
-    with sentences():
-        promotion = environments.look(source, target)
-        for line in promotion.summary.lines():
-            out.print(line, highlight=False, markup=False)
-        if promotion.summary.is_empty and not deploying.is_unfinished(lake, target):
-            out.print(f"{target} has {source}'s models already.", highlight=False)
-            return
-        environments.check(lake, promotion)
-        if not yes:
-            typer.confirm(f"Promote {source} to {target}?", abort=True)
-        environments.promote(lake, source, target, run=_who("promotion"), report=err.print)
+    promotion = environments.look(source, target)
+    for line in promotion.summary.lines():
+        out.print(line, highlight=False, markup=False)
+    if promotion.summary.is_empty and not deploying.is_unfinished(lake, target):
+        out.print(f"{target} has {source}'s models already.", highlight=False)
+        return
+    environments.check(lake, promotion)
+    if not yes:
+        typer.confirm(f"Promote {source} to {target}?", abort=True)
+    environments.promote(lake, source, target, run=_who("promotion"), report=err.print)
     out.print(f"{target} has {source}'s models; nothing was recomputed.", highlight=False)
     publish_waiting(lake, target, out)
 
@@ -147,12 +127,11 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Compare two environments: columns, rows by the model's grain, matches by column. Changes nothing."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse.lake.differences import IGNORED
     from lakehouse_assets.defs.environments import diff_display, diffing
 
-    with sentences():
-        found = diffing.diff(lake, left, right, model, sample=sample, ignored=IGNORED if ignore is None else ignore)
+    found = diffing.diff(lake, left, right, model, sample=sample, ignored=IGNORED if ignore is None else ignore)
     if as_json:
         print(diff_display.as_json(found))
         return

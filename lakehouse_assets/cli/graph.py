@@ -12,20 +12,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lakehouse.cli.console import err, fail, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
+from lakehouse.cli.console import err, fail, out
+from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.roles import Roles, RolesError
-from lakehouse.storage import StorageError
+from lakehouse.settings import load_settings
 from lakehouse.writing.environments import require_ledger
-from lakehouse.writing.locks import LockTimeoutError
+from lakehouse_assets.cli import GraphCommands
 from lakehouse_assets.cli import environments as environments_cli
 from lakehouse_assets.cli import maintenance as maintenance_cli
 from lakehouse_assets.cli import sources as sources_cli
 from lakehouse_assets.cli import verify as verify_cli
-from lakehouse_assets.cli.environments import sentences
 
-app = typer.Typer()
+app = GraphCommands()
 app.add_typer(environments_cli.app)
 app.add_typer(maintenance_cli.app)
 app.add_typer(verify_cli.app)
@@ -40,14 +38,11 @@ def bootstrap(
     ] = False,
 ) -> None:
     """Create the lake, its raw tables and PostgreSQL's roles where they are missing. Safe to repeat."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import bootstrapping, deploying
 
-    try:
-        created = deploying.bootstrap(lake, create_bucket=create_bucket, report=err.print)
-        bootstrapping.make_states(lake)
-    except (LakeError, PostgresError, StorageError, LockTimeoutError) as error:
-        fail(error)
+    created = deploying.bootstrap(lake, create_bucket=create_bucket, report=err.print)
+    bootstrapping.make_states(lake)
     out.print(f"The lake is there; {len(created)} raw tables are new.", highlight=False)
     try:
         made, new = bootstrapping.make_roles(lake)
@@ -73,13 +68,12 @@ def _show_roles(roles: Roles, new: list[str]) -> None:
 @app.command()
 def plan(environment: Environment = "") -> None:
     """Show what deploying the checked-out models would change. Changes nothing."""
-    settings = settings_or_exit()
+    settings = load_settings()
     from lakehouse_assets.defs.environments import deploying
 
-    with sentences():
-        require_ledger(Lake(settings))
-        for line in deploying.plan(environment or settings.environment).lines():
-            out.print(line, highlight=False, markup=False)
+    require_ledger(Lake(settings))
+    for line in deploying.plan(environment or settings.environment).lines():
+        out.print(line, highlight=False, markup=False)
 
 
 @app.command()
@@ -90,7 +84,7 @@ def deploy(
     resume: Annotated[bool, typer.Option("--resume", help="End a hold of the readers, if there is one.")] = False,
 ) -> None:
     """Apply the checked-out models to an environment, after its unit tests pass and you have seen the plan."""
-    settings = settings_or_exit()
+    settings = load_settings()
     environment = environment or settings.environment
     import dagster as dg
 
@@ -99,18 +93,17 @@ def deploy(
     from lakehouse_assets.defs.releases.publishing import publish_waiting, resume_readers
 
     lake = Lake(settings)
-    with sentences():
-        require_ledger(lake)
-        summary = deploying.plan(environment)
-        for line in summary.lines():
-            out.print(line, highlight=False, markup=False)
-        if summary.is_empty and not summary.backfills and not deploying.is_unfinished(lake, environment):
-            return
-        if not yes:
-            typer.confirm(f"Deploy to {environment}?", abort=True)
-        done = deploying.deploy(
-            lake, environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
-        )
+    require_ledger(lake)
+    summary = deploying.plan(environment)
+    for line in summary.lines():
+        out.print(line, highlight=False, markup=False)
+    if summary.is_empty and not summary.backfills and not deploying.is_unfinished(lake, environment):
+        return
+    if not yes:
+        typer.confirm(f"Deploy to {environment}?", abort=True)
+    done = deploying.deploy(
+        lake, environment, backfill=backfill, run=f"deploy by {getpass.getuser()}", report=err.print
+    )
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         report_tests(instance, done.tests)
     out.print(f"Deployed to {environment}; {len(done.tests)} unit tests passed.", highlight=False)
@@ -125,9 +118,8 @@ def lint_models() -> None:
     from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import lint
 
-    settings_or_exit()
-    with sentences():
-        found = lint(project())
+    load_settings()
+    found = lint(project())
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         fail(f"sqlmesh_project/ breaks its rules:\n{lines}\n`sqlmesh format`, run there, lays files out.")
@@ -142,11 +134,6 @@ def demo(
     live: Annotated[bool, typer.Option(help="Ask the real portal for the last 30 days of collisions.")] = False,
 ) -> None:
     """Take data through the whole graph and show the answers. Run again, it does only what is missing."""
-    from lakehouse_assets.cli.demo import DemoError, run_demo
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
+    from lakehouse_assets.cli.demo import run_demo
 
-    settings = settings_or_exit()
-    try:
-        run_demo(Lake(settings), out, data=data, live=live)
-    except (DemoError, DeployError, LakeError, PostgresError, LockTimeoutError) as error:
-        fail(error)
+    run_demo(Lake(load_settings()), out, data=data, live=live)

@@ -6,15 +6,13 @@ import difflib
 import getpass
 import json
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psycopg
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -22,14 +20,14 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from dlt_sources.datasets import dataset, dataset_names
-from dlt_sources.landing.declaration import DeclarationError
 from dlt_sources.landing.landed import printable
-from lakehouse.cli.console import err, fail, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError, connect
+from lakehouse.cli.console import err, fail, out
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.landing import versions as landing
-from lakehouse.landing.versions import FileEntry, LandingError
-from lakehouse.storage import StorageError
+from lakehouse.landing.versions import FileEntry
+from lakehouse.settings import load_settings
+from lakehouse_assets.cli import GraphCommands
 
 if TYPE_CHECKING:
     from lakehouse_assets.defs.ingestion.uploading import Candidate, Outcome, Upload
@@ -47,8 +45,8 @@ class ListingGroup(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer()
-files_app = typer.Typer(cls=ListingGroup, help="Landed files: size, time, rows, load state; restore and delete them.")
+app = GraphCommands()
+files_app = GraphCommands(cls=ListingGroup, help="Landed files: size, time, rows, load state; restore and delete them.")
 app.add_typer(files_app, name="files")
 
 
@@ -61,16 +59,11 @@ def upload(
 ) -> None:
     """Put files into the landing zone. What a load would refuse is refused here, before it travels."""
     known_dataset(name)
-    with explaining() as lake:
-        from lakehouse_assets.defs.ingestion import uploading
+    from lakehouse_assets.defs.ingestion import uploading
 
-        try:
-            given = uploading.candidates(paths)
-            work = uploading.open_upload(lake, name, force=force, by=getpass.getuser())
-        except uploading.UploadError as error:
-            fail(error)
-        with work:
-            outcomes = _send(work, given, jobs)
+    given = uploading.candidates(paths)
+    with uploading.open_upload(Lake(load_settings()), name, force=force, by=getpass.getuser()) as work:
+        outcomes = _send(work, given, jobs)
     _tell(outcomes, name, force=force)
 
 
@@ -84,7 +77,8 @@ def list_files(
     if name:
         known_dataset(name)
     listed = landing.versions if versions else landing.files
-    with explaining() as lake, closing(connect(lake.settings)) as connection:
+    lake = Lake(load_settings())
+    with closing(connect(lake.settings)) as connection:
         entries = [
             entry for each in ([name] if name else dataset_names()) for entry in listed(lake.storage, connection, each)
         ]
@@ -104,8 +98,7 @@ def restore_file(
     version: Annotated[str, typer.Option("--version", help="From `lakehouse files DATASET --versions`.")],
 ) -> None:
     """Make an earlier version of a file the current one. The next load replaces exactly its rows."""
-    with explaining() as lake:
-        restored = landing.restore(lake.storage, key, version)
+    restored = landing.restore(Lake(load_settings()).storage, key, version)
     out.print(
         f"{restored.key.removeprefix('landing/')} is again as it was at {_time(restored.modified_at)} UTC; "
         "the next load replaces its rows.",
@@ -120,28 +113,14 @@ def delete_file(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
     """Delete a landed file; it stays as a version. Its rows stay or go, as the dataset declares."""
-    with explaining() as lake:
-        found = landing.find(lake.storage, key)
-        effect = _effect_of_deletion(found.key)
-        if not yes:
-            typer.confirm(f"Delete {found.key}? {effect}", abort=True)
-        with closing(connect(lake.settings)) as connection:
-            landing.delete(lake.storage, connection, found)
+    lake = Lake(load_settings())
+    found = landing.find(lake.storage, key)
+    effect = _effect_of_deletion(found.key)
+    if not yes:
+        typer.confirm(f"Delete {found.key}? {effect}", abort=True)
+    with closing(connect(lake.settings)) as connection:
+        landing.delete(lake.storage, connection, found)
     out.print(f"Deleted {found.key}. {effect}", highlight=False, markup=False)
-
-
-@contextmanager
-def explaining() -> Iterator[Lake]:
-    """The lake, and every error that a user can act on as a sentence and exit code 1."""
-    lake = Lake(settings_or_exit())
-    try:
-        yield lake
-    except (LakeError, PostgresError, StorageError, LandingError, DeclarationError) as error:
-        fail(error)
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-        fail(
-            "There is no lake yet, or it lacks what this version needs: `lakehouse bootstrap` creates what is missing."
-        )
 
 
 def known_dataset(name: str) -> None:

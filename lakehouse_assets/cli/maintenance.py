@@ -9,16 +9,16 @@ import duckdb
 import psycopg
 import typer
 
-from lakehouse.cli.console import err, fail, folding_table, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
-from lakehouse.releases.log import ReleaseError
-from lakehouse.storage import StorageError
+from lakehouse.cli.console import err, fail, folding_table, out
+from lakehouse.errors import LakehouseError
+from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
 from lakehouse.upkeep.maintenance.outcome import Outcome
 from lakehouse.wording import megabytes
-from lakehouse.writing.locks import LockTimeoutError
+from lakehouse_assets.cli import GraphCommands
+from lakehouse_assets.sqlmesh_integration.reasons import ModelsError
 
-app = typer.Typer()
+app = GraphCommands()
 
 
 @app.command()
@@ -31,7 +31,7 @@ def maintain(
 
     Steps: environments, releases, compaction, snapshots, unused_files, orphans, run_history.
     """
-    settings = settings_or_exit()
+    settings = load_settings()
     import dagster as dg
 
     from lakehouse_assets.defs.maintenance.steps import STEPS, Work
@@ -48,7 +48,7 @@ def maintain(
             try:
                 with err.status(f"{step.name} …"):
                     done[step.name] = step.do(Work(lake, instance, dry_run, err.print))
-            except _faults() as error:
+            except (LakehouseError, ModelsError, duckdb.Error, psycopg.Error) as error:
                 done[step.name] = Outcome("It failed.", problems=(str(error).strip(),))
     problems = [f"{name}: {problem}" for name, outcome in done.items() for problem in outcome.problems]
     if as_json:
@@ -57,15 +57,6 @@ def maintain(
         _print(done)
     if problems:
         fail("\n".join(problems))
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    from lakehouse_assets.sqlmesh_integration.deploy import DeployError
-
-    return (
-        LakeError, PostgresError, StorageError, LockTimeoutError, ReleaseError, DeployError, duckdb.Error,
-        psycopg.Error,
-    )  # fmt: skip
 
 
 def _record(outcome: Outcome) -> dict[str, object]:

@@ -10,14 +10,16 @@ from typing import Annotated
 import duckdb
 import typer
 
-from lakehouse.cli.console import fail, folding_table, out, settings_or_exit
+from lakehouse.cli.console import fail, folding_table, out
 from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
 from lakehouse.writing.pipelines import RAW_ZONE
+from lakehouse_assets.cli import GraphCommands
 from lakehouse_assets.defs.ingestion import drift
 from lakehouse_assets.defs.ingestion.sources import Source, file_of, sources
 
-app = typer.Typer()
-source_app = typer.Typer(no_args_is_help=True)
+app = GraphCommands()
+source_app = GraphCommands(no_args_is_help=True)
 app.add_typer(source_app, name="source")
 Name = Annotated[str, typer.Argument(help="The source: its file's name without .py.")]
 SAMPLE_PAGES = 5
@@ -32,7 +34,7 @@ def source() -> None:
 @source_app.command("list")
 def list_sources() -> None:
     """Every source, its tables, and what is wrong with it."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     table = folding_table("source", "tables", "", title="Sources", right=("tables",))
     for one in sources():
         changes = drift.waiting(lake, one.name) if not one.from_files else []
@@ -44,7 +46,7 @@ def list_sources() -> None:
 @source_app.command()
 def show(name: Name) -> None:
     """A source's tables and columns."""
-    settings_or_exit()
+    load_settings()
     found = _source(name)
     if found.problem:
         out.print(f"It can't be read now: {found.problem}", highlight=False, markup=False, soft_wrap=True)
@@ -58,7 +60,7 @@ def show(name: Name) -> None:
 @source_app.command("try")
 def try_source(name: Name) -> None:
     """Load the first pages into a scratch database and show tables and rows. The lake doesn't change."""
-    settings = settings_or_exit()
+    settings = load_settings()
     import dlt
 
     from lakehouse_assets.defs.ingestion.loading import innermost
@@ -90,7 +92,7 @@ def try_source(name: Name) -> None:
 @source_app.command()
 def accept(name: Name) -> None:
     """Let the next load do without columns that are gone."""
-    changes = drift.accept(Lake(settings_or_exit()), name)
+    changes = drift.accept(Lake(load_settings()), name)
     for change in changes:
         out.print(f"accepted: {change}", highlight=False, markup=False, soft_wrap=True)
     if not changes:

@@ -7,21 +7,18 @@ import json
 from dataclasses import asdict
 from typing import Annotated
 
-import duckdb
-import psycopg
 import typer
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from lakehouse.cli.console import err, fail, out, settings_or_exit
-from lakehouse.lake.ducklake import Lake, LakeError
-from lakehouse.lake.postgres import PostgresError
-from lakehouse.storage import StorageError
+from lakehouse.cli.console import err, out
+from lakehouse.lake.ducklake import Lake
+from lakehouse.settings import load_settings
 from lakehouse.upkeep.verify.finding import Finding, Findings
 from lakehouse.wording import plural
-from lakehouse.writing.locks import LockTimeoutError
+from lakehouse_assets.cli import GraphCommands
 
-app = typer.Typer()
+app = GraphCommands()
 
 
 @app.command()
@@ -30,24 +27,19 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Read everything: is each file whole, each release readable, do the states agree? Exit code 1 if not."""
-    lake = Lake(settings_or_exit())
+    lake = Lake(load_settings())
     from lakehouse.upkeep.verify.everything import verify as verify_everything
     from lakehouse_assets.defs.environments.deploying import without_warnings
     from lakehouse_assets.defs.maintenance.verifying import check_models
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    try:
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars, without_warnings():
-            task = bars.add_task("reading", total=None)
-            findings = verify_everything(
-                lake, fast=fast, run=f"verify by {getpass.getuser()}", also=check_models,
-                report=lambda text: err.print(text, highlight=False),
-                progress=lambda done, total: bars.update(task, completed=done, total=total),
-            )  # fmt: skip
-    except (LakeError, PostgresError, StorageError, LockTimeoutError) as error:
-        fail(error)
-    except (duckdb.Error, psycopg.Error) as error:
-        fail(str(error).splitlines()[0])
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bars, without_warnings():
+        task = bars.add_task("reading", total=None)
+        findings = verify_everything(
+            lake, fast=fast, run=f"verify by {getpass.getuser()}", also=check_models,
+            report=lambda text: err.print(text, highlight=False),
+            progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )  # fmt: skip
     if as_json:
         record = {
             "ok": not findings.problems,

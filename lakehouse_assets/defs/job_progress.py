@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.child_environments import child_environment
+from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 from lakehouse_assets.io_managers import CHANGED, UNCHANGED
 
@@ -23,7 +24,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 DAGSTERS_OWN = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} - dagster - (DEBUG|INFO) - ")
 
 
-class JobFailedError(Exception):
+class JobFailedError(LakehouseError):
     """The run failed; the message holds its failures."""
 
 

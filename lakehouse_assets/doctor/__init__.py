@@ -24,12 +24,6 @@ def _pools(examination: Examination) -> Seen:
     return pools(examination)
 
 
-def _edges(examination: Examination) -> Seen:
-    from lakehouse_assets.doctor.edges import edges
-
-    return edges(examination)
-
-
 def _deployed(examination: Examination) -> Seen:
     from lakehouse_assets.doctor.code import deployed
 
@@ -53,7 +47,6 @@ CHECKS = [
     Check("runs", _runs),
     Check("pools", _pools),
     Check("declarations", _declarations),
-    Check("models", _edges),
     Check("deployed", _deployed),
     Check("code location", _location),
 ]

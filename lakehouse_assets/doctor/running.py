@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,15 +11,24 @@ import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from lakehouse.settings import reachable
 from lakehouse.upkeep.doctor.embedded import State
 from lakehouse.upkeep.doctor.examination import Examination
 from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
-from lakehouse.upkeep.doctor.machine import answers
 from lakehouse_assets.instance.abandoned_runs import AT_WORK, server_answers
 
 SILENT_SECONDS = 300
 LONG_SECONDS = 6 * 3600
 STUCK = "python -m lakehouse_assets.instance.abandoned_runs (`make up` does it when it starts)"
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((reachable(host).strip("[]"), port), timeout=0.5):
+            return True
+    except OSError:
+        return False
 
 
 @contextmanager

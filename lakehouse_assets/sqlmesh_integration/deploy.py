@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, audit_rows, rows_in_words
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
-from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, remedy
+from lakehouse_assets.sqlmesh_integration.reasons import ModelsError, error_sentence, remedy
 
 if TYPE_CHECKING:
     from sqlmesh import Context
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 
-class DeployError(Exception):
+class DeployError(ModelsError):
     """A deploy did not happen, or stopped; the message says why and what to do."""
 
     changed_nothing = False

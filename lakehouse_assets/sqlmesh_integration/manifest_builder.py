@@ -20,7 +20,7 @@ from lakehouse_assets.sqlmesh_integration.manifest import (
     TableRef,
 )
 from lakehouse_assets.sqlmesh_integration.names import check_name
-from lakehouse_assets.sqlmesh_integration.reasons import error_sentence, is_lock
+from lakehouse_assets.sqlmesh_integration.reasons import ModelsError, error_sentence, is_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class ProjectError(Exception):
+class ProjectError(ModelsError):
     """The project could not be read; the message says in a sentence which file and why, or what is locked."""
 
     is_lock = False

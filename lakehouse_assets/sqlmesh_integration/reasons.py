@@ -14,6 +14,10 @@ LOCKED = " is locked"
 WAITED = re.compile("lock timeout|database is locked|LockNotAvailable|Lock wait timeout", re.IGNORECASE)
 
 
+class ModelsError(Exception):
+    """What whoever works with the models can act on; the message is whole sentences."""
+
+
 def error_sentence(error: BaseException) -> str:
     """What an error says; of an error in the project's Python also where, of a lock what is locked, and by whom."""
     while type(error).__name__ == "NodeExecutionFailedError" and error.__cause__ is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lakehouse.errors import LakehouseError
+
 STATUS = {
     "invalid-request": 400,
     "syntax": 400,
@@ -54,7 +56,7 @@ DETAIL_CHARACTERS = 1_000
 
 
 @dataclass
-class QueryError(Exception):
+class QueryError(LakehouseError):
     """Why there is no answer: its kind (a key of STATUS), a sentence, and the place in the SQL where there is one.
 
     A long sentence is cut.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from lakehouse.errors import LakehouseError
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.storage import ConflictError, NotThereError, Storage
 
@@ -23,7 +24,7 @@ ATTEMPTS = 10
 REFRESH_SECONDS = 1.0
 
 
-class TokenError(Exception):
+class TokenError(LakehouseError):
     """A token that was asked for can't be made or isn't there."""
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lakehouse.errors import LakehouseError
+
 FORMAT = 1
 LISTED = 20
 
 
-class BackupError(Exception):
+class BackupError(LakehouseError):
     """A backup can't be made, found or restored; the message says which, why and what to do."""
 
 

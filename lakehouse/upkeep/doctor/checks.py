@@ -14,15 +14,10 @@ GROUP = "lakehouse.checks"
 
 CHECKS = (
     Check("settings", installation.settings_fit),
-    Check("versions", installation.versions),
-    Check("extensions", installation.extensions),
     Check(".env", installation.dotenv),
     Check("disks", machine.disks),
-    Check("memory", machine.memory),
-    Check("ports", machine.ports),
     # Before anybody joins the embedded server.
     Check("server", database.server),
-    Check("sockets", machine.sockets),
     Check("database", database.database),
     Check("storage", files.storage),
     Check("clocks", database.clocks),

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse_assets.defs.ingestion.content_cache import write_atomically
 from lakehouse_assets.defs.ingestion.sources import file_of
@@ -44,7 +45,7 @@ class Change:
         return f"raw.{self.table}: {self.column} was {self.old} and is now {self.new}, as in {self.example}"
 
 
-class DriftError(Exception):
+class DriftError(LakehouseError):
     """The source changed; the message names every table and column and says what to do."""
 
 

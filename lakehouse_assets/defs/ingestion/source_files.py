@@ -22,11 +22,13 @@ from dlt.extract.incremental import Incremental
 from dlt.extract.items import DataItemWithMeta, TableNameMeta
 from dlt.extract.source import DltSource
 
+from lakehouse.errors import LakehouseError
+
 DECLARATION = "LAKEHOUSE"
 OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
-class SourceFileError(Exception):
+class SourceFileError(LakehouseError):
     """The file can't be used as a source; the message names it and says why."""
 
 

@@ -19,6 +19,7 @@ from dlt_sources.landing.file_reader import FileReader
 from dlt_sources.landing.landed import Dataset
 from dlt_sources.landing.tables import HEADER
 from dlt_sources.landing.typed_parquet import UnusableFile
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.landing import landed
@@ -28,7 +29,7 @@ from lakehouse_assets.defs.ingestion.declared_types import differences, lake_typ
 from lakehouse_assets.defs.ingestion.sources import tables_of
 
 
-class UploadError(Exception):
+class UploadError(LakehouseError):
     """Nothing can be uploaded; the message says why and what to do."""
 
 
