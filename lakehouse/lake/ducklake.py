@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import duckdb
 import psycopg
+import psycopg.sql
 
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import ledger
@@ -28,6 +30,7 @@ METADATA_SCHEMA = "lakehouse"
 """dlt passes its `ducklake_name` as this; where the two differ they see two different lakes."""
 ZONES = ("raw", "staging", "marts")
 BOOTSTRAP_LOCK = "bootstrap"
+FAILING_SQL, ENGLISH = "SELECT 1 / 0", "division by zero"
 IDENTITY_KEY = "lakehouse.json"
 """In the storage: which lake's files lie there."""
 
@@ -114,6 +117,7 @@ class Lake:
             except ledger.LedgerError as error:
                 raise LakeError(str(error)) from None
             self._claim_storage(postgres)
+            _let_speak_english(postgres)
             with closing(duckdb.connect(config=self.duckdb_config())) as connection:
                 self.attach(connection, create=True)
                 for zone in ZONES:
@@ -183,6 +187,34 @@ class Lake:
             connection.execute(create_secret(secret))
         connection.execute(f"ATTACH {quoted('ducklake:' + self.catalog)} AS {ALIAS} ({', '.join(options)})")
         connection.execute(f"USE {ALIAS}")
+
+
+def _let_speak_english(postgres: psycopg.Connection) -> None:
+    """By PostgreSQL's message, in English, DuckLake (1.0) knows that a commit has lost a race and is to be tried again.
+
+    Raises LakeError where the server speaks another language and this login may not change that.
+    """
+    if _speaks_english(postgres):
+        return
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege):
+        name = psycopg.sql.Identifier(postgres.info.dbname)
+        postgres.execute(psycopg.sql.SQL("ALTER DATABASE {} SET lc_messages TO 'C'").format(name))
+        postgres.execute("SET lc_messages TO 'C'")
+        if _speaks_english(postgres):
+            return
+    raise LakeError(
+        "PostgreSQL's messages are not in English, and by them alone DuckLake knows which commits to try again: two "
+        f"writers at once would fail. Its administrator changes that for this database, others stay as they are: ALTER "
+        f"DATABASE \"{postgres.info.dbname}\" SET lc_messages TO 'C'. Then start this again."
+    )
+
+
+def _speaks_english(postgres: psycopg.Connection) -> bool:
+    try:
+        postgres.execute(FAILING_SQL)
+    except psycopg.errors.DivisionByZero as error:
+        return error.diag.message_primary == ENGLISH
+    return False
 
 
 def _name_files_plainly(connection: duckdb.DuckDBPyConnection) -> None:

@@ -27,6 +27,11 @@ from lakehouse.settings import Settings, make_private
 
 DATABASE = "lakehouse"
 START_TIMEOUT_SECONDS = 60.0
+PASSING = re.compile(
+    "terminating connection|the database system is|too many clients|connection slots|too many connections"
+)
+"""What a server says that restarts or has no connection left for now."""
+PASSING_SECONDS = 20.0
 SERVER_CONFIGURATION = """
 # Written once by the lakehouse when it made this server.
 max_connections = 300
@@ -113,25 +118,41 @@ def libpq_environment(url: str) -> Iterator[str]:
 
 
 def connect(settings: Settings) -> psycopg.Connection:
-    """One direct connection, autocommit.
+    """One direct connection, autocommit. A server that restarts, or has none left, is waited for.
 
     Raises:
         PostgresError: nothing answers at the address.
     """
-    try:
-        return psycopg.connect(postgres_url(settings), autocommit=True, connect_timeout=10)
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[0]
-        refused = re.search(r"FATAL: +(.*)", str(error))
-        if refused:
-            raise PostgresError(
-                f"PostgreSQL refuses this login: {refused[1]}\n"
-                "Check user, password and database: LAKEHOUSE_POSTGRES_URL, LAKEHOUSE_POSTGRES_PASSWORD."
-            ) from None
-        raise PostgresError(
-            f"PostgreSQL does not answer: {reason}\n"
-            "Check LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."
-        ) from None
+    deadline = time.monotonic() + PASSING_SECONDS
+    while True:
+        try:
+            return psycopg.connect(postgres_url(settings), autocommit=True, connect_timeout=10)
+        except psycopg.OperationalError as error:
+            # Ours is started again by whoever comes, once the one that is ending has ended.
+            passes = PASSING.search(str(error)) or not (
+                "FATAL" in str(error) or settings.postgres_url.get_secret_value()
+            )
+            if not passes or time.monotonic() > deadline:
+                raise _explained(error) from None
+        time.sleep(0.2)
+
+
+def _explained(error: psycopg.OperationalError) -> PostgresError:
+    reason = str(error).strip().splitlines()[0]
+    refused = re.search(r"FATAL: +(.*)", str(error))
+    if refused and PASSING.search(refused[1]):
+        return PostgresError(
+            f"PostgreSQL takes no connection: {refused[1]}\nTry again; `lakehouse doctor` counts who holds them."
+        )
+    if refused:
+        return PostgresError(
+            f"PostgreSQL refuses this login: {refused[1]}\n"
+            "Check user, password and database: LAKEHOUSE_POSTGRES_URL, LAKEHOUSE_POSTGRES_PASSWORD."
+        )
+    return PostgresError(
+        f"PostgreSQL does not answer: {reason}\n"
+        "Check LAKEHOUSE_POSTGRES_URL, or leave it empty for the embedded server."
+    )
 
 
 def join(folder: Path) -> Path:

@@ -13,6 +13,8 @@ from lakehouse.errors import LakehouseError
 from lakehouse.lake.postgres import connect
 from lakehouse.settings import Settings
 
+ATTEMPTS = 5
+
 
 class LockTimeoutError(LakehouseError):
     """Somebody else held a lock for longer than LAKEHOUSE_LOCK_TIMEOUT_SECONDS; the message says who."""
@@ -66,13 +68,29 @@ def holding(
     Raises:
         LockTimeoutError: one of them stayed taken.
     """
-    with closing(connect(settings)) as connection:
-        connection.execute("SELECT set_config('application_name', %s, false)", [f"lakehouse {holder}"[:63]])
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{settings.lock_timeout_seconds:.3f}s"])
-        for lock in sorted(set(locks)):
-            _acquire(connection, lock, settings, waiting)
-        connection.execute("SET lock_timeout = 0")
+    with closing(_holding(settings, sorted(set(locks)), holder, waiting)) as connection:
         yield connection
+
+
+def _holding(
+    settings: Settings, locks: Iterable[Lock], holder: str, waiting: Callable[[str], None]
+) -> psycopg.Connection:
+    for attempt in range(1, ATTEMPTS + 1):
+        connection = connect(settings)
+        try:
+            connection.execute("SELECT set_config('application_name', %s, false)", [f"lakehouse {holder}"[:63]])
+            timeout = f"{settings.lock_timeout_seconds:.3f}s"
+            connection.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
+            for lock in locks:
+                _acquire(connection, lock, settings, waiting)
+            connection.execute("SET lock_timeout = 0")
+            return connection
+        except BaseException as error:
+            lost = isinstance(error, psycopg.OperationalError) and connection.broken
+            connection.close()
+            if not lost or attempt == ATTEMPTS:  # nothing was done yet: a server that restarts is asked again
+                raise
+    raise AssertionError
 
 
 def try_lock(connection: psycopg.Connection, lock: Lock) -> str | None:

@@ -5,15 +5,22 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from lakehouse.lake import ducklake as lake_module
+from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake import postgres
 from lakehouse.lake.postgres import PostgresError
 from lakehouse.settings import Settings
+from lakehouse.writing.locks import holding, pipeline_lock
+from tests.databases import create_database
 
 HOLD = """
 import sys
@@ -116,3 +123,50 @@ def test_another_server_is_never_sent_the_lakes_password(monkeypatch: pytest.Mon
     monkeypatch.setenv("PGPASSWORD", "exported by its user")
     with postgres.libpq_environment("postgresql://bi@elsewhere/x"):
         assert os.environ["PGPASSWORD"] == "exported by its user"
+
+
+POLISH = """DO $$ BEGIN RAISE division_by_zero USING MESSAGE =
+CASE current_setting('lc_messages') WHEN 'C' THEN 'division by zero' ELSE 'dzielenie przez zero' END; END $$"""
+
+
+def test_a_server_whose_messages_are_not_english_is_found_by_bootstrap(
+    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckLake reads them. The embedded server knows no other language: its error is made up."""
+    monkeypatch.setattr(lake_module, "FAILING_SQL", POLISH)
+    url = create_database(server_url, "polish")
+    name = urlsplit(url).path.strip("/")
+    with psycopg.connect(url, autocommit=True) as administrator:
+        administrator.execute(f"""ALTER DATABASE "{name}" SET lc_messages TO 'POSIX'""")
+        administrator.execute(f'CREATE ROLE "{name}" LOGIN; GRANT CREATE ON DATABASE "{name}" TO "{name}"')
+    theirs = urlsplit(url)._replace(netloc=f"{name}@").geturl()
+    with pytest.raises(LakeError, match="not in English.*ALTER DATABASE"):
+        Lake(Settings(data_dir=tmp_path, postgres_url=SecretStr(theirs))).bootstrap()
+    lake = Lake(Settings(data_dir=tmp_path, postgres_url=SecretStr(url)))
+    lake.bootstrap()
+    with postgres.connect(lake.settings) as connection:
+        assert connection.execute("SHOW lc_messages").fetchone() == ("C",)
+        connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM "{name}"; DROP OWNED BY "{name}"')
+
+
+def test_a_server_that_restarts_or_is_full_is_waited_for(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    postgres.connect(settings).close()
+    data = tmp_path / "postgres" / "data"
+    for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+        os.kill(int((data / "postmaster.pid").read_text().split()[0]), how)
+        with holding(settings, [pipeline_lock("p")], holder="test") as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    with postgres.connect(settings) as connection:
+        connection.execute("ALTER SYSTEM SET max_connections = 5")
+        connection.execute("ALTER SYSTEM SET superuser_reserved_connections = 0")
+        connection.execute("ALTER SYSTEM SET max_wal_senders = 0")
+    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGINT)
+    full = [postgres.connect(settings) for _ in range(5)]
+    timer = threading.Timer(1, full[0].close)
+    timer.start()
+    postgres.connect(settings).close()
+    timer.join()
+    for connection in full:
+        connection.close()
+    postgres.leave(tmp_path / "postgres")

@@ -1,12 +1,17 @@
-"""Deletion of files that the lake no longer names, or never did."""
+"""Deletion of files that the lake no longer names, or never did.
+
+However long somebody's transaction lasts, what it writes or reads stays: DuckLake (1.0) keeps one of PostgreSQL open
+meanwhile, and its clock, PostgreSQL's, is the one that counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import duckdb
+import psycopg
 
 from lakehouse.lake.ducklake import Lake, quoted
 from lakehouse.lake.postgres import connect
@@ -48,10 +53,11 @@ def delete_orphans(
 
 
 def _delete(lake: Lake, function: str, which: str, hours: float, dry_run: bool, report: Report) -> Outcome:
-    with holding(lake.settings, [maintenance_lock()], holder=HOLDER, waiting=report):
+    with holding(lake.settings, [maintenance_lock()], holder=HOLDER, waiting=report) as postgres:
         sizes = {found.key: found.size_bytes for found in lake.storage.list("lake/")}
         with closing(lake.connect()) as connection:
-            paths = _call(connection, function, hours, dry_run=dry_run)
+            before = _oldest(postgres, hours)
+            paths = _call(connection, function, before, dry_run=dry_run)
         freed = _bytes_of(lake, paths, sizes)
     word = "would be" if dry_run else "are"
     return Outcome(
@@ -59,13 +65,29 @@ def _delete(lake: Lake, function: str, which: str, hours: float, dry_run: bool, 
         {
             "files_before": len(sizes), "files_after": len(sizes) - len(paths),
             "bytes_before": sum(sizes.values()), "bytes_after": sum(sizes.values()) - freed,
+            "before": f"{before:%Y-%m-%d %H:%M:%S} UTC",
         },
         0 if dry_run else freed,
     )  # fmt: skip
 
 
-def _call(connection: duckdb.DuckDBPyConnection, function: str, hours: float, *, dry_run: bool) -> list[str]:
-    before = datetime.now(UTC) - timedelta(hours=hours)
+def _oldest(postgres: psycopg.Connection, hours: float) -> datetime:
+    """So many hours before now, or before the oldest transaction that is open: nobody at work needs what is older."""
+    row = postgres.execute(
+        """
+        SELECT least(now(), (
+            SELECT min(xact_start) FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        )) - make_interval(secs => %s)
+        """,
+        [hours * 3600],
+    ).fetchone()
+    assert row is not None
+    oldest: datetime = row[0]
+    return oldest
+
+
+def _call(connection: duckdb.DuckDBPyConnection, function: str, before: datetime, *, dry_run: bool) -> list[str]:
     rows = connection.execute(
         f"CALL {function}('lakehouse', dry_run => {str(dry_run).lower()}, "
         f"older_than => {quoted(before.isoformat())}::TIMESTAMPTZ)"

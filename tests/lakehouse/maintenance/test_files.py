@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -51,6 +52,30 @@ def test_an_orphan_goes_when_it_is_too_old_for_a_writer_at_work(tended: Tended) 
     assert files.delete_orphans(tended.lake).bytes_freed == len(b"half a file")
     assert fresh.exists() and not old.exists()
     assert tended.rows("SELECT count(*) FROM raw.t") == [(40,)]
+
+
+def test_the_file_of_a_transaction_older_than_any_age_is_nobody_s_orphan(tended: Tended) -> None:
+    tended.small_increments(2)
+    with closing(tended.lake.connect()) as writer:
+        writer.execute("BEGIN")
+        writer.execute("SELECT count(*) FROM raw.t")
+        time.sleep(1.1)  # files have whole seconds for DuckLake
+        writer.execute("INSERT INTO raw.t SELECT range::INT, 'slow' FROM range(1000, 2000)")
+        assert "0 files" in files.delete_orphans(tended.lake, hours=0).summary
+        writer.execute("COMMIT")
+    assert tended.rows("SELECT count(*), count(DISTINCT text) FROM raw.t") == [(1040, 41)]
+
+
+def test_a_query_that_lasts_longer_than_any_age_keeps_its_files(tended: Tended) -> None:
+    tended.small_increments(6)
+    with closing(tended.lake.connect(read_only=True)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM raw.t").fetchone() == (120,)
+        compaction.compact(tended.lake, {})
+        snapshots.expire(tended.forgetful, grace_seconds=0)
+        files.delete_unused(tended.lake, hours=0)
+        assert reader.execute("SELECT sum(id) FROM raw.t").fetchone() == (sum(range(120)),)
+    assert files.delete_unused(tended.lake, hours=0).bytes_freed > 0
 
 
 def test_the_files_of_another_lake_are_left_alone(tended: Tended) -> None:
