@@ -11,7 +11,7 @@ from tests.faults.at_once import AtOnce
 from tests.faults.campaign import Report
 
 PATH = PROJECT_ROOT / "docs" / "faults.md"
-ORDER = ("folder", "s3", "services", "no-rule", "at-once")
+ORDER = ("nights", "folder", "s3", "services", "no-rule", "at-once")
 INTRODUCTION = """# Faults
 
 Written by `make prove`: don't edit. A real lakehouse is at work (a loader, loops that compute and publish prod and a
@@ -25,7 +25,11 @@ releases with the truth.
 *Recovered*: from the fault until nothing that was unfinished then still is, and a newer release is published: that
 holds the wait for the next load (8 seconds on average) and, for random kills, for the other faults of their burst. *Not
 reached*: within 60 seconds no process came to that place, so nothing was injected. *Seen by readers*: wrong answers,
-mixtures, releases that went back by themselves, and errors other than those of a storage that is away."""
+mixtures, releases that went back by themselves, and errors other than those of a storage that is away.
+
+The nights (`make prove-faults`) strike one act at a time, at any of the hundred places at which it makes something
+durable, or two acts at once, again and again before the lake is brought to rest; what a kind is stands in
+tests/faults/nights/strikes.py."""
 
 
 def write(name: str, section: str) -> None:
