@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from lakehouse.lake import ducklake as lake_module
-from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake import postgres
+from lakehouse.lake.ducklake import Lake, LakeError
 from lakehouse.lake.postgres import PostgresError
 from lakehouse.settings import Settings
 from lakehouse.writing.locks import holding, pipeline_lock

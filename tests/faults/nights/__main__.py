@@ -41,7 +41,7 @@ def main() -> int:
 
 def night(folder: Path, disk: Path, seed: int, *, has_clock: bool, is_own_disk: bool) -> int:
     """One lake, made and struck."""
-    from lakehouse.postgres import leave
+    from lakehouse.lake.postgres import leave
     from tests.faults.nights import lakes, results
     from tests.faults.nights.baskets import EXTERNAL, MODEL
     from tests.faults.nights.night import Night

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from lakehouse.lake import Lake
-from lakehouse.pipelines import lake_pipeline
+from lakehouse.lake.ducklake import Lake
 from lakehouse.writing.loads import loading
+from lakehouse.writing.pipelines import lake_pipeline
 
 SOURCE = "baskets"
 TABLE = f"{SOURCE}__baskets"

@@ -13,20 +13,21 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse import postgres
 from lakehouse import settings as settings_module
-from lakehouse.backup import checking
-from lakehouse.backup.place import BackupPlace
-from lakehouse.backup.taking import take
-from lakehouse.lake import Lake
-from lakehouse.maintenance import compaction, files, releases, snapshots
-from lakehouse.pipelines import lake_pipeline
-from lakehouse.postgres import connect
+from lakehouse.lake import postgres
+from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.reading import connect_release
+from lakehouse.upkeep.backup import checking
+from lakehouse.upkeep.backup.place import BackupPlace
+from lakehouse.upkeep.backup.taking import take
+from lakehouse.upkeep.maintenance import compaction, files, releases, snapshots
 from lakehouse.writing import loads, marks
-from lakehouse_assets import deploying, environments
-from lakehouse_assets.releasing import PUBLISH_JOB
+from lakehouse.writing.pipelines import lake_pipeline
+from lakehouse_assets.defs.environments import deploying
+from lakehouse_assets.defs.environments import lifecycle as environments
+from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
 from tests.faults import workers
 from tests.faults.nights import baskets
 from tests.faults.readers import JUDGE_SQL
@@ -95,7 +96,7 @@ class TinyLake:
 
     def begin(self) -> None:
         """The lake, a first load of each source, prod deployed."""
-        from dlt_sources.tables import create_tables
+        from dlt_sources.landing.tables import create_tables
 
         postgres.SERVER_CONFIGURATION += f"max_connections = {CONNECTIONS}\n"
         self.lake.bootstrap()
