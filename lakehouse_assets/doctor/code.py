@@ -8,8 +8,8 @@ import sys
 
 from lakehouse.child_environments import child_environment
 from lakehouse.upkeep.doctor.embedded import State
-from lakehouse.upkeep.doctor.examination import Examination, reason
-from lakehouse.upkeep.doctor.findings import Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError, reason
+from lakehouse.upkeep.doctor.findings import Seen, warning, wrong
 
 LOAD_SECONDS = 120
 LOAD = """

@@ -13,8 +13,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from lakehouse.settings import reachable
 from lakehouse.upkeep.doctor.embedded import State
-from lakehouse.upkeep.doctor.examination import Examination
-from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError
+from lakehouse.upkeep.doctor.findings import Finding, Seen, warning, wrong
 from lakehouse_assets.instance.abandoned_runs import AT_WORK, server_answers
 
 SILENT_SECONDS = 300

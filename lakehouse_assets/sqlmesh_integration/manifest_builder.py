@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlmesh.core.audit import StandaloneAudit
     from sqlmesh.core.model import Model
 
-    from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+    from lakehouse_assets.sqlmesh_integration.project_files import ProjectFiles
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ProjectError(ModelsError):
     """Nothing is wrong with the project: another process held a file, and it may be free by now."""
 
 
-def build(project: SqlmeshProject, key: str) -> Manifest:
+def build(project: ProjectFiles, key: str) -> Manifest:
     """The manifest of the project's files as they are now; raises ProjectError."""
     from lakehouse_assets.sqlmesh_integration import engine
 
@@ -57,7 +57,7 @@ def build(project: SqlmeshProject, key: str) -> Manifest:
         raise raised from error
 
 
-def sentence(project: SqlmeshProject, error: BaseException) -> str:
+def sentence(project: ProjectFiles, error: BaseException) -> str:
     """Which file of the project is wrong, and how; without the colours that parsers put into their messages."""
     told = error_sentence(error)
     told = told if is_lock(told) else " ".join(str(error).split())
@@ -68,7 +68,7 @@ def sentence(project: SqlmeshProject, error: BaseException) -> str:
 
 
 class _Reader:
-    def __init__(self, context: Context, project: SqlmeshProject):
+    def __init__(self, context: Context, project: ProjectFiles):
         from lakehouse_assets.sqlmesh_integration import engine
 
         self.context = context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -14,24 +14,38 @@ from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeplo
 from lakehouse_assets.sqlmesh_integration.execution import Execution, Mark, Message
 from lakehouse_assets.sqlmesh_integration.lost import Lost
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, failure_message, times_sentence
+from lakehouse_assets.sqlmesh_integration.owners import Ownership
 from lakehouse_assets.sqlmesh_integration.partitions import key_of
+from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 from lakehouse_assets.sqlmesh_integration.report import Reporter
 from lakehouse_assets.sqlmesh_integration.request import Request
 from lakehouse_assets.sqlmesh_integration.rows import RowCounter
 from lakehouse_assets.sqlmesh_integration.work import Touched, Work, decide
 
-if TYPE_CHECKING:
-    from lakehouse_assets.sqlmesh_integration.resource import SqlmeshResource
-
-
 BEGUN = ("computed", "failed", "pending")
+
+
+class Asked(Protocol):
+    """What a run needs to know of the resource that was asked for it."""
+
+    @property
+    def environment(self) -> str: ...
+    @property
+    def computes_upstream(self) -> bool: ...
+    @property
+    def failure_footnote(self) -> str: ...
+    @property
+    def project(self) -> SqlmeshProject: ...
+
+    @property
+    def ownership(self) -> Ownership: ...
 
 
 class SqlmeshRun:
     """Iterate once. `outcomes` fills while you do, one for each chosen model, by `schema.table`."""
 
-    def __init__(self, resource: SqlmeshResource, context: dg.AssetExecutionContext, touched: Touched):
+    def __init__(self, resource: Asked, context: dg.AssetExecutionContext, touched: Touched):
         self.resource = resource
         self.context = context
         self.touched = touched

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
 from lakehouse.upkeep.doctor import database, files, installation, machine, readers, work
-from lakehouse.upkeep.doctor.examination import Examination, reason
-from lakehouse.upkeep.doctor.findings import Check, Level, Result, UnableError, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError, reason
+from lakehouse.upkeep.doctor.findings import Check, Level, Result, wrong
 
 GROUP = "lakehouse.checks"
 """Installed packages add a list of checks by an entry point of this group."""

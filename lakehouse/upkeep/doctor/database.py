@@ -11,8 +11,8 @@ from lakehouse.lake.ducklake import METADATA_SCHEMA
 from lakehouse.landing.zones import LANDING
 from lakehouse.storage.s3 import S3Storage
 from lakehouse.upkeep.doctor.embedded import State
-from lakehouse.upkeep.doctor.examination import Examination, reason
-from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError, reason
+from lakehouse.upkeep.doctor.findings import Finding, Seen, warning, wrong
 
 OLDEST_VERSION = 14
 CLOCK_SECONDS = 5.0

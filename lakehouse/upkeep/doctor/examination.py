@@ -15,10 +15,13 @@ from lakehouse.lake.postgres import DATABASE, PostgresError, leave, postgres_url
 from lakehouse.settings import Settings, SettingsError
 from lakehouse.storage import Storage, StorageError, open_storage
 from lakehouse.upkeep.doctor.embedded import EmbeddedServer, State, look_at
-from lakehouse.upkeep.doctor.findings import UnableError
 
 STATEMENT_TIMEOUT_SECONDS = 15
 Made = TypeVar("Made")
+
+
+class UnableError(Exception):
+    """A check can't be made; the message says why, in a few words."""
 
 
 class Examination:

@@ -9,8 +9,8 @@ from pathlib import Path
 from lakehouse.lake.catalog_paths import FILE_ADDRESS
 from lakehouse.lake.ducklake import METADATA_SCHEMA
 from lakehouse.storage.s3 import REASONS, S3Storage
-from lakehouse.upkeep.doctor.examination import Examination
-from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError
+from lakehouse.upkeep.doctor.findings import Finding, Seen, warning, wrong
 
 SAMPLE, SHOWN = 40, 4
 

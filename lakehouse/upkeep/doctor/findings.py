@@ -41,10 +41,6 @@ def warning(what: str, *, where: str, why: str, do: str) -> Finding:
     return Finding(Level.WARNING, what, where, why, do)
 
 
-class UnableError(Exception):
-    """A check can't be made; the message says why, in a few words."""
-
-
 @dataclass(frozen=True)
 class Seen:
     """What came of one look: the line that is shown when there is no finding, and the findings."""

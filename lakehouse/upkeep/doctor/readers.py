@@ -12,8 +12,8 @@ from lakehouse.releases import log
 from lakehouse.releases.pointer import pointer_key, read_pointer
 from lakehouse.releases.rule import changed_at
 from lakehouse.storage import StorageError
-from lakehouse.upkeep.doctor.examination import Examination
-from lakehouse.upkeep.doctor.findings import Finding, Seen, UnableError, warning, wrong
+from lakehouse.upkeep.doctor.examination import Examination, UnableError
+from lakehouse.upkeep.doctor.findings import Finding, Seen, warning, wrong
 
 WAITING = timedelta(minutes=15)
 FORGOTTEN = timedelta(days=2)

@@ -23,13 +23,13 @@ from lakehouse_assets.sqlmesh_integration.engine.events import EventConsole, now
 from lakehouse_assets.sqlmesh_integration.engine.objects import forget_objects
 
 if TYPE_CHECKING:
-    from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
+    from lakehouse_assets.sqlmesh_integration.project_files import ProjectFiles
 
 
 class Session:
     """One project's SQLMesh context. Only the thread that holds `session()` may use it."""
 
-    def __init__(self, project: SqlmeshProject, settings: bytes):
+    def __init__(self, project: ProjectFiles, settings: bytes):
         self.project = project
         self.settings = settings
         self.console = EventConsole()
@@ -80,7 +80,7 @@ _sessions: dict[tuple[tuple[Path, ...], str | None], Session] = {}
 
 
 @contextmanager
-def session(project: SqlmeshProject) -> Iterator[Session]:
+def session(project: ProjectFiles) -> Iterator[Session]:
     """The process's one context for this project, one user at a time.
 
     Two contexts at work at once in a process break each other. Connections close at the end: an open DuckDB
