@@ -1,6 +1,8 @@
-"""How a DuckDB connection of ours is configured, where no stranger's SQL is run."""
+"""How a DuckDB connection of ours is configured, and shut before a stranger's SQL is run."""
 
 from __future__ import annotations
+
+import duckdb
 
 from lakehouse.lake.extensions import extension_directory
 from lakehouse.settings import Settings
@@ -19,8 +21,7 @@ def duckdb_config(settings: Settings) -> Config:
     """What `duckdb.connect` is told.
 
     To check the extensions' signatures again costs every connection 0.4 s of a processor (DuckDB 1.5.5): pip has
-    compared the wheels with their hashes, `extension_directory` has checked the signatures, and `lakehouse doctor`
-    does so again.
+    compared the wheels with their hashes, and `extension_directory` has checked the signatures.
     """
     return {
         "extension_directory": str(extension_directory(settings.cache_dir)),
@@ -31,3 +32,14 @@ def duckdb_config(settings: Settings) -> Config:
         "threads": settings.threads,
         "ducklake_max_retry_count": COMMIT_RETRIES,
     }
+
+
+def lock_down(connection: duckdb.DuckDBPyConnection, folder: str) -> None:
+    """From now on it reads nothing but what lies below `folder`: no other file, nothing of the network.
+
+    No statement can change that. Load and attach before; the order of these is DuckDB's (1.5.5).
+    """
+    connection.execute("SET allowed_directories = ['" + folder.replace("'", "''") + "']")
+    connection.execute("SET GLOBAL python_enable_replacements = false")  # a plain SET is not its cursors'
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")

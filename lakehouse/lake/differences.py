@@ -12,6 +12,8 @@ from typing import Any
 
 import duckdb
 
+from lakehouse.lake.ducklake import identifier
+
 IGNORED = ("computed_at",)
 """Columns that say when a row was computed: they differ whenever it was computed twice."""
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "DECIMAL", "FLOAT", "DOUBLE")
@@ -95,7 +97,7 @@ class _Column:
     @property
     def equal(self) -> str:
         """SQL that is true when both sides have the same value, NULL included."""
-        a, b = f"l.{_quoted(self.name)}", f"r.{_quoted(self.name)}"
+        a, b = f"l.{identifier(self.name)}", f"r.{identifier(self.name)}"
         if self.left_type in REALS and self.right_type in REALS:
             # Sums of reals depend on the order of addition in their last digits.
             return f"coalesce(abs({a} - {b}) <= 1e-9 * greatest(abs({a}), abs({b})), {a} IS NOT DISTINCT FROM {b})"
@@ -111,7 +113,7 @@ class _Column:
     @property
     def value(self) -> str:
         """SQL of the value in either table, so that equal values are one."""
-        return _quoted(self.name) + ("" if self.comparable else "::VARCHAR")
+        return identifier(self.name) + ("" if self.comparable else "::VARCHAR")
 
 
 def _by_key(
@@ -153,7 +155,7 @@ def _by_key(
         },
     }
     if sample:
-        order = ", ".join(f"{side}.{_quoted(name)}" for name in key for side in "lr")
+        order = ", ".join(f"{side}.{identifier(name)}" for name in key for side in "lr")
         for name, alias, other in (("only_left_sample", "l", "r"), ("only_right_sample", "r", "l")):
             alone = f"FROM {joined} WHERE {other}._here IS NULL ORDER BY {order} LIMIT {sample:d}"
             found[name] = _records(connection, f"SELECT {alias}.* EXCLUDE (_here) {alone}")
@@ -170,8 +172,8 @@ def _changed(
     order: str,
     sample: int,
 ) -> tuple[ChangedRow, ...]:
-    keys = ", ".join(f"l.{_quoted(name)}" for name in key)
-    pairs = "".join(f", l.{_quoted(c.name)}, r.{_quoted(c.name)}, ({c.equal})" for c in values)
+    keys = ", ".join(f"l.{identifier(name)}" for name in key)
+    pairs = "".join(f", l.{identifier(c.name)}, r.{identifier(c.name)}, ({c.equal})" for c in values)
     where = f"l._here AND r._here AND NOT ({same})"
     rows = connection.execute(
         f"SELECT {keys}{pairs} FROM {joined} WHERE {where} ORDER BY {order} LIMIT {sample:d}"
@@ -188,7 +190,7 @@ def _changed(
 def _as_sets(
     connection: duckdb.DuckDBPyConnection, left: str, right: str, compared: list[_Column], sample: int
 ) -> dict[str, Any]:
-    values = ", ".join(f"{column.value} AS {_quoted(column.name)}" for column in compared) or "1"
+    values = ", ".join(f"{column.value} AS {identifier(column.name)}" for column in compared) or "1"
     lefts, rights = f"SELECT {values} FROM {left}", f"SELECT {values} FROM {right}"
     counts = [
         _count(connection, f"SELECT count(*) FROM ({query})")
@@ -203,7 +205,7 @@ def _as_sets(
 
 
 def _doubles(connection: duckdb.DuckDBPyConnection, table: str, key: tuple[str, ...]) -> int:
-    distinct = f"SELECT DISTINCT {', '.join(_quoted(name) for name in key)} FROM {table}"
+    distinct = f"SELECT DISTINCT {', '.join(identifier(name) for name in key)} FROM {table}"
     return _count(connection, f"SELECT (SELECT count(*) FROM {table}) - count(*) FROM ({distinct})")
 
 
@@ -221,7 +223,3 @@ def _records(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Mapping[s
     result = connection.execute(sql)
     names = [name for name, *_ in result.description or ()]
     return tuple(dict(zip(names, row, strict=True)) for row in result.fetchall())
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

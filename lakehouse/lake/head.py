@@ -16,6 +16,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from lakehouse.errors import LakehouseError
+from lakehouse.lake.connections import lock_down
 from lakehouse.lake.ducklake import ALIAS, Lake
 from lakehouse.lake.postgres import connect as connect_postgres
 
@@ -55,12 +56,7 @@ def connect_head(lake: Lake, environment: str) -> duckdb.DuckDBPyConnection:
         raise HeadError(f"There is no environment {environment}. There are: {', '.join(sorted(names))}.")
     connection = lake.connect(read_only=True)
     try:
-        folder = f"{lake.settings.lake_uri}/".replace("'", "''")
-        # Whatever it reads, it is the lake: no file of this machine, nothing of the network.
-        connection.execute(f"SET allowed_directories = ['{folder}']")
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        lock_down(connection, f"{lake.settings.lake_uri}/")
     except BaseException:
         connection.close()
         raise

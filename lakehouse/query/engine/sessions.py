@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import duckdb
 
+from lakehouse.lake.connections import lock_down
 from lakehouse.lake.ducklake import identifier
 from lakehouse.query.engine.calls import RELEASE, Call, Config
 from lakehouse.query.engine.catalog import catalog_of, tables_of
@@ -86,7 +87,6 @@ class Releases:
                 "autoload_known_extensions": False,
                 "allow_community_extensions": False,
                 "allow_unsigned_extensions": False,
-                "python_enable_replacements": False,
                 "threads": config.threads,
                 "memory_limit": f"{int(config.memory_bytes * BUFFERS_SHARE) >> 20}MiB",
                 "temp_directory": "",
@@ -100,9 +100,7 @@ class Releases:
                 connection.execute(config.secret)
             connection.execute(call.attach)
             connection.execute(f"ATTACH ':memory:' AS {CATALOG}")
-            connection.execute(f"SET allowed_directories = ['{call.allowed.replace(chr(39), chr(39) * 2)}']")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+            lock_down(connection, call.allowed)
         except BaseException:
             connection.close()
             raise
