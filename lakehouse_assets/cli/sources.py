@@ -107,9 +107,9 @@ def _source(name: str) -> Source:
 
 
 def _show_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    rows = connection.execute(f'FROM raw."{table}" LIMIT {SAMPLE_ROWS}')
+    rows = connection.execute(f'FROM raw."{table}" LIMIT {SAMPLE_ROWS}').fetchall()
     described = connection.execute(f'DESCRIBE raw."{table}"').fetchall()
     shown = folding_table(*(f"{column}\n{kind}" for column, kind, *_ in described), title=f"raw.{table}")
-    for row in rows.fetchall():
+    for row in rows:
         shown.add_row(*("" if value is None else str(value)[:100].replace("[", "\\[") for value in row))
     out.print(shown)

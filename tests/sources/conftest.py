@@ -11,13 +11,21 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
+from lakehouse_assets.cli import sources as sources_cli
 from lakehouse_assets.defs.ingestion import describe_sources, sources
 from lakehouse_assets.defs.ingestion.assets import source_assets
 from lakehouse_assets.resources import LakeResource
+
+
+def command(*arguments: str) -> Result:
+    """`lakehouse source …`, in this process, on a wide terminal."""
+    return CliRunner().invoke(sources_cli.app, ["source", *arguments], env={"COLUMNS": "200"})
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ def team(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     """An empty lake and an empty folder of sources."""
     folder = tmp_path / "dlt_sources"
     folder.mkdir()
+    (lake.settings.cache_dir / "sources").unlink()  # other tests have sources of these names
     monkeypatch.setattr(sources, "SOURCES_DIR", folder)
     monkeypatch.setattr(sources, "_describe", describe_here)
     sources.sources.cache_clear()
