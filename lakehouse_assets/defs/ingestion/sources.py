@@ -148,7 +148,7 @@ def _described(paths: list[Path]) -> list[Source]:
                 found = _read(Path(answers) / f"{path.stem}.json") or {"problem": f"it could not be read: {said}"}
                 before = (known[path] or {}).get("value", {})
                 value = {**before, "problem": found["problem"]} if found.get("problem") else found
-                known[path] = {"key": key, "value": value}
+                known[path] = {"key": key, "given": _given(), "value": value}
                 write_atomically(folder / f"{path.stem}.json", json.dumps(known[path]))
     return [
         _merged(path.stem, entry["value"])
@@ -188,19 +188,26 @@ def _table(value: dict[str, Any]) -> RawTable:
 
 
 def _key() -> str:
-    """Of all that a source's description can depend on."""
-    digest = hashlib.sha256(f"1 {version('dlt')}".encode())
+    """Of the files that a source's description can depend on."""
+    digest = hashlib.sha256(f"2 {version('dlt')}".encode())
     folder = PROJECT_ROOT / ".dlt"
     for path in sorted([*SOURCES_DIR.glob("*.py"), *folder.glob("*.toml")]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    digest.update("\0".join(sorted(name for name in os.environ if name.startswith("SOURCES__"))).encode())
     return digest.hexdigest()
 
 
+def _given() -> list[str]:
+    """The settings of sources in the environment, by name."""
+    return sorted(name for name in os.environ if name.startswith("SOURCES__"))
+
+
 def _is_fresh(entry: Any, path: Path, key: str) -> bool:
+    """Whether nothing has changed. A setting more may mend what can't be read; what can be is left as it was read."""
     if not entry or entry["key"] != key:
         return False
-    return not entry["value"].get("problem") or time.time() - path.stat().st_mtime < PROBLEM_SECONDS
+    if not entry["value"].get("problem"):
+        return True
+    return bool(entry["given"] == _given()) and time.time() - path.stat().st_mtime < PROBLEM_SECONDS
 
 
 def _read(path: Path) -> Any:
