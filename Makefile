@@ -40,7 +40,7 @@ prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all 
 	@$(BIN)/python -m pytest -m proof -s tests/faults tests/releases_proof $(ARGS)
 	@$(BIN)/python -m pytest -m proof --ignore=tests/faults --ignore=tests/releases_proof $(ARGS)
 	@seed=$${ORDER:-$$RANDOM}; echo "Every test again in another order (ORDER=$$seed: in this one)"; \
-	$(BIN)/python -m pytest -n 3 --dist loadscope -p randomly --randomly-seed=$$seed $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope -p randomly --randomly-seed=$$seed --hypothesis-profile=many $(ARGS)
 
 prove-faults: .venv/installed-dev .env ## Thousands of faults, for a night (FAULTS=n, FAULT_SECONDS=s, FAULT_SEED=n): one lake; run several beside
 	@$(BIN)/python -m tests.faults.nights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import importlib_metadata
 import psycopg
 import pytest
@@ -23,8 +25,9 @@ from lakehouse.lake.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
 from tests import object_store as object_store_module
 from tests.databases import create_database, empty_lake
+from tests.shared_cache import link_cache
 
-pytest_plugins = ["tests.lakehouse_fixtures"]
+pytest_plugins = ["tests.lakehouse_fixtures", "tests.arrivals"]
 
 SHARED = {
     "what `lakehouse demo` fills": r"(browser|commands)/",
@@ -36,6 +39,11 @@ SHARED = {
 """What takes long to make, and whose tests (below tests/) use it: one worker runs them all. Longest first."""
 LONG_FILES = r"sqlmesh_integration/test_ways_to_ask|security/|faults/|dlt_sources/|lakehouse/(releases|maintenance)"
 """Files that begin before the others, so that none of them ends alone."""
+
+# A few examples here; `make prove` says --hypothesis-profile=many.
+hypothesis.settings.register_profile("few", max_examples=15, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("many", max_examples=300, deadline=None, database=None)
+hypothesis.settings.load_profile("few")
 
 # SQLMesh's plans ask which package gives which module: 0.4 s of a processor each, and nothing is installed meanwhile.
 importlib_metadata.packages_distributions = cache(importlib_metadata.packages_distributions)
@@ -67,6 +75,8 @@ def scope_of(nodeid: str) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With several workers what takes longest begins first, else it ends alone."""
+    # What uses the demo's lakehouse while nobody else is at work on it comes before its services start.
+    items.sort(key=lambda item: not {"demo_services", "arrivals"}.isdisjoint(getattr(item, "fixturenames", ())))
     if not hasattr(config, "workerinput"):
         return
     order = {scope: place for place, scope in enumerate(SHARED)}
@@ -81,6 +91,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Each worker holds Dagster, dlt, SQLMesh and all tests: a million objects to look at in vain."""
     collect_seldom()
+    if "dlt" in sys.modules:
+        _remember_hints()
+
+
+def _remember_hints() -> None:
+    """Each load by dlt asks some ten thousand times what the same few type hints mean: a sixth of its time."""
+    from dlt.common.configuration import resolve
+    from dlt.common.configuration.providers import environ
+    from dlt.common.configuration.specs import base_configuration
+
+    for name in ("is_secret_hint", "extract_inner_hint"):
+        remembered = cache(getattr(base_configuration, name))
+        for module in (base_configuration, resolve, environ):
+            if hasattr(module, name):
+                setattr(module, name, remembered)
 
 
 class SharedScheduling(LoadScopeScheduling):
@@ -139,6 +164,7 @@ def database_url(server_url: str) -> str:
 @pytest.fixture
 def lakehouse_environment(database_url: str, tmp_path: Path) -> dict[str, str]:
     """Environment variables that give a process a lakehouse of its own."""
+    link_cache(tmp_path / "data", "extensions", "sources")
     return {
         "LAKEHOUSE_DATA_DIR": str(tmp_path / "data"),
         "LAKEHOUSE_POSTGRES_URL": database_url,
@@ -179,9 +205,12 @@ def object_store() -> Iterator[object_store_module.ObjectStore]:
         yield store
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.proof)])
 def storage_environment(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of each kind of storage: whoever uses this is run on a folder and on S3."""
+    """Settings of each kind of storage: `make test` runs who uses this on a folder, `make prove` on S3.
+
+    Who is about what S3 does otherwise says `ON_BOTH`.
+    """
     if request.param == "folder":
         return {}
     store: object_store_module.ObjectStore = request.getfixturevalue("object_store")

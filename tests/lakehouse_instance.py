@@ -9,18 +9,21 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import click
 import psutil
+from click.testing import CliRunner
 from dotenv import dotenv_values
-from typer.testing import CliRunner
 
-from lakehouse.cli.main import app
+from lakehouse.cli.main import grouped_commands
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import leave
 from lakehouse.settings import PROJECT_ROOT, Settings, load_settings
 from tests.ports import free_ports
+from tests.shared_cache import PARTS, link_cache
 
 TOOLS = Path(sys.executable).parent
 LINKED = ("pyproject.toml", "workspace.yaml", "lakehouse", "lakehouse_assets", "dlt_sources", "sqlmesh_project")
@@ -92,14 +95,12 @@ class LakehouseInstance:
         )  # fmt: skip
 
     def command(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        """The same in this process, which has imported it all already: a fraction of the time.
-
-        For commands that read, say something and end.
-        """
+        """The same in this process, which has imported it all already: a fraction of the time."""
         extra = {f"LAKEHOUSE_{name.upper()}": value for name, value in settings.items()}
         load_settings.cache_clear()
         try:
-            done = CliRunner().invoke(app, arguments, env={**self.variables, **extra, "COLUMNS": "80", "NO_COLOR": "1"})
+            environment = {**self.variables, **extra, "COLUMNS": "80", "NO_COLOR": "1"}
+            done = CliRunner().invoke(_commands(), arguments, env=environment)
         finally:
             load_settings.cache_clear()
         if done.exception is not None and not isinstance(done.exception, SystemExit):
@@ -153,6 +154,11 @@ class LakehouseInstance:
         leave(self.data_dir / "postgres")
 
 
+@cache
+def _commands() -> click.Command:
+    return grouped_commands()
+
+
 def bare_environment() -> dict[str, str]:
     """The environment of a shell in which nobody has exported anything of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "LAKEHOUSE_"))}
@@ -167,6 +173,7 @@ def create_instance(root: Path) -> LakehouseInstance:
         "write. Take it out of .env while they run."
     )
     instance = LakehouseInstance(root, *free_ports(3))
+    link_cache(instance.data_dir, *PARTS)
     home = Path(instance.variables["DAGSTER_HOME"])
     home.mkdir()
     shutil.copy(PROJECT_ROOT / "dagster_home" / "dagster.yaml", home)

@@ -16,11 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.ports import free_ports
 
 ACCESS_KEY, SECRET_KEY = "lake-key", "lake-secret-2hT9"
 READER_KEY, READER_SECRET = "reader-key", "reader-secret-7Qx1"
 READY_SECONDS = 400.0
+ON_BOTH = pytest.mark.parametrize("storage_environment", ["folder", "s3"], indirect=True)
+"""Marks a test of what S3 does otherwise than a folder."""
 
 
 @dataclass

@@ -20,7 +20,7 @@ from lakehouse.demo.portal import DATASET_ID, RunningPortal
 from lakehouse.lake.ducklake import Lake
 from lakehouse.writing.pipelines import lake_pipeline
 
-IMPATIENT = Retry(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.05, timeout_seconds=5)
+IMPATIENT = Retry(attempts=3, first_wait_seconds=0.01, longest_wait_seconds=0.05, timeout_seconds=120)
 
 
 @dataclass(frozen=True)

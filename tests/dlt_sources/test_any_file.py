@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlt_sources.landing.file_reader import FileReader
@@ -54,7 +54,6 @@ CHECKSUMMED = {
     "plain": parquet(compression="none", use_dictionary=False, write_page_checksum=True),
     "snappy, row groups": parquet(row_group_size=100, write_page_checksum=True),
 }
-FEW = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
 class Reading:
@@ -123,7 +122,6 @@ def test_the_sound_files_are_read_as_they_are(reading: Reading) -> None:
         assert reading.rows(content, "parquet") == TRUTH
 
 
-@FEW
 @given(st.data())
 def test_a_broken_parquet_file_never_has_more_or_fewer_rows(reading: Reading, data: st.DataObject) -> None:
     content = PARQUET[data.draw(st.sampled_from(sorted(PARQUET)))]
@@ -131,7 +129,6 @@ def test_a_broken_parquet_file_never_has_more_or_fewer_rows(reading: Reading, da
     assert rows is None or len(rows) == ROWS
 
 
-@FEW
 @given(st.data())
 def test_parquet_pages_with_checksums_are_exact_or_refused(reading: Reading, data: st.DataObject) -> None:
     content = CHECKSUMMED[data.draw(st.sampled_from(sorted(CHECKSUMMED)))]
@@ -144,7 +141,6 @@ def test_parquet_pages_with_checksums_are_exact_or_refused(reading: Reading, dat
 EVENTS = "id,name,amount\n" + "".join(f'{n},"name, {n}",{n}.25\n' for n in range(ROWS))
 
 
-@FEW
 @given(damage(len(EVENTS)))
 def test_a_broken_csv_file_has_the_rows_that_another_reader_finds_in_it(reading: Reading, break_it: Any) -> None:
     broken = break_it(EVENTS.encode())
@@ -158,7 +154,6 @@ def test_a_broken_csv_file_has_the_rows_that_another_reader_finds_in_it(reading:
         assert [name or "" for _, name in rows] == [record[at] for record in others[1:]]
 
 
-@FEW
 @given(damage(len(gzip.compress(EVENTS.encode(), mtime=0))), st.binary(min_size=1, max_size=200))
 def test_what_is_no_csv_and_no_parquet_is_refused(reading: Reading, break_it: Any, noise: bytes) -> None:
     assert reading.rows(break_it(gzip.compress(EVENTS.encode(), mtime=0)), "csv") is None
@@ -176,7 +171,6 @@ HEADER = st.one_of(
 )  # fmt: skip
 
 
-@settings(FEW, max_examples=80)
 @given(headers=st.lists(HEADER, min_size=1, max_size=5), data=st.data())
 def test_any_header_and_any_text_come_back_as_they_were_or_are_refused(
     reading: Reading, headers: list[str], data: st.DataObject

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlt_sources.landing.tables import Column
@@ -185,7 +185,6 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_float=Fraction, parse_constant=refuse)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_parquet_value_arrives_exactly_or_its_file_is_refused(reading: Reading, data: st.DataObject) -> None:
     kind, values = data.draw(st.sampled_from(FLAT), label="type")
@@ -247,7 +246,6 @@ def prints(number: float, text: str) -> bool:
     return Decimal(f"{number:.{digits - 1}e}") == number_of(text)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(values=st.lists(NUMBER, min_size=1, max_size=3), declared=st.sampled_from(NUMBERS))
 def test_any_number_in_csv_arrives_with_its_digits_or_its_file_is_refused(
     reading: Reading, values: list[str], declared: str | None
@@ -265,7 +263,6 @@ def test_any_number_in_csv_arrives_with_its_digits_or_its_file_is_refused(
             assert value == text if isinstance(value, str) else number_of(text) == value
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
 @given(text=MOMENT, declared=st.sampled_from(["TIMESTAMP", "TIMESTAMPTZ", "TIME", "DATE", None]))
 def test_any_time_in_csv_arrives_to_its_last_digit_or_its_file_is_refused(
     reading: Reading, text: str, declared: str | None

@@ -96,6 +96,7 @@ def test_a_file_that_crashes_the_reader_is_refused_and_the_next_is_read(faulty: 
     assert faulty.rows(GOOD) == 2
 
 
+@pytest.mark.proof
 def test_a_machine_with_lower_limits_than_ours_reads_sound_files_and_blames_none(tmp_path: Path) -> None:
     big = tmp_path / "big.csv"
     big.write_text("id,name\n" + "".join(f"{number},{os.urandom(12).hex()}\n" for number in range(150_000)))
@@ -185,6 +186,7 @@ print(json.dumps([told, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss /
 """
 
 
+@pytest.mark.proof  # two gigabytes of it
 def test_files_that_unfold_or_never_break_a_line_take_less_than_a_gigabyte(tmp_path: Path) -> None:
     header = "event_id,user_id,event_type,event_timestamp,revenue,invoice,sku,country\n"
     long, bomb = tmp_path / "long_events.csv", tmp_path / "bomb_events.parquet"

@@ -72,13 +72,17 @@ def test_rows_inserted_and_changed_while_pages_are_read_are_neither_missed_nor_d
     assert portal_count(portal) == 302
 
 
-def test_a_row_that_shows_up_late_with_an_earlier_time_is_not_missed(loader: Loader, portal: RunningPortal) -> None:
+def test_a_row_that_shows_up_late_with_an_earlier_time_is_not_missed_and_a_deletion_shows_as_a_difference(
+    loader: Loader, portal: RunningPortal
+) -> None:
     loader.load_collisions(portal)
     newest = portal.rows.query({"select": ":updated_at", "order": ":updated_at desc"}, 1, 0).rows[0].split('"')[3]
     portal.rows.insert([{**crash(1), ":id": "row-0000"}], updated_at=newest)
     loader.load_collisions(portal)
     assert loader.rows(DISTINCT) == [(301, 301)]
+    portal.rows.delete(first_ids(loader, 1)[0])
     assert loader.load_collisions(portal).rows == 0
+    assert loader.value(COUNT) - portal_count(portal) == 1
 
 
 def test_every_fault_in_one_load_and_still_every_row(loader: Loader, portal: RunningPortal) -> None:
@@ -131,13 +135,6 @@ def test_a_wider_window_fetches_what_the_narrower_one_left_out(loader: Loader, p
     assert loader.value(COUNT) == wanted
     loader.load_collisions(portal)
     assert loader.rows(DISTINCT) == [(300, 300)]
-
-
-def test_the_portals_deletions_show_as_a_difference(loader: Loader, portal: RunningPortal) -> None:
-    loader.load_collisions(portal)
-    portal.rows.delete(first_ids(loader, 1)[0])
-    loader.load_collisions(portal)
-    assert loader.value(COUNT) - portal_count(portal) == 1
 
 
 def test_the_table_is_declared_field_by_field_in_the_portals_order(portal: RunningPortal) -> None:

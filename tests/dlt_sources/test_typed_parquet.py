@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlt_sources.landing.landed import Dataset
@@ -225,7 +225,6 @@ def test_a_new_text_column_is_a_number_only_if_every_value_is_plainly_one(conver
 TEXT = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     values=st.lists(
         st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), max_size=30),
@@ -242,6 +241,19 @@ def test_any_text_comes_back_as_it_was_whatever_the_line_ends(
         quoted = '"' + value.replace('"', '""') + '"'
         content += f"{number},{quoted}{line_ends[number + 1]}"
     assert [row[0] or "" for row in converter.rows(content, "name")] == values
+
+
+def test_a_mark_of_the_byte_order_a_row_of_tags_line_breaks_and_quotes_are_read_as_they_are_meant(
+    converter: Converter,
+) -> None:
+    content = (
+        "\ufeffid,day,name,moment\r\n#id,#date,#loc+name,#moment\r\n"
+        '1,2024-01-15,"Rice\r\nwhite, ""long""",\r\n2,,Maïs,\n'
+    )
+    assert converter.rows(content, "source_row, id, name, moment") == [
+        (1, 1, 'Rice\r\nwhite, "long"', None),
+        (2, 2, "Maïs", None),
+    ]
 
 
 def test_what_pythons_csv_reader_sees_is_what_is_loaded(converter: Converter, shared_data: Path) -> None:

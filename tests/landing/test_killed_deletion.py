@@ -17,7 +17,14 @@ from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, ev
 pytestmark = FOLDER_AND_LATER_S3
 
 
-@pytest.mark.parametrize("moment", ["before the rows go", "after the rows went", "before the ledger hears of it"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("before the rows go", marks=pytest.mark.proof),
+        "after the rows went",
+        pytest.param("before the ledger hears of it", marks=pytest.mark.proof),
+    ],
+)
 def test_the_next_load_deletes_what_is_gone_and_loads_what_came_back(house: LandingHouse, moment: str) -> None:
     house.file("events_gone.csv", EVENTS + event(1, day="2024-02-01"))
     back = house.file("events_back.csv", EVENTS + event(2, day="2024-02-02"))

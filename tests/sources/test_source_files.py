@@ -61,6 +61,9 @@ def test_a_hand_written_source_shows_its_tables_before_and_after_its_first_load(
     team.load("shop")
     assert team.rows("SELECT count(*) FROM raw.shop__orders") == [(3,)]
     assert team.rows("SELECT count(*) FROM raw.shop__visits") == [(2,)], "appended"
+    team.load("shop", full_refresh=True)
+    assert team.rows("SELECT count(*) FROM raw.shop__visits") == [(1,)], "what the source has now and no more"
+    assert team.rows("SELECT count(*) FROM raw.shop__orders__lines") == [(6,)]
 
 
 def test_a_part_of_a_source_brings_what_it_can_not_be_loaded_without(team: Sources) -> None:
@@ -71,14 +74,6 @@ def test_a_part_of_a_source_brings_what_it_can_not_be_loaded_without(team: Sourc
     }
     assert "shop__shipments" in tables
     assert not {"shop__orders", "shop__visits"} & tables
-
-
-def test_a_full_refresh_leaves_only_what_the_source_has_now(team: Sources) -> None:
-    team.write("shop", SHOP)
-    team.load("shop")
-    team.load("shop", full_refresh=True)
-    assert team.rows("SELECT count(*) FROM raw.shop__visits") == [(1,)]
-    assert team.rows("SELECT count(*) FROM raw.shop__orders__lines") == [(6,)]
 
 
 def test_a_file_that_ends_or_kills_the_process_that_reads_it_is_named(
@@ -218,7 +213,6 @@ def test_two_apis_by_rest_api_are_two_files(team: Sources, json_api: str, monkey
         monkeypatch.setenv(f"SOURCES__{name.upper()}__TOKEN", "sesame-1")
         team.write(name, API.format(url=json_api, name=name))
         assert team.keys(name) == {f"{name}__posts"}
-        team.load(name)
         team.load(name)
         assert team.rows(f"SELECT count(*) FROM raw.{name}__posts") == [(4,)]
         assert team.rows(f"SELECT count(*) FROM raw.{name}__posts__tags") == [(4,)]

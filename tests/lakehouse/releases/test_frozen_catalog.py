@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from lakehouse.releases.pointer import read_pointer
 from tests.lakehouse.releases.conftest import Publisher, served
+from tests.object_store import ON_BOTH
 
 # Every type that DuckLake stores (1.0: no BIT, ENUM or fixed arrays; it rounds big HUGEINTs, and can't read
 # a date inside a struct again while a small table's rows lie in its catalog).
@@ -53,12 +54,12 @@ TYPES = {
     "map": "MAP {'k' || i: i}",
     "nothing": "NULL::INTEGER",
 }
-SIZES = (1, 2, 100_000)  # below and above the number of rows that DuckLake keeps inside its catalog
+SIZES = (1, 2, 3_000)  # below and above the number of rows that DuckLake keeps inside its catalog
 
 
 @pytest.fixture
 def every_type(publisher: Publisher) -> Publisher:
-    """Tables of 1, 2 and 100,000 rows with every column type, published."""
+    """Tables of 1, 2 and 3,000 rows with every column type, published."""
     columns = ", ".join(f'{expression} AS "{name}"' for name, expression in TYPES.items())
     publisher.execute(
         *(f"CREATE TABLE marts.rows_{size} AS SELECT i AS id, {columns} FROM range({size}) t(i)" for size in SIZES),
@@ -80,6 +81,7 @@ def _same(publisher: Publisher, reader: duckdb.DuckDBPyConnection, alias: str) -
         assert got == want
 
 
+@ON_BOTH
 def test_any_duckdb_attaches_it_by_its_address_under_any_alias(every_type: Publisher) -> None:
     pointer = read_pointer(every_type.lake.storage, "prod")
     assert pointer is not None

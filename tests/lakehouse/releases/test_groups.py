@@ -266,7 +266,7 @@ def test_a_group_that_is_held_back_keeps_its_files_for_as_long_as_it_takes(two_g
     first = world.cut().release
     assert first is not None
     publish(world, first)
-    for number in range(2, 5):
+    for number in (2, 3):
         for pipeline in ("shop", "sky"):
             world.load(pipeline)
         world.compute(world.graph, failing=["marts.totals"])
@@ -286,16 +286,16 @@ def test_a_group_that_is_held_back_keeps_its_files_for_as_long_as_it_takes(two_g
         orders = manifest.find("marts.orders")
         assert orders is not None and (orders.snapshot, orders.group) == (first.snapshot, "marts.orders")
     with publishing.publishing(world.lake, "prod", run="test") as connection:
-        assert publishing.prune(world.lake, connection, "prod", 1)[0] == [3, 2, 1]
-    assert read(world) == {"orders": 1, "weather": 4}
+        assert publishing.prune(world.lake, connection, "prod", 1)[0] == [2, 1]
+    assert read(world) == {"orders": 1, "weather": 3}
     snapshots.expire(world.lake, grace_seconds=0)
     world.compute(world.graph)
     healed = world.cut().release
     assert healed is not None
     publish(world, healed)
-    assert read(world) == {"orders": 4, "weather": 4}
-    publishing.rollback(world.lake, "prod", 4, by="ann")
-    assert read(world) == {"orders": 1, "weather": 4}
+    assert read(world) == {"orders": 3, "weather": 3}
+    publishing.rollback(world.lake, "prod", 3, by="ann")
+    assert read(world) == {"orders": 1, "weather": 3}
 
 
 def test_a_table_that_cannot_be_published_leaves_the_others_their_release(two_groups: World) -> None:
@@ -343,8 +343,12 @@ def drawn_node(chance: random.Random, name: str, above: list[str], raw: list[str
     return node(name, *upstream, raw=sources, served=chance.random() < 0.6, tag=tag)
 
 
-@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(100, 130))])
-def test_no_group_is_ever_of_two_minds_and_no_other_waits(lake: Lake, ledger: psycopg.Connection, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(3, 8), *(pytest.param(seed, 25, marks=pytest.mark.proof) for seed in range(100, 130))]
+)
+def test_no_group_is_ever_of_two_minds_and_no_other_waits(
+    lake: Lake, ledger: psycopg.Connection, seed: int, rounds: int
+) -> None:
     """Random models, failures, killed loads and deploys: what readers get agrees, and moves where it can."""
     chance = random.Random(seed)
     graph, pipeline_of = drawn(chance, 8)
@@ -355,7 +359,7 @@ def test_no_group_is_ever_of_two_minds_and_no_other_waits(lake: Lake, ledger: ps
     world.cut()
     parted = False
     with closing(world.duckdb):
-        for _ in range(25):
+        for _ in range(rounds):
             if chance.random() < 0.15:  # a deploy
                 name = chance.choice(sorted(graph))
                 above = [other for other in graph if other < name]

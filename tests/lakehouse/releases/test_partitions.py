@@ -81,9 +81,12 @@ def test_a_partition_may_have_any_value(publisher: Publisher) -> None:
 
 
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
-def test_a_partition_may_be_of_any_type(publisher: Publisher) -> None:
+@pytest.mark.parametrize(
+    "kinds", [("DATE", "TIMESTAMP_NS", "DOUBLE", "BLOB"), pytest.param(tuple(OTHERS), marks=pytest.mark.proof)]
+)
+def test_a_partition_may_be_of_any_type(publisher: Publisher, kinds: tuple[str, ...]) -> None:
     tables = []
-    for kind, values in OTHERS.items():
+    for kind, values in ((kind, OTHERS[kind]) for kind in kinds):
         name = f"marts.by_{kind.split('(')[0].lower()}"
         partitioned(publisher, name, kind, values)
         tables.append(name)
@@ -122,15 +125,19 @@ MEANWHILE = ("released", "failed", "given up", "compacted", "rolled back", "by n
 
 
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 6))])
-def test_whatever_became_of_the_table_the_next_release_holds_it(publisher: Publisher, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "count"), [(1, 7), *(pytest.param(seed, None, marks=pytest.mark.proof) for seed in range(1, 6))]
+)
+def test_whatever_became_of_the_table_the_next_release_holds_it(
+    publisher: Publisher, seed: int, count: int | None
+) -> None:
     """Several things happen between two releases; some releases are cut and never published."""
     chance = random.Random(seed)
     publisher.execute(STEPS["made anew"].format(n=40))
     check(publisher, served("marts.t", "0", partitioned_by=("label",)))
     steps = [*STEPS]
     chance.shuffle(steps)
-    for number, step in enumerate(steps, 1):
+    for number, step in enumerate(steps[:count], 1):
         for statement in STEPS[step].format(n=30 + number).split(";"):
             publisher.execute(statement)
         way = chance.choice(MEANWHILE)

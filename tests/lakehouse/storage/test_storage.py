@@ -14,7 +14,7 @@ from lakehouse import settings as settings_module
 from lakehouse.settings import Settings
 from lakehouse.storage import ConflictError, NotThereError, Storage, StorageError, open_storage
 from lakehouse.storage.s3 import S3Storage
-from tests.object_store import ACCESS_KEY, READER_KEY, READER_SECRET, ObjectStore
+from tests.object_store import ACCESS_KEY, ON_BOTH, READER_KEY, READER_SECRET, ObjectStore
 
 
 @pytest.fixture
@@ -36,6 +36,7 @@ def _file(tmp_path: Path, content: bytes) -> Path:
     return path
 
 
+@ON_BOTH
 def test_what_is_uploaded_is_listed_found_and_read(storage: Storage, tmp_path: Path) -> None:
     told: list[int] = []
     done = storage.upload(_file(tmp_path, b"hello"), "landing/shop/a b,ü'.csv", told.append)
@@ -52,6 +53,7 @@ def test_what_is_uploaded_is_listed_found_and_read(storage: Storage, tmp_path: P
     assert target.read_bytes() == b"hello"
 
 
+@ON_BOTH
 def test_a_big_file_arrives_whole(storage: Storage, tmp_path: Path) -> None:
     content = os.urandom(40 * 1024 * 1024)
     assert storage.upload(_file(tmp_path, content), "landing/big").size_bytes == len(content)
@@ -63,6 +65,7 @@ def test_a_big_file_arrives_whole(storage: Storage, tmp_path: Path) -> None:
     assert storage.checksum("landing/copy") == digest
 
 
+@ON_BOTH
 def test_an_etag_changes_with_the_content(storage: Storage) -> None:
     first = storage.write("published/prod/current.json", b"1")
     second = storage.write("published/prod/current.json", b"2")
@@ -70,6 +73,7 @@ def test_an_etag_changes_with_the_content(storage: Storage) -> None:
     assert storage.read("published/prod/current.json") == (b"2", second)
 
 
+@ON_BOTH
 def test_only_one_of_eight_racing_writers_wins(storage: Storage) -> None:
     first = storage.write("published/prod/current.json", b"0", new=True)
 
@@ -86,6 +90,7 @@ def test_only_one_of_eight_racing_writers_wins(storage: Storage) -> None:
         storage.write("published/prod/current.json", b"x", new=True)
 
 
+@ON_BOTH
 def test_a_copy_leaves_the_original(storage: Storage) -> None:
     storage.write("published/qa/a", b"1")
     storage.copy("published/qa/a", "published/prod/a")
@@ -95,6 +100,7 @@ def test_a_copy_leaves_the_original(storage: Storage) -> None:
     assert list(storage.list("published/qa/")) == []
 
 
+@ON_BOTH
 def test_replaced_and_deleted_landing_files_stay_as_versions(storage: Storage, tmp_path: Path) -> None:
     for content in (b"one", b"two"):
         storage.upload(_file(tmp_path, content), "landing/shop/a.csv")
@@ -110,6 +116,7 @@ def test_replaced_and_deleted_landing_files_stay_as_versions(storage: Storage, t
     assert storage.read("landing/shop/a.csv")[0] == b"one"
 
 
+@ON_BOTH
 def test_what_is_not_there_says_so(storage: Storage, tmp_path: Path) -> None:
     assert storage.find("landing/none") is None
     with pytest.raises(NotThereError, match="landing/none"):
@@ -119,6 +126,7 @@ def test_what_is_not_there_says_so(storage: Storage, tmp_path: Path) -> None:
     storage.delete(["landing/none"])
 
 
+@ON_BOTH
 def test_a_key_never_leads_out(storage: Storage) -> None:
     with pytest.raises(StorageError, match="leads out"):
         storage.write("landing/../../etc/x", b"")

@@ -116,17 +116,19 @@ def run(lake: Lake, source: Any) -> None:
     lake_pipeline(lake, source.name).run(source).raise_on_failed_jobs()
 
 
-def kill_and_undo(lake: Lake, dying: Callable[[int], None], jobs: int, seed: int, *, wide: bool) -> None:
+def kill_and_undo(
+    lake: Lake, dying: Callable[[int], None], jobs: int, seed: int, *, wide: bool, without: tuple[str, ...] = ()
+) -> None:
     """One killed load, its undo, and the load again, compared with a source that was never killed."""
-    run(lake, shop("shop", 1, seed))
-    run(lake, shop("twin", 1, seed))
+    run(lake, shop("shop", 1, seed, without=without))
+    run(lake, shop("twin", 1, seed, without=without))
     snapshot, before = lake.newest_snapshot(), contents(lake)
     dying(jobs)
     with pytest.raises(KilledError):
-        run(lake, shop("shop", 2, seed, wide=wide))
+        run(lake, shop("shop", 2, seed, wide=wide, without=without))
     dying(-1)
     assert jobs == 0 or contents(lake) != before
-    run(lake, shop("twin", 2, seed, wide=wide))  # meanwhile, in dlt's shared tables too
+    run(lake, shop("twin", 2, seed, wide=wide, without=without))  # meanwhile, in dlt's shared tables too
     twin = {table: rows for table, rows in contents(lake).items() if table in SHARED}
 
     undo(lake, "shop", snapshot)
@@ -141,15 +143,12 @@ def kill_and_undo(lake: Lake, dying: Callable[[int], None], jobs: int, seed: int
         assert [row for row in after[table] if "twin" in row] == [row for row in twin[table] if "twin" in row], table
         assert [row for row in after[table] if "shop" in row] == [row for row in before[table] if "shop" in row], table
 
-    run(lake, shop("shop", 2, seed, wide=wide))
+    run(lake, shop("shop", 2, seed, wide=wide, without=without))
     assert told(lake, "shop") == told(lake, "twin")
 
 
-@pytest.mark.parametrize(("jobs", "wide"), [(0, True), (9, False)])
-def test_a_load_killed_after_some_of_its_commits_is_undone(
-    lake: Lake, dying: Callable[[int], None], jobs: int, wide: bool
-) -> None:
-    kill_and_undo(lake, dying, jobs, seed=jobs, wide=wide)
+def test_a_load_killed_after_some_of_its_commits_is_undone(lake: Lake, dying: Callable[[int], None]) -> None:
+    kill_and_undo(lake, dying, 9, seed=9, wide=True, without=("replaced", "upserted", "inserted"))
 
 
 @pytest.mark.proof
