@@ -94,8 +94,9 @@ def running_services(instance: LakehouseInstance) -> Iterator[RunningServices]:
 
 def until(condition: Callable[[], Found], timeout_seconds: float, otherwise: Callable[[], str]) -> Found:
     """Wait until the condition holds and give what it gave; fail with `otherwise` when it does not in time."""
-    deadline = time.monotonic() + SLOW * timeout_seconds
+    deadline, pause = time.monotonic() + SLOW * timeout_seconds, 0.1
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{otherwise()} (waited {SLOW * timeout_seconds:.0f} s)"
-        time.sleep(0.2)
+        time.sleep(pause)
+        pause = min(1.3 * pause, 2)  # what takes long is not asked all the time
     return found

@@ -10,8 +10,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lakehouse.settings import PROJECT_ROOT
-from tests.lakehouse_instance import LakehouseInstance
-from tests.running_services import RunningServices, running_services
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # No sandbox: CI's containers run as root, where Chromium has none. The rest keeps it from calling home.
@@ -37,17 +35,10 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="package")
-def demo_services(demo_lakehouse: LakehouseInstance) -> Iterator[RunningServices]:
-    """`lakehouse up` on the demo's lakehouse, once for all tests here."""
-    with running_services(demo_lakehouse) as services:
-        yield services
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """An empty tab that remembers nothing of other tests."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000}, timezone_id="UTC")
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, timezone_id="UTC", reduced_motion="reduce")
     context.set_default_timeout(LONGEST_WAIT_MILLISECONDS)
     yield context.new_page()
     context.close()

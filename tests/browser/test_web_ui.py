@@ -17,7 +17,7 @@ MART = "marts/top_pickup_locations"
 Graph = dict[str, set[str]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def nodes(demo_services: RunningServices) -> list[Any]:
     """Every asset as the webserver knows it."""
     query = "{assetNodes {assetKey {path} groupName description dependencyKeys {path}}}"
@@ -57,10 +57,12 @@ def test_every_asset_says_what_it_holds(nodes: list[Any]) -> None:
 
 
 def test_the_graph_page_draws_every_asset(
-    page: Page, demo_services: RunningServices, nodes: list[Any], images: Path
+    page: Page, demo_services: RunningServices, nodes: list[Any], images: Path, request: pytest.FixtureRequest
 ) -> None:
     graph_page = GraphPage(page, demo_services.url, sorted({node["groupName"] for node in nodes}))
-    graph_page.screenshot(images / "asset_graph.png")
+    if request.config.getoption("--screenshots"):
+        graph_page.screenshot(images / "asset_graph.png")
+    graph_page.show_whole()
     # A node has room for a short name; of a long one it shows the beginning and the end.
     for node in nodes:
         name = node["assetKey"]["path"][-1]
@@ -86,6 +88,7 @@ def test_an_asset_page_shows_description_columns_and_row_count(
     page.screenshot(path=images / "asset_page.png")
 
 
+@pytest.mark.proof  # a backfill is started by a click each time
 def test_a_click_on_materialize_computes_the_mart_anew(
     page: Page, demo_lakehouse: LakehouseInstance, demo_services: RunningServices
 ) -> None:

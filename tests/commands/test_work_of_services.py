@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from lakehouse.lake.postgres import connect
 from lakehouse.writing.locks import environment_lock, holding
+from tests.arrivals import KNOWN_DAY, LONG_AGO, Arrivals, computed_at, other_marts, settle
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
 
-KNOWN_DAY = "2009-12-05"
 LOCATION = "lakehouse_assets.definitions"
-
-
-def land_events(lakehouse: LakehouseInstance, days: list[str]) -> None:
-    """Copy a file of two purchases a day into the landing zone, under another name until it is whole."""
-    folder = Path(lakehouse.lake.settings.landing_uri) / "ecommerce"
-    part, whole = folder / "late.part", folder / "ecommerce_events_late.parquet"
-    values = ", ".join(f"({9_000_000 + number}, TIMESTAMP '{day} 12:00:00')" for number, day in enumerate(days * 2))
-    duckdb.sql(
-        f"""
-        COPY (
-            SELECT id::INT AS event_id, 77 AS user_id, 'purchase' AS event_type, happened AS event_timestamp,
-                10::DECIMAL(12, 2) AS revenue, 'L' || id AS invoice, '1' AS sku, 'EIRE' AS country
-            FROM (VALUES {values}) AS late (id, happened)
-        ) TO '{part}' (FORMAT parquet)
-        """
-    )
-    part.rename(whole)
-
-
-def computed_at(lakehouse: LakehouseInstance) -> dict[str, Any]:
-    """When each day's revenue was computed."""
-    return dict(lakehouse.rows("SELECT event_date::VARCHAR, computed_at FROM marts.daily_revenue"))
-
-
-def other_marts(lakehouse: LakehouseInstance) -> list[Any]:
-    """When marts were computed that don't read the shop's events."""
-    return [
-        lakehouse.rows(f"SELECT MIN(computed_at), MAX(computed_at) FROM marts.{mart}")
-        for mart in ("collisions_daily", "top_pickup_locations")
-    ]
 
 
 def test_sensors_run_without_being_switched_on(demo_services: RunningServices) -> None:
@@ -75,27 +43,14 @@ def test_the_web_ui_takes_its_definitions_anew_after_a_deploy(
     until(lambda: (now := loaded()) and now != before, 120, lambda: f"still loaded at {before}")
 
 
-def test_a_late_file_recomputes_its_days_unaided(
-    demo_lakehouse: LakehouseInstance, demo_services: RunningServices
-) -> None:
-    long_ago = f"{datetime.now(UTC) - timedelta(days=548):%Y-%m-%d}"  # 18 months: no look-back reaches there
-    until(lambda: not demo_services.unfinished_runs(), 240, lambda: f"{demo_services.unfinished_runs()}")
-    before, others = computed_at(demo_lakehouse), other_marts(demo_lakehouse)
-
-    land_events(demo_lakehouse, [long_ago, KNOWN_DAY])
-
-    until(
-        lambda: long_ago in computed_at(demo_lakehouse) and not demo_services.unfinished_runs(),
-        240, lambda: f"The day {long_ago} was not computed; unfinished: {demo_services.unfinished_runs()}",
-    )  # fmt: skip
-
+def test_a_late_file_recomputes_its_days_unaided(demo_lakehouse: LakehouseInstance, arrivals: Arrivals) -> None:
     after = computed_at(demo_lakehouse)
-    assert {day for day in after if after[day] != before.get(day)} == {long_ago, KNOWN_DAY}
-    assert set(before) <= set(after)
+    assert {day for day in after if after[day] != arrivals.days.get(day)} == {LONG_AGO, KNOWN_DAY}
+    assert set(arrivals.days) <= set(after)
     assert demo_lakehouse.rows(
-        f"SELECT unique_users, purchases, total_revenue FROM marts.daily_revenue WHERE event_date = '{long_ago}'"
+        f"SELECT unique_users, purchases, total_revenue FROM marts.daily_revenue WHERE event_date = '{LONG_AGO}'"
     ) == [(1, 2, 20)]
-    assert other_marts(demo_lakehouse) == others
+    assert other_marts(demo_lakehouse) == arrivals.others
     ours = "SELECT SUM(revenue) FROM raw.ecommerce__events"
     assert demo_lakehouse.value("SELECT SUM(net_revenue) FROM marts.daily_revenue") == demo_lakehouse.value(ours)
 
@@ -136,3 +91,13 @@ def test_a_run_that_ends_with_the_services_does_not_count_as_started(
     assert f"run {run_id[:8]} of catch_up was at work when the services ended: marked failed" in demo_services.printed
     assert status == ("FAILURE",)
     assert [process for process in demo_lakehouse.processes() if process.info["name"] != "postgres"] == []
+
+
+def test_ctrl_c_ends_them_and_leaves_nothing_running(demo_services: RunningServices) -> None:
+    names = {process.info["name"] for process in demo_services.instance.processes()}
+    assert "postgres" in names, "the tests' own look at processes must see PostgreSQL, or it proves nothing"
+    settle(demo_services)
+    assert demo_services.end(signal.SIGINT) == 0
+    assert "nothing is left running" in demo_services.printed
+    demo_services.instance.close()  # this process may have asked the lake and kept PostgreSQL
+    assert demo_services.instance.processes() == []

@@ -17,7 +17,7 @@ from lakehouse.releases import publishing
 from tests.dashboard import marts
 from tests.dashboard.conftest import Dashboard
 
-QUERY = "POST /query"
+QUERY, RELEASES = "POST /query", "GET /releases"
 CAPTION = re.compile(r"release \d+ of prod · data .+ old · round trip .+ ms · executed in .+ ms · (warm|cold)")
 
 
@@ -54,80 +54,87 @@ def choose(page: Page, locations: int) -> None:
     box.press("Enter")
 
 
-def test_pick_ups_equal_sql(page: Page, dashboard: Dashboard, images: Path) -> None:
+def test_pick_ups_equal_sql_and_a_change_in_the_box_asks_the_service_once(
+    page: Page, dashboard: Dashboard, images: Path
+) -> None:
     page.set_viewport_size({"width": 1400, "height": 840})
+    dashboard.proxy.calls.clear()
     open_page(page, dashboard)
+    assert dashboard.proxy.calls == [RELEASES, QUERY]
     trips = value(dashboard, f"SELECT sum(trips)::BIGINT FROM {marts.PICK_UPS}")
-    first = f"SELECT trips FROM {marts.PICK_UPS} ORDER BY trips DESC, pickup_location_id LIMIT 20"
-    shown = value(dashboard, f"SELECT sum(trips)::BIGINT FROM ({first})")
     locations = value(dashboard, f"SELECT count(*) FROM {marts.PICK_UPS}")
     expect(metric(page, "Pick-ups")).to_have_text(f"{trips:,}")
-    expect(metric(page, f"Pick-ups at the first 20 of {locations} locations")).to_have_text(f"{shown:,}")
-    choose(page, 15)
-    expect(page.get_by_text("Pick-ups at the first 15 of")).to_be_visible()
-    settled(page)
-    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
-    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
-    page.screenshot(path=images / "dashboard.png", animations="disabled")
-
-
-def test_collisions_equal_sql(page: Page, dashboard: Dashboard) -> None:
-    open_page(page, dashboard, "collisions")
-    for label, column in {"Collisions": "crashes", "Persons injured": "persons_injured"}.items():
-        total = value(dashboard, f"SELECT sum({column})::BIGINT FROM {marts.COLLISIONS}")
-        expect(metric(page, label)).to_have_text(f"{total:,}")
-    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
-
-
-def test_revenue_equals_sql(page: Page, dashboard: Dashboard) -> None:
-    open_page(page, dashboard, "revenue")
-    net = value(dashboard, f"SELECT sum(net_revenue)::DOUBLE FROM {marts.REVENUE}")
-    sold = value(dashboard, f"SELECT sum(total_revenue)::DOUBLE FROM {marts.REVENUE}")
-    expect(metric(page, "Net revenue")).to_have_text(f"£{net:,.0f}")
-    expect(metric(page, "Sold")).to_have_text(f"£{sold:,.0f}")
-
-
-def test_food_prices_equal_sql(page: Page, dashboard: Dashboard) -> None:
-    open_page(page, dashboard, "food-prices")
-    first = (
-        f"SELECT commodity, unit, price_type FROM {marts.FOOD} GROUP BY ALL ORDER BY sum(prices) DESC, 1, 2, 3 LIMIT 1"
-    )
-    prices = value(
-        dashboard, f"SELECT sum(prices)::BIGINT FROM {marts.FOOD} WHERE (commodity, unit, price_type) IN ({first})"
-    )
-    expect(metric(page, "Prices collected")).to_have_text(f"{prices:,}")
-
-
-def test_a_change_in_the_box_asks_the_service_once(page: Page, dashboard: Dashboard) -> None:
-    open_page(page, dashboard)
+    shown = page.get_by_test_id("stMetricValue").nth(1)
+    expect(page.get_by_text(f"Pick-ups at the first 20 of {locations} locations")).to_be_visible()
+    expect(shown).to_have_text(first_trips(dashboard, 20))
     dashboard.proxy.calls.clear()
     choose(page, 7)
     expect(page.get_by_text("Pick-ups at the first 7 of", exact=False)).to_be_visible()
     settled(page)
     page.wait_for_timeout(1_500)  # nothing comes later either
     assert dashboard.proxy.calls == [QUERY]
-    first = f"SELECT trips FROM {marts.PICK_UPS} ORDER BY trips DESC, pickup_location_id LIMIT 7"
-    shown = value(dashboard, f"SELECT sum(trips)::BIGINT FROM ({first})")
-    expect(page.get_by_test_id("stMetricValue").nth(1)).to_have_text(f"{shown:,}")
+    expect(shown).to_have_text(first_trips(dashboard, 7))
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    page.screenshot(path=images / "dashboard.png", animations="disabled")
 
 
-@pytest.mark.parametrize(("name", "choice"), [("revenue", "month"), ("collisions", "Persons killed")])
-def test_another_choice_asks_the_service_once(page: Page, dashboard: Dashboard, name: str, choice: str) -> None:
-    open_page(page, dashboard, name)
-    dashboard.proxy.calls.clear()
-    page.get_by_role("radio", name=choice).click()
-    page.wait_for_timeout(2_000)
-    assert dashboard.proxy.calls == [QUERY]
+def first_trips(dashboard: Dashboard, locations: int) -> str:
+    """The trips of so many locations, as they are shown."""
+    first = f"SELECT trips FROM {marts.PICK_UPS} ORDER BY trips DESC, pickup_location_id LIMIT {locations}"
+    return f"{value(dashboard, f'SELECT sum(trips)::BIGINT FROM ({first})'):,}"
 
 
-@pytest.mark.parametrize(("name", "questions"), [("", 1), ("collisions", 2), ("revenue", 1), ("food-prices", 2)])
-def test_a_page_asks_for_what_it_shows_and_nothing_else(
-    page: Page, dashboard: Dashboard, name: str, questions: int
+FIRST_FOOD = (
+    f"SELECT commodity, unit, price_type FROM {marts.FOOD} GROUP BY ALL ORDER BY sum(prices) DESC, 1, 2, 3 LIMIT 1"
+)
+PAGES = {
+    "collisions": (
+        {
+            "Collisions": f"SELECT sum(crashes)::BIGINT FROM {marts.COLLISIONS}",
+            "Persons injured": f"SELECT sum(persons_injured)::BIGINT FROM {marts.COLLISIONS}",
+        },
+        2,
+        "Persons killed",
+    ),
+    "revenue": (
+        {
+            "Net revenue": f"SELECT sum(net_revenue)::DOUBLE FROM {marts.REVENUE}",
+            "Sold": f"SELECT sum(total_revenue)::DOUBLE FROM {marts.REVENUE}",
+        },
+        1,
+        "month",
+    ),
+    "food-prices": (
+        {
+            "Prices collected": f"SELECT sum(prices)::BIGINT FROM {marts.FOOD} "
+            f"WHERE (commodity, unit, price_type) IN ({FIRST_FOOD})"
+        },
+        2,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_equals_sql_and_asks_for_what_it_shows_and_nothing_else(
+    page: Page, dashboard: Dashboard, name: str
 ) -> None:
+    metrics, questions, choice = PAGES[name]
     dashboard.proxy.calls.clear()
     open_page(page, dashboard, name)
     page.wait_for_timeout(1_000)
-    assert dashboard.proxy.calls == ["GET /releases", *[QUERY] * questions]
+    assert dashboard.proxy.calls == [RELEASES, *[QUERY] * questions]
+    for label, sql in metrics.items():
+        wanted = value(dashboard, sql)
+        expect(metric(page, label)).to_have_text(f"£{wanted:,.0f}" if isinstance(wanted, float) else f"{wanted:,}")
+    if name == "collisions":
+        expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
+    if choice:
+        dashboard.proxy.calls.clear()
+        page.get_by_role("radio", name=choice).click()
+        page.wait_for_timeout(2_000)
+        assert dashboard.proxy.calls == [QUERY], "another choice asks the service once"
 
 
 def test_a_new_release_shows_up_and_an_earlier_one_can_be_chosen(page: Page, dashboard: Dashboard) -> None:
