@@ -113,42 +113,51 @@ def forget_tables(connection: psycopg.Connection, dropped: Collection[str]) -> N
             connection.execute(f"DELETE FROM ledger.{table} WHERE physical_table = ANY(%s)", [list(dropped)])
 
 
-@contextmanager
-def promoting(
-    lake: Lake,
-    target: str,
-    holds: Collection[str],
-    others: Callable[[], Collection[str]],
-    check: Callable[[psycopg.Connection], None],
-    read_tables: Callable[[], Collection[str]],
-    *,
-    source: str,
-    run: str,
-    then: Callable[[psycopg.Connection], None] = lambda _: None,
-    report: Report = lambda _: None,
-) -> Iterator[None]:
-    """Give the environment `target` models that others have computed inside this block, with no run beside it.
+class Change:
+    """What an environment `target` becomes: the models of `source`, which others have computed."""
 
-    `holds` are the environments that may not compute meanwhile, as the source; `others`, asked with their locks held,
-    names all of them: whoever owns a table that `target` takes over too. With all locks held `check` may refuse by an
-    error, which leaves nothing behind. A kill inside the block leaves the mark of a deploy: the next promotion or
-    deploy of `target` does its work again and removes it. `then` is called when all is done and the mark is gone, the
-    locks still held.
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+        self.held: set[str] = set()
+        """The environments that may not compute meanwhile, beside the target."""
+
+    def others(self) -> Collection[str]:
+        """Asked with their locks held, all of them: whoever owns a table that `target` takes over, too."""
+        return self.held
+
+    def check(self, connection: psycopg.Connection) -> None:
+        """With all locks held it may refuse by an error, which leaves nothing behind."""
+
+    def tables(self) -> Collection[str]:
+        """The physical tables that `target` uses from then on."""
+        raise NotImplementedError
+
+    def done(self, connection: psycopg.Connection) -> None:
+        """All is done and the mark is gone, the locks still held."""
+
+
+@contextmanager
+def promoting(lake: Lake, change: Change, *, run: str, report: Report = lambda _: None) -> Iterator[None]:
+    """Make the change inside this block, with no run beside it.
+
+    A kill inside the block leaves the mark of a deploy: the next promotion or deploy of the target does its work again
+    and removes it.
     """
-    names = {target, *holds}
+    target, names = change.target, {change.target, *change.held}
     while True:
         locks = [*(environment_lock(name) for name in names), tables_lock(shared=True)]
         with holding(lake.settings, locks, holder=run, waiting=report) as connection:
-            if (wanted := {target, *others()}) <= names:
-                check(connection)
+            if (wanted := {target, *change.others()}) <= names:
+                change.check(connection)
                 snapshot = lake.newest_snapshot()
-                marks.write(connection, "deploy", target, run=run, snapshot=snapshot, details={"from": source})
+                marks.write(connection, "deploy", target, run=run, snapshot=snapshot, details={"from": change.source})
                 yield
-                tables = read_tables()
+                tables = change.tables()
                 with connection.transaction():
                     claim(connection, target, tables)
                     marks.clear(connection, "deploy", target)
-                then(connection)
+                change.done(connection)
                 return
         names |= wanted
 

@@ -68,18 +68,7 @@ def create(lake: Lake, name: str, *, source: str, run: str, report: Report = lam
     checked_name(name)
     ledger.require_ledger(lake)
 
-    def check(connection: psycopg.Connection) -> None:
-        known = sqlmesh.environment_names(project())
-        if source not in known:
-            raise UnknownEnvironmentError(source, known)
-        begun = any("from" in mark.details for mark in marks.read(connection, "deploy", name))
-        if name in known and not begun:
-            raise RefusedError(
-                f"There is an environment {name} already: `lakehouse promote {source} {name}` gives it {source}'s "
-                f"models, `lakehouse env drop {name}` makes room for a new one."
-            )
-
-    return _show(lake, source, name, set(), lambda: set(), check, run=run, report=report)
+    return _Creation(lake, source, name, run=run, report=report).make()
 
 
 def check_names(source: str, target: str) -> None:
@@ -118,20 +107,9 @@ def promote(
     Raises:
         RefusedError: something that would change is not computed or not finished; the message names it.
     """
-    promotion: Promotion | None = None
-
-    def others() -> set[str]:
-        nonlocal promotion
-        promotion = look(source, target)
-        return {source, *promotion.computed_by.values()}
-
-    def check(connection: psycopg.Connection) -> None:
-        assert promotion is not None
-        _check(connection, promotion)
-
     check_names(source, target)
     ledger.require_ledger(lake)
-    return _show(lake, source, target, {source}, others, check, run=run, author=author, report=report)
+    return _Promotion(lake, source, target, run=run, author=author, report=report).make()
 
 
 def check(lake: Lake, promotion: Promotion) -> None:
@@ -167,30 +145,8 @@ def finish(lake: Lake, environment: str, *, run: str, report: Report = lambda _:
     if not unfinished:
         return False
     report(f"repairing {unfinished[0]}")
-    plan_ids: list[str] = []
-
-    def note_plan(connection: psycopg.Connection) -> None:
-        rows = connection.execute("SELECT plan_id FROM sqlmesh._environments WHERE name = %s", [environment]).fetchall()
-        plan_ids.extend(plan_id for (plan_id,) in rows)
-
-    def finished(connection: psycopg.Connection) -> None:
-        # Of a deploy that was killed after it had changed the state nobody knows the files any more.
-        connection.execute(
-            """
-            UPDATE ledger.deployments SET content_key = CASE WHEN plan_id = ANY(%s) THEN content_key ELSE '' END,
-                plan_id = (SELECT plan_id FROM sqlmesh._environments WHERE name = %s)
-            WHERE environment = %s
-            """,
-            [plan_ids, environment, environment],
-        )
-        head_changed(lake, connection, environment, run=run, report=report)
-
-    def tables() -> set[str]:
-        return sqlmesh.used_tables(project(), environment)
-
-    with ledger.promoting(
-        lake, environment, (), lambda: (), note_plan, tables, source=environment, then=finished, run=run, report=report
-    ), without_warnings():  # fmt: skip
+    repair = _Repair(lake, environment, run, report)
+    with ledger.promoting(lake, repair, run=run, report=report), without_warnings():
         sqlmesh.promote(project(), environment, environment)
     return True
 
@@ -261,21 +217,50 @@ def head_changed(
     report(str(cut_release(lake, connection, models, run=run, author=author or author_of({}))))
 
 
-def _show(
-    lake: Lake,
-    source: str,
-    target: str,
-    holds: set[str],
-    others: Callable[[], set[str]],
-    check: Callable[[psycopg.Connection], None],
-    *,
-    run: str,
-    author: str = "",
-    report: Report,
-) -> PlanSummary:
-    """Show `source`'s models in `target`, under the rules of who may write."""
+class _Repair(ledger.Change):
+    """An environment's own state, shown again."""
 
-    def finished(connection: psycopg.Connection) -> None:
+    def __init__(self, lake: Lake, environment: str, run: str, report: Report) -> None:
+        super().__init__(environment, environment)
+        self.lake, self.run, self.report = lake, run, report
+        self.plan_ids: list[str] = []
+
+    def check(self, connection: psycopg.Connection) -> None:
+        rows = connection.execute("SELECT plan_id FROM sqlmesh._environments WHERE name = %s", [self.target]).fetchall()
+        self.plan_ids = [plan_id for (plan_id,) in rows]
+
+    def tables(self) -> set[str]:
+        return sqlmesh.used_tables(project(), self.target)
+
+    def done(self, connection: psycopg.Connection) -> None:
+        # Of a deploy that was killed after it had changed the state nobody knows the files any more.
+        connection.execute(
+            """
+            UPDATE ledger.deployments SET content_key = CASE WHEN plan_id = ANY(%s) THEN content_key ELSE '' END,
+                plan_id = (SELECT plan_id FROM sqlmesh._environments WHERE name = %s)
+            WHERE environment = %s
+            """,
+            [self.plan_ids, self.target, self.target],
+        )
+        head_changed(self.lake, connection, self.target, run=self.run, report=self.report)
+
+
+class _Showing(ledger.Change):
+    """`source`'s models shown in `target`."""
+
+    def __init__(self, lake: Lake, source: str, target: str, *, run: str, author: str = "", report: Report) -> None:
+        super().__init__(source, target)
+        self.lake, self.run, self.author, self.report = lake, run, author, report
+
+    def make(self) -> PlanSummary:
+        """Make it, under the rules of who may write."""
+        with ledger.promoting(self.lake, self, run=self.run, report=self.report), without_warnings():
+            return sqlmesh.promote(project(), self.source, self.target)
+
+    def tables(self) -> set[str]:
+        return sqlmesh.used_tables(project(), self.target)
+
+    def done(self, connection: psycopg.Connection) -> None:
         connection.execute(
             """
             INSERT INTO ledger.deployments (environment, content_key, code_version, plan_id, run, source)
@@ -288,16 +273,39 @@ def _show(
                 code_version = excluded.code_version, plan_id = excluded.plan_id, run = excluded.run,
                 source = excluded.source, deployed_at = now()
             """,
-            {"source": source, "target": target, "run": run},
+            {"source": self.source, "target": self.target, "run": self.run},
         )
-        # A new environment shows what another one's readers have: its first release comes with its first own act.
-        if holds:
-            head_changed(lake, connection, target, run=run, author=author, report=report)
 
-    def tables() -> set[str]:
-        return sqlmesh.used_tables(project(), target)
 
-    with ledger.promoting(
-        lake, target, holds, others, check, tables, source=source, then=finished, run=run, report=report
-    ), without_warnings():  # fmt: skip
-        return sqlmesh.promote(project(), source, target)
+class _Creation(_Showing):
+    """A new environment. It shows what another one's readers have: its first release comes with its first own act."""
+
+    def check(self, connection: psycopg.Connection) -> None:
+        known, name = sqlmesh.environment_names(project()), self.target
+        if self.source not in known:
+            raise UnknownEnvironmentError(self.source, known)
+        begun = any("from" in mark.details for mark in marks.read(connection, "deploy", name))
+        if name in known and not begun:
+            raise RefusedError(
+                f"There is an environment {name} already: `lakehouse promote {self.source} {name}` gives it "
+                f"{self.source}'s models, `lakehouse env drop {name}` makes room for a new one."
+            )
+
+
+class _Promotion(_Showing):
+    """Models that move on: nobody computes in the source, nor where one of its tables belongs."""
+
+    def __init__(self, lake: Lake, source: str, target: str, *, run: str, author: str, report: Report) -> None:
+        super().__init__(lake, source, target, run=run, author=author, report=report)
+        self.held = {source}
+
+    def others(self) -> set[str]:
+        self.promotion = look(self.source, self.target)
+        return {self.source, *self.promotion.computed_by.values()}
+
+    def check(self, connection: psycopg.Connection) -> None:
+        _check(connection, self.promotion)
+
+    def done(self, connection: psycopg.Connection) -> None:
+        super().done(connection)
+        head_changed(self.lake, connection, self.target, run=self.run, author=self.author, report=self.report)
