@@ -7,7 +7,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict
 from datetime import date
 from types import TracebackType
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ROWS = 100_000
 CONNECT_SECONDS = 10.0
+PROBLEM_BYTES, PAGE_BYTES = 64 << 10, 16 << 20
+"""The most that is read of an error, and of a list of tables: whatever answers there may be no lakehouse."""
+PROBLEM_CHARACTERS = 4000
 URN = "urn:lakehouse:"
 
 
@@ -177,7 +180,11 @@ class LakehouseClient(Client):
         try:
             if "lakehouse-release" not in response.headers:
                 raise self._no_lakehouse(response)
-            yield Stream(_about(response.headers), self._pieces(response))
+            try:
+                about = _about(response.headers)
+            except ValueError:
+                raise self._no_lakehouse(response) from None
+            yield Stream(about, self._pieces(response))
         finally:
             response.close()
 
@@ -195,15 +202,20 @@ class LakehouseClient(Client):
     def _page(self, path: str, **asked: Any) -> dict[str, Any]:
         params = {name: value for name, value in asked.items() if value is not None}
         response = self._sent(self._http.build_request("GET", path, params=params))
-        try:
-            page = json.loads(b"".join(self._pieces(response)))
-        except ValueError:
-            page = None
-        finally:
-            response.close()
-        if not isinstance(page, dict) or "release" not in page:
+        with closing(response):
+            page = _json(self._whole(response, PAGE_BYTES))
+        if not isinstance(page, dict) or not isinstance(page.get("release"), int):
             raise self._no_lakehouse(response)
         return page
+
+    def _whole(self, response: httpx.Response, limit: int) -> bytes:
+        """A short body. Raises QueryError for a long one, and for one that takes longer than an answer may."""
+        deadline, content = time.monotonic() + self._timeout, b""
+        for piece in self._pieces(response):
+            content += piece
+            if len(content) > limit or time.monotonic() > deadline:
+                raise self._no_lakehouse(response)
+        return content
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """A response that is an answer. Waits its turn when the service says when to come again."""
@@ -215,33 +227,28 @@ class LakehouseClient(Client):
                 response = self._http.send(request, stream=True)
                 if response.status_code == 200:
                     return response
-                try:
-                    response.read()
-                finally:
-                    response.close()
             except httpx.HTTPError as error:
                 raise QueryError(
                     "unavailable", f"The query service at {self.url} does not answer: {_reason(error)}."
                 ) from None
-            problem = self._problem(response)
+            with closing(response):
+                problem = self._problem(response)
             wait = problem.retry_after
             if problem.kind != "too-many-calls" or wait is None or time.monotonic() + wait > deadline:
                 raise problem
             time.sleep(wait)
 
     def _problem(self, response: httpx.Response) -> QueryError:
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
+        body = _json(self._whole(response, PROBLEM_BYTES))
         wait = response.headers.get("retry-after", "")
-        retry_after = int(wait) if wait.isascii() and wait.isdigit() else None
+        retry_after = int(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
         kind = str(body.get("type", "")) if isinstance(body, dict) else ""
         if isinstance(body, dict) and kind.startswith(URN):
             line, column = (body.get(name) if isinstance(body.get(name), int) else None for name in ("line", "column"))
             known = kind.removeprefix(URN)
             detail = str(body.get("detail") or body.get("title") or f"HTTP {response.status_code}")
-            return QueryError(known if known in STATUS else "failed", detail, line, column, retry_after)
+            kind = known if known in STATUS else "failed"
+            return QueryError(kind, detail[:PROBLEM_CHARACTERS], line, column, retry_after)
         if response.status_code == 429:
             # A gateway before the service speaks for itself.
             return QueryError("too-many-calls", f"{self.url} has too many calls.", retry_after=retry_after)
@@ -253,6 +260,14 @@ class LakehouseClient(Client):
         return QueryError(
             "unavailable", f"At {self.url} answers something else than a lakehouse (HTTP {response.status_code})."
         )
+
+
+def _json(content: bytes) -> Any:
+    """What the text says; None for what is no JSON, or too deep for it."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _address(url: str) -> str:

@@ -171,6 +171,38 @@ def test_an_answer_that_breaks_off_is_an_error_not_fewer_rows() -> None:
             client.query("SELECT 1")
 
 
+ENDLESS = {"content-length": str(10**12), "lakehouse-release": "1"}
+
+
+@pytest.mark.parametrize("status", [200, 400, 503])
+def test_of_a_page_or_an_error_without_an_end_only_the_beginning_is_read(status: int) -> None:
+    problem = '{"type": "urn:lakehouse:failed", "detail": "' + "x" * (32 << 20)
+    with answering((status, ENDLESS, problem)) as (url, _), LakehouseClient(url, timeout=20) as client:
+        with pytest.raises(QueryError, match="something else than a lakehouse"):
+            client.tables()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"lakehouse-release": "one"}, {"lakehouse-release": "1", "lakehouse-rows": "many"},
+     {"lakehouse-release": "1", "lakehouse-execution-ms": "soon"}],
+)  # fmt: skip
+def test_headers_that_no_lakehouse_sends_are_named_as_that(headers: dict[str, str]) -> None:
+    with answering((200, headers, "")) as (url, _), LakehouseClient(url) as client:
+        with pytest.raises(QueryError, match="something else than a lakehouse"):
+            client.query("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    "body", ["[" * 50_000, '{"release": "x"}', '{"type": "urn:lakehouse:failed", "detail": 1e999}']
+)
+@pytest.mark.parametrize("status", [200, 500])
+def test_strange_json_is_an_error_with_a_sentence(status: int, body: str) -> None:
+    with answering((status, {"retry-after": "9" * 5000}, body)) as (url, _), LakehouseClient(url) as client:
+        with pytest.raises(QueryError):
+            client.tables()
+
+
 def test_a_busy_service_is_asked_again_when_it_says_so() -> None:
     problem = json.dumps({"type": "urn:lakehouse:too-many-calls", "detail": "Too many."})
     page = json.dumps({"release": 5})
