@@ -240,6 +240,11 @@ def _the_next_caller_is_answered(service: Service) -> Iterator[None]:
     assert service.rows("SELECT count(*) FROM marts.days") == [[ROWS]]
 
 
+def worker_restarts(service: Service) -> float:
+    lines = httpx.get(f"{service.url}/metrics", timeout=60).text.splitlines()
+    return float(next(line for line in lines if line.startswith("lakehouse_query_worker_restarts ")).split()[1])
+
+
 def leaks(text: str, publisher: Publisher) -> list[str]:
     """Addresses and secrets that no answer may hold."""
     settings = publisher.lake.settings
@@ -253,7 +258,9 @@ def test_there_are_many() -> None:
 
 @pytest.mark.parametrize(("group", "sql"), ALL, ids=[f"{group}-{sql[:40]}" for group, sql in ALL])
 def test_a_hostile_statement_is_refused(service: Service, publisher: Publisher, group: str, sql: str) -> None:
+    restarts = worker_restarts(service)
     reply = service.ask(sql)
+    assert worker_restarts(service) == restarts
     if group == "shapes that break parsers" and reply.status_code == 200:
         assert reply.json()["row_count"] <= 4_001  # it was only long
         return

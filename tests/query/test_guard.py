@@ -203,6 +203,35 @@ def test_what_reads_only_served_tables_is_answered(asker: Asker, sql: str) -> No
     assert asker.rows(sql)
 
 
+def chain(query: str, clauses: int, how: str = "AS") -> str:
+    """A statement whose WITH clauses read each the one before."""
+    bodies = ["SELECT 1 AS x", *(query.format(*[number] * query.count("{}")) for number in range(clauses - 1))]
+    return (
+        "WITH "
+        + ", ".join(f"c{number} {how} ({body})" for number, body in enumerate(bodies))
+        + (f" SELECT * FROM c{clauses - 1}")
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT " + "+".join("1" * 246),
+        "SELECT " + ", ".join("+".join(["i"] * 100) for _ in range(25)) + " FROM marts.days LIMIT 1",
+        "SELECT " + "(SELECT " * 10 + "1" + ")" * 10,
+        chain("SELECT x FROM c{} WHERE x >= (SELECT avg(x) FROM c{})", 30),
+        chain("SELECT a.x FROM c{} a JOIN c{} b USING (x)", 25, "AS NOT MATERIALIZED"),
+        "SELECT i IS NOT NULL AS not_materialized FROM marts.days LIMIT 1",
+        "WITH RECURSIVE t(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM t WHERE i < (SELECT 3)) "
+        "SELECT max(t.i) FROM t, t u",
+        "SELECT " + ", ".join("(SELECT max(i) FROM marts.days)" for _ in range(50)),
+    ],
+    ids=range(8),
+)
+def test_what_is_long_or_deep_as_statements_are_is_answered(asker: Asker, sql: str) -> None:
+    assert asker.rows(sql)
+
+
 @pytest.mark.parametrize(
     ("sql", "wanted"),
     [
@@ -213,6 +242,12 @@ def test_what_reads_only_served_tables_is_answered(asker: Asker, sql: str) -> No
         ("SELECT * FROM marts.days, duckdb_tables()", "in two statements"),
         ("SELECT " + "x" * 300 + "(1)", "not allowed here"),
         ("SELECT " + "(" * 240 + "SELECT " * 0 + "abs(" * 260 + "1" + ")" * 500, "nested deeper than 250"),
+        ("SELECT " + ", ".join("+".join("1" * 240) for _ in range(3)), r"list_sum\(\[a, b, …\]\)"),
+        (" UNION ALL ".join(["SELECT 1"] * 1_001), "may hold 1,000 SELECTs"),
+        ("SELECT " + "(SELECT " * 11 + "1" + ")" * 11, "more than 10 deep"),
+        (chain("SELECT (SELECT max(x) FROM c{}) AS x", 12), "more than 10 deep"),
+        (chain("SELECT (SELECT max(x) FROM c{}) AS x", 12, "AS /* hint */ NOT MATERIALIZED"), "more than 10 deep"),
+        (f"SELECT ({chain('SELECT (SELECT max(x) FROM c{}) AS x', 11)})", "more than 10 deep"),
     ],
 )
 def test_what_is_not_says_why_in_short(asker: Asker, sql: str, wanted: str) -> None:

@@ -10,7 +10,8 @@ import re
 import string
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from graphlib import TopologicalSorter
+from typing import Any, NamedTuple
 
 from lakehouse.query.engine.allowed import EXPRESSIONS, FUNCTIONS, NODES, TABLE_FUNCTIONS, VOLATILE
 from lakehouse.query.engine.catalog import CATALOG_FUNCTIONS, CATALOG_RELATIONS, CATALOG_TABLE_FUNCTIONS
@@ -18,9 +19,17 @@ from lakehouse.query.engine.parsing import Parser
 from lakehouse.query.engine.problems import QueryError, place
 
 CATALOG = "lakehouse"
+# DuckDB can't be interrupted while it plans: these hold what a short text may cost there to seconds.
 MAX_LEVELS = 250
-"""Of expressions, selects and tables, one inside of the other. DuckDB takes cubic time for a sum of constants, and
-can't be interrupted there."""
+"""Of expressions, selects and tables, one inside of the other."""
+MAX_FUNCTIONS = 10_000_000
+"""Of functions the squares of how deep each lies in others, added up: two sums of 250 terms, or thirty of a hundred.
+It takes cubic time for a chain of them."""
+MAX_SELECTS = 1_000
+"""Its time grows with their square."""
+MAX_SUBQUERIES = 10
+"""Of subqueries inside of expressions, one inside of the other. The time doubles with each, and where a WITH clause is
+read once, and so put in its reader's place, it takes three to four times as long."""
 NOWHERE = 2**63
 OPERATOR = re.compile(r"[^a-z0-9_\s\"]{1,4}", re.IGNORECASE | re.ASCII)
 SHOWN = frozenset({"DESCRIBE", "SUMMARY"})
@@ -66,11 +75,22 @@ def check(parser: Parser, sql: str, served: Collection[str]) -> Statement:
     return Statement(sql, parsed.explain, walk.repeatable, frozenset(walk.tables), walk.asks_catalog)
 
 
-Scope = frozenset[str]
-"""The names of the WITH clauses that a place in the tree sees."""
-_Below = tuple[Any, Scope, bool]
-"""A part of the tree, what it sees, and whether it is a type."""
-_Part = tuple[Any, Scope, bool, int]
+MAIN, ITSELF = 0, -1
+Scope = Mapping[str, int]
+"""The names of the WITH clauses that a place in the tree sees, and their numbers. A recursive one sees ITSELF."""
+
+
+class Where(NamedTuple):
+    """Where a part of the tree lies: in which WITH clause, or MAIN; below how many subqueries and functions there."""
+
+    clause: int = MAIN
+    subqueries: int = 0
+    functions: int = 0
+
+
+_Below = tuple[Any, Scope, bool, Where]
+"""A part of the tree, what it sees, whether it is a type, and where it lies."""
+_Part = tuple[*_Below, int]
 """The same with its level."""
 
 
@@ -85,73 +105,111 @@ class _Walk:
         self.asks_catalog = False
         self.lists_tables = False
         self._left: list[_Part] = []
+        self._function_weight = 0
+        self._selects = 0
+        self._subqueries = [0]
+        """How deep those of each clause go, by its number."""
+        self._readers: dict[int, list[Where]] = {}
+        """Where each clause is read."""
 
     def over(self, node: dict[str, Any]) -> None:
         """Raises QueryError at the first thing that is not allowed."""
         self.lists_tables = _is_show_tables(node)
-        self._left = [(node, frozenset(), False, 0)]
+        self._left = [(node, {}, False, Where(), 0)]
         while self._left:
-            item, scope, in_type, level = self._left.pop()
+            item, scope, in_type, where, level = self._left.pop()
             if isinstance(item, list):
-                below: Iterable[_Below] = ((one, scope, in_type) for one in item)
+                below: Iterable[_Below] = ((one, scope, in_type, where) for one in item)
             elif in_type:
-                below = self._type(item, scope)
+                below = self._type(item, scope, where)
             else:
                 level += "class" in item or "type" in item
                 if level > MAX_LEVELS:
                     raise self._refused(f"The statement is nested deeper than {MAX_LEVELS} levels.", item)
-                below = self._item(item, scope)
+                below = self._item(item, scope, where)
             self._left += reversed([(*one, level) for one in below if isinstance(one[0], (dict, list))])
+        self._check_subqueries()
 
-    def _type(self, item: dict[str, Any], scope: Scope) -> list[_Below]:
+    def _check_subqueries(self) -> None:
+        """A clause that is read once is planned as if it stood there."""
+        sorter = TopologicalSorter({clause: {one.clause for one in found} for clause, found in self._readers.items()})
+        above = {MAIN: 0}
+        for clause in sorter.static_order():
+            readers = self._readers.get(clause, [])
+            above[clause] = above[readers[0].clause] + readers[0].subqueries if len(readers) == 1 else 0
+        if any(above.get(clause, 0) + own > MAX_SUBQUERIES for clause, own in enumerate(self._subqueries)):
+            raise QueryError(
+                "refused",
+                f"Subqueries lie inside of each other, more than {MAX_SUBQUERIES} deep. Of a WITH clause that is read "
+                "twice they don't count.",
+            )
+
+    def _type(self, item: dict[str, Any], scope: Scope, where: Where) -> list[_Below]:
         """A type is a name and its numbers: nothing in it is evaluated."""
         if item.get("class", "TYPE") not in ("TYPE", "CONSTANT"):
             raise self._refused("An expression is not allowed in a type.", item)
-        return [(value, scope, True) for value in item.values()]
+        return [(value, scope, True, where) for value in item.values()]
 
-    def _item(self, item: dict[str, Any], scope: Scope) -> list[_Below]:
+    def _item(self, item: dict[str, Any], scope: Scope, where: Where) -> list[_Below]:
         """What is below it, each with what it sees."""
         below: list[_Below] = []
         # Each query of a WITH clause sees those before it.
         for entry in (item.get("cte_map") or {}).get("map", ()):
-            below.append((entry["value"], scope, False))
-            scope |= {folded(str(entry["key"]))}
+            below.append((entry["value"], scope, False, Where(len(self._subqueries))))
+            scope = {**scope, folded(str(entry["key"])): len(self._subqueries)}
+            self._subqueries.append(0)
         kind = item.get("class")
         if kind is not None:
-            self._expression(kind, item)
+            where = self._expression(kind, item, where)
             if kind == "CONSTANT":
                 return below
         elif isinstance(item.get("type"), str):
-            self._tree_node(item, scope)
+            self._tree_node(item, scope, where)
+            where = where._replace(functions=0) if item["type"] == "SELECT_NODE" else where
         for name, value in item.items():
             if name == "function" and item.get("type") == "TABLE_FUNCTION":
                 # Its own name was looked at among the table functions.
-                below.append((list(value.values()), scope, False))
+                below.append((list(value.values()), scope, False, where))
             elif name == "right" and item.get("type") == "RECURSIVE_CTE_NODE":
                 # Only this side sees the query itself: to the left its name is what it is outside.
-                below.append((value, scope | {folded(str(item["cte_name"]))}, False))
+                below.append((value, {**scope, folded(str(item["cte_name"])): ITSELF}, False, where))
             elif name not in ("cte_map", "sample"):
-                below.append((value, scope, name == "cast_type"))
+                below.append((value, scope, name == "cast_type", where))
         return below
 
-    def _expression(self, kind: str, item: dict[str, Any]) -> None:
+    def _expression(self, kind: str, item: dict[str, Any], where: Where) -> Where:
+        """Where its parts lie."""
         if kind not in EXPRESSIONS:
             raise self._refused(f"{kind.replace('_', ' ').lower()} expressions are not allowed here.", item)
         if kind in ("FUNCTION", "WINDOW"):
             self._function(item, FUNCTIONS, CATALOG_FUNCTIONS)
+            where = where._replace(functions=where.functions + 1)
+            self._function_weight += where.functions**2
+            if self._function_weight > MAX_FUNCTIONS:
+                raise self._refused(
+                    "Too many functions and operators lie inside of each other. A long sum is short as "
+                    "list_sum([a, b, …]), and a long || as concat(a, b, …).", item,
+                )  # fmt: skip
         elif kind == "COLUMN_REF" and folded(str(item["column_names"][-1])) in VOLATILE:
             self.repeatable = False
+        elif kind == "SUBQUERY":
+            where = where._replace(subqueries=where.subqueries + 1, functions=0)
+            self._subqueries[where.clause] = max(self._subqueries[where.clause], where.subqueries)
+        return where
 
-    def _tree_node(self, item: dict[str, Any], scope: Scope) -> None:
+    def _tree_node(self, item: dict[str, Any], scope: Scope, where: Where) -> None:
         kind = str(item["type"])
         if kind not in NODES:
             raise self._refused(f"{kind.replace('_', ' ').lower()} is not allowed here.", item)
+        self._selects += kind == "SELECT_NODE"
+        if self._selects > MAX_SELECTS:
+            raise self._refused(f"A statement may hold {MAX_SELECTS:,} SELECTs.", item)
         if item.get("sample"):
             self.repeatable = False
         if kind == "TABLE_FUNCTION":
             self._function(item["function"], TABLE_FUNCTIONS, CATALOG_TABLE_FUNCTIONS)
         elif kind == "BASE_TABLE":
-            self._table(item, scope)
+            self._table(item, scope, where)
         elif kind == "SHOW_REF":
             self._show(item)
 
@@ -182,12 +240,14 @@ class _Walk:
         if name in VOLATILE:
             self.repeatable = False
 
-    def _table(self, item: dict[str, Any], scope: Scope) -> None:
+    def _table(self, item: dict[str, Any], scope: Scope, where: Where) -> None:
         asked = [folded(str(item.get(part) or "")) for part in ("catalog_name", "schema_name", "table_name")]
         catalog, schema, table = asked
         if item.get("at_clause"):
             raise self._refused("AT is not allowed here: ask for a release by its number.", item)
         if not catalog and schema in ("", "recurring") and table in scope:
+            if scope[table] != ITSELF:
+                self._readers.setdefault(scope[table], []).append(where)
             return
         if catalog in ("", CATALOG) and (found := self.served.get(f"{schema}.{table}")):
             self.tables.add(found)

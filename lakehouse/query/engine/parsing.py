@@ -49,6 +49,7 @@ class Parser:
             raise QueryError("syntax", "The statement holds a NUL character.", *place(sql, sql.index("\0")))
         sql = single(sql)
         sql, explain = _explained(sql)
+        sql = _without_hints(sql)
         return Parsed(sql, self._tree(sql), explain)
 
     def _tree(self, sql: str) -> dict[str, Any]:
@@ -112,6 +113,18 @@ def single(sql: str) -> str:
     if words[-1] > end:
         raise QueryError("refused", "One statement is answered at a time; there are several.", *place(sql, end))
     return content[:end].decode()
+
+
+def _without_hints(sql: str) -> str:
+    """Without NOT MATERIALIZED: each reading of the WITH clause would be planned anew, and of what that reads again."""
+    content = bytearray(sql.encode())
+    ends = [at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    words = [_word(bytes(content[at : at + 20]), 0) for at in ends]
+    for number, word in enumerate(words[2:], 2):
+        if word == b"materialized" and words[number - 2 : number] == [b"as", b"not"]:
+            start, end = ends[number - 1], ends[number] + len(word)
+            content[start:end] = re.sub(rb"[^\n]", b" ", content[start:end])
+    return content.decode()
 
 
 def _explained(sql: str) -> tuple[str, str]:

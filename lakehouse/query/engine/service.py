@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +27,8 @@ from lakehouse.storage import Storage, open_storage
 
 Frames = Generator[tuple[Kind, bytes], None, None]
 DEFAULT_ROWS = 1_000
+DEADLY_SECONDS = 300.0
+DEADLY_KNOWN = 1_000
 HELD_BACK_BYTES = 4 << 20
 """Up to here an answer waits for its end, so that its headers can say whether it is whole."""
 
@@ -115,6 +120,8 @@ class QueryService:
         self.releases = Releases(self.storage)
         self.cache = AnswerCache(settings.query_cache_mb << 20)
         self.pool = Pool(_worker_config(self.settings), workers or settings.query_workers)
+        self._deadly: OrderedDict[str, tuple[float, QueryError]] = OrderedDict()
+        """Statements that cost a worker process: when, and how."""
 
     @property
     def limits(self) -> Limits:
@@ -206,6 +213,11 @@ class QueryService:
             parameters=question.parameters,
             about=source.about(),
         )
+        known = hashlib.sha256(json.dumps([question.sql, question.parameters]).encode()).hexdigest()
+        since, error = self._deadly.get(known, (-math.inf, None))
+        if error and time.monotonic() - since < DEADLY_SECONDS:
+            again = f"It cost a worker process, and is not tried again for {DEADLY_SECONDS / 60:g} minutes."
+            raise QueryError(error.kind, f"{error.detail} {again}")
         worker = self.pool.take(source.attach, until)
         cancellation.watch(worker, call.id)
         frames = worker.ask(
@@ -213,8 +225,15 @@ class QueryService:
         )
         try:
             reply, pieces, rest = self._begun(frames, source)
-        except BaseException:
+        except BaseException as error:
             frames.close()
+            if (
+                isinstance(error, QueryError) and error.kind in ("time-limit", "crashed")
+                and not (worker.is_alive or cancellation.is_cancelled() or until)
+            ):  # fmt: skip
+                self._deadly[known] = time.monotonic(), error
+                if len(self._deadly) > DEADLY_KNOWN:
+                    self._deadly.popitem(last=False)
             self.pool.give_back(worker)
             raise
         if reply.etag:  # repeatable

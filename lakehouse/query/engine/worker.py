@@ -37,6 +37,7 @@ BASE_BYTES = 256 << 20
 """What Python and the libraries take before a statement takes anything."""
 RETIRED_SHARE = 0.85
 """A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
+TOO_MUCH = "The statement needs more memory than a call may have."
 PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -79,6 +80,9 @@ class Worker:
             except QueryError as error:
                 self._fail(call, error)
             except Exception as error:
+                if "failed to allocate" in str(error):  # Arrow's: it has no type of its own
+                    self._fail(call, QueryError("memory-limit", TOO_MUCH))
+                    continue
                 # Whatever a statement finds in the libraries that write its answer, the next call's worker lives.
                 self._fail(call, QueryError("failed", f"This can't be answered: {self._cleaned(error, call)}"))
 
@@ -187,7 +191,7 @@ class Worker:
         if isinstance(error, duckdb.InterruptException):
             return QueryError("time-limit", "The statement was stopped.")
         if isinstance(error, duckdb.OutOfMemoryException) or "allocat" in text:
-            return QueryError("memory-limit", "The statement needs more memory than a call may have.")
+            return QueryError("memory-limit", TOO_MUCH)
         if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
             self._releases.close(call)
             return QueryError("failed", "DuckDB gave up on this statement.")

@@ -10,8 +10,10 @@ import threading
 import time
 
 import psutil
+import pytest
 
 from lakehouse.query.client.local import LocalClient
+from lakehouse.query.engine.problems import QueryError
 from lakehouse.settings import PROJECT_ROOT, Settings
 
 
@@ -49,3 +51,15 @@ client.query("SELECT sum(a.i * b.i) FROM range(1000000) a(i), range(1000000) b(i
     owner.stdout.close()
     psutil.wait_procs([worker], timeout=10)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_statement_that_cost_a_worker_costs_no_second_one(released: Settings) -> None:
+    settings = released.model_copy(update={"query_seconds": 1})
+    endless = "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))"  # DuckDB can't be interrupted in it
+    with LocalClient(settings) as client:
+        for told in ("stopped after 1 seconds", "not tried again for 5 minutes", "not tried again for 5 minutes"):
+            with pytest.raises(QueryError, match=told) as caught:
+                client.query(endless)
+            assert caught.value.kind == "time-limit"
+        assert client.query("SELECT 1").rows == 1
+        assert client.service.pool.restarts == 1
