@@ -6,6 +6,8 @@ import json
 import math
 import re
 
+from dlt_sources.landing.dialect import PLAIN, Dialect
+
 INTEGERS = {
     "TINYINT": (-(1 << 7), (1 << 7) - 1),
     "SMALLINT": (-(1 << 15), (1 << 15) - 1),
@@ -81,15 +83,16 @@ _PLAIN = (
 """A number that is no code: 007, 1_000 and 1E5 may be something else."""
 
 
-def type_of_text(source: str) -> str:
+def type_of_text(source: str, dialect: Dialect = PLAIN) -> str:
     """An SQL aggregate: the type of a text column of CSV that nobody declared.
 
     DOUBLE where each value is a plain number that it has exactly, BIGINT for longer whole ones, else VARCHAR.
     """
-    _, exact = _parsed(source, "DOUBLE")
-    number = f"regexp_full_match({source}, '{_PLAIN}') AND COALESCE({exact}, false)"
+    text = dialect.number(source)
+    _, exact = _parsed(text, "DOUBLE")
+    number = f"regexp_full_match({text}, '{_PLAIN}') AND COALESCE({exact}, false)"
     short = f"length({source}) <= 15 AND regexp_full_match({source}, '[+-]?[1-9][0-9]*')"  # most are: cheaper
-    whole = f"regexp_full_match({source}, '[+-]?(0|[1-9][0-9]*)') AND TRY_CAST({source} AS BIGINT) IS NOT NULL"
+    whole = f"regexp_full_match({text}, '[+-]?(0|[1-9][0-9]*)') AND TRY_CAST({text} AS BIGINT) IS NOT NULL"
     return (
         f"CASE WHEN count({source}) = 0 THEN 'VARCHAR'"
         f" WHEN bool_and({source} IS NULL OR CASE WHEN {short} THEN true ELSE {number} END) THEN 'DOUBLE'"
@@ -112,14 +115,22 @@ def calendar(kind: str) -> str:
 
 
 def conversion(
-    source: str, found: str, column: str, wanted: str, row: str, *, careful: bool, declared: bool = True
+    source: str,
+    found: str,
+    column: str,
+    wanted: str,
+    row: str,
+    *,
+    careful: bool,
+    declared: bool = True,
+    dialect: Dialect = PLAIN,
 ) -> str:
     """An SQL expression: `source` (of type `found`) as `wanted`, blank text being NULL.
 
     A value that `wanted` can't hold exactly stops the query: nothing becomes NULL or is rounded in silence.
     `careful` names row, column and value (see `misfit`) but costs seven times as much; without it, the
     message may be DuckDB's own. Timestamps with an offset become UTC: the connection's TimeZone must be UTC.
-    Text for a number that nobody `declared` must be a plain one: 007 may be a code.
+    Text for a number that nobody `declared` must be a plain one: 007 may be a code. Text is written in `dialect`.
     """
     if wanted == "VARCHAR":
         value, fits = _as_text(source, found)
@@ -127,14 +138,18 @@ def conversion(
         value, fits = direct
     else:
         text = f"NULLIF(TRIM(CAST({source} AS VARCHAR)), '')"
-        value, test = _parsed(text, wanted)
-        suspicious = _suspicious(text, wanted)
+        blank, form = f"{text} IS NULL", dialect.form(wanted)
+        if form and is_time(wanted):
+            value, test, suspicious = *_parsed_time(text, wanted, dialect), "true"
+        else:
+            text = dialect.number(text) if form else text
+            (value, test), suspicious = _parsed(text, wanted), _suspicious(text, wanted)
         if wanted == "BOOLEAN" and found != "VARCHAR":  # 0 and 1 are another column's type, not false and true
             test, suspicious = "false", "true"
         if found == "VARCHAR" and not declared and (wanted in INTEGERS or wanted == "DOUBLE"):
             plain = f"regexp_full_match({text}, '{_PLAIN}')"
             test, suspicious = f"{plain} AND {test}", f"({suspicious}) OR NOT {plain}"
-        checked = _or_misfit(source, f"({text} IS NULL OR COALESCE({test}, false))", value, column, wanted, row)
+        checked = _or_misfit(source, f"({blank} OR COALESCE({test}, false))", value, column, wanted + form, row)
         if careful:
             return checked
         unchecked = value.replace("TRY_CAST", "CAST")
@@ -232,6 +247,14 @@ def _parsed(text: str, wanted: str) -> tuple[str, str]:
     if wanted == "TIME":
         return value, f"{value} IS NOT NULL AND NOT {shown}"
     return value, f"{value} IS NOT NULL"
+
+
+def _parsed_time(text: str, wanted: str, dialect: Dialect) -> tuple[str, str]:
+    """As `_parsed`, by the formats that the dialect declares."""
+    time, test = dialect.time(text)
+    value = f"CAST({time} AS {wanted})"
+    whole = f" AND {value} = {time}" if wanted == "DATE" else ""  # the time of day would go
+    return value, f"{value} BETWEEN {calendar(wanted)} AND {test}{whole}"
 
 
 def _digits(number: str) -> str:

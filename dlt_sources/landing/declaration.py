@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from dlt_sources.landing import dialect
 from dlt_sources.landing.landed import FORMATS, WHEN_DELETED, Dataset
 from dlt_sources.landing.naming import column_name
 from dlt_sources.landing.tables import Column
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-TEXTS = ("entity", "description", "pattern", "event_time", "delimiter", "when_deleted")
-LISTS = ("formats", "key")
+TEXTS = ("entity", "description", "pattern", "event_time", "when_deleted")
+LISTS = ("formats", "key", "null_texts")
 
 
 class DeclarationError(ValueError):
@@ -28,12 +29,13 @@ def parse(name: str, declared: Mapping[str, Any]) -> Dataset:
         raise DeclarationError("\n  ".join([f"{where}: {faults[0]}", *faults[1:]]))
     values = dict(declared) | {field: tuple(declared[field]) for field in LISTS if field in declared}
     values["columns"] = tuple(_column(column, hints) for column, hints in declared["columns"].items())
+    values["dialect"] = dialect.Dialect(**{field: values.pop(field) for field in dialect.FIELDS if field in values})
     return Dataset(name=name, **values)
 
 
 def _faults(name: str, declared: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each."""
-    known = [field.name for field in fields(Dataset) if field.name != "name"]
+    known = [field.name for field in fields(Dataset) if field.name not in ("name", "dialect")] + [*dialect.FIELDS]
     yield from _unknown(declared, known, "a field")
     required = [field.name for field in fields(Dataset) if field.default is MISSING and field.name != "name"]
     if missing := [field for field in required if field not in declared]:
@@ -51,8 +53,7 @@ def _faults(name: str, declared: Mapping[str, Any]) -> Iterator[str]:
             yield f"{field} must be a list of texts"
         elif field == "formats":
             yield from _unknown(value, FORMATS, "a format")
-    if len(str(declared.get("delimiter", ","))) != 1:
-        yield "delimiter must be one character"
+    yield from dialect.faults(declared)
     yield from _unknown([str(declared.get("when_deleted", WHEN_DELETED[0]))], WHEN_DELETED, "a value of when_deleted")
     for identifier in (name, declared.get("entity", "entity"), *columns):
         if not NAME.fullmatch(str(identifier)):

@@ -10,6 +10,8 @@ import duckdb
 
 from dlt_sources.landing.column_types import literal, quote
 from dlt_sources.landing.csv_text import CsvProblem, has_crlf, read_head, write_with_one_line_end
+from dlt_sources.landing.dialect import Dialect
+from dlt_sources.landing.landed import Dataset
 from dlt_sources.landing.parquet_integrity import ParquetProblem, check, top_level_names
 from dlt_sources.landing.parquet_types import refuse_what_would_be_cut
 
@@ -42,19 +44,17 @@ class FileColumns:
         """Whether a failure to read the file may be due to its line ends."""
         return self.is_text and not self.has_one_line_end and has_crlf(self.path)
 
-    def with_one_line_end(self) -> FileColumns:
+    def with_one_line_end(self, dialect: Dialect) -> FileColumns:
         """The same rows from a copy of the file beside it, in which every record ends in LF."""
         copy = self.path.with_name("one_line_end.csv")
-        write_with_one_line_end(self.path, copy)
+        write_with_one_line_end(self.path, copy, dialect)
         relation = self.relation.replace(literal(str(self.path)), literal(str(copy)))
         return replace(self, path=copy, relation=relation, has_one_line_end=True)
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, delimiter: str, most_columns: int) -> FileColumns:
+def columns_of(connection: duckdb.DuckDBPyConnection, path: Path, dataset: Dataset, most_columns: int) -> FileColumns:
     """Look at a file. Raises CsvProblem, ParquetProblem, or DuckDB's own error for a broken Parquet file."""
-    return (
-        _parquet(connection, path, most_columns) if path.suffix == ".parquet" else _csv(path, delimiter, most_columns)
-    )
+    return _parquet(connection, path, most_columns) if path.suffix == ".parquet" else _csv(path, dataset, most_columns)
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, path: Path, most_columns: int) -> FileColumns:
@@ -80,9 +80,10 @@ def too_many_columns(names: Sequence[str], most: int) -> str:
     return f"{len(names)} columns ({', '.join(name[:40] for name in names[:3])}, …); at most {most} can be taken"
 
 
-def _csv(path: Path, delimiter: str, most_columns: int) -> FileColumns:
+def _csv(path: Path, dataset: Dataset, most_columns: int) -> FileColumns:
     """Every column as text, under a name of ours (c0, c1, …): headers may hold anything."""
-    head = read_head(path, delimiter)
+    dialect = dataset.dialect
+    head = read_head(path, dialect, [column.name for column in dataset.columns])
     if len(head.names) > most_columns:
         raise CsvProblem(too_many_columns(head.names, most_columns))
     columns = [FileColumn(name, f"c{index}", "VARCHAR") for index, name in enumerate(head.names)]
@@ -90,7 +91,8 @@ def _csv(path: Path, delimiter: str, most_columns: int) -> FileColumns:
     relation = (
         f"SELECT *, record - {head.records_before_data} AS row_number FROM ("
         f"SELECT *, row_number() OVER () AS record FROM read_csv({literal(str(path))}, auto_detect = false,"
-        f" header = false, delim = {literal(delimiter)}, quote = '\"', escape = '\"', comment = '',"
+        f" header = false, delim = {literal(dialect.delimiter)}, quote = {literal(dialect.quote)},"
+        f" escape = {literal(dialect.escape or dialect.quote)}, comment = '', nullstr = {dialect.nulls()},"
         f" columns = {{{types}}})) WHERE record > {head.records_before_data}"
     )
     return FileColumns(path, relation, "row_number", tuple(columns), is_text=True)

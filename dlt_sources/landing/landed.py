@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from dlt_sources.landing.dialect import PLAIN, Dialect
 from dlt_sources.landing.tables import LOAD_ID, Column, Table
 
 FORMATS = ("csv", "parquet")
@@ -45,10 +46,11 @@ class Dataset:
     """The declaration of files that become one raw table: all that a new dataset needs.
 
     `columns` are the file's; which file and row a row came from is added. `event_time` says when a row happened: where
-    none does (a list of products), a change makes everything due that reads the table. `formats` are file endings.
-    `key` names columns that tell the rows of one file apart: a file in which two rows share it is refused. A file that
-    goes from the landing zone leaves its rows (`when_deleted="keep_rows"`) or takes them along (`"delete_rows"`). Rows
-    stay unless the dataset says otherwise: whoever tidies the landing zone up must not empty the lake by it.
+    none does (a list of products), a change makes everything due that reads the table. `formats` are file endings,
+    `dialect` says how text is written in them. `key` names columns that tell the rows of one file apart: a file in
+    which two rows share it is refused. A file that goes from the landing zone leaves its rows
+    (`when_deleted="keep_rows"`) or takes them along (`"delete_rows"`). Rows stay unless the dataset says otherwise:
+    whoever tidies the landing zone up must not empty the lake by it.
     """
 
     name: str
@@ -58,7 +60,7 @@ class Dataset:
     columns: tuple[Column, ...]
     event_time: str | None = None
     formats: tuple[str, ...] = FORMATS
-    delimiter: str = ","
+    dialect: Dialect = PLAIN
     key: tuple[str, ...] = ()
     when_deleted: str = "keep_rows"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ import duckdb
 
 from dlt_sources.landing import column_types
 from dlt_sources.landing.column_types import conversion, literal, quote
-from dlt_sources.landing.csv_text import CsvProblem, line_of_row, long_line
+from dlt_sources.landing.csv_text import CsvProblem, as_plain_text, line_of_other_width, line_of_row, long_line
+from dlt_sources.landing.dialect import PLAIN
 from dlt_sources.landing.file_columns import FileColumn, FileColumns, columns_of
 from dlt_sources.landing.landed import SOURCE_FILE, SOURCE_ROW, Dataset
 from dlt_sources.landing.naming import column_name, comparable, full_name
@@ -91,7 +93,8 @@ class TypedParquet:
         """
         try:
             most = len(self.known_columns) + MAX_NEW_COLUMNS
-            file = columns_of(self.connection, path, self.dataset.delimiter, most)
+            path = path if path.suffix == ".parquet" else as_plain_text(path, self.dataset.dialect)
+            file = columns_of(self.connection, path, self.dataset, most)
             found = self._by_table_column(file)
             types = self._types(file, found)
             count = self._copy_or_explain(file, found, types, target, source_file)
@@ -123,11 +126,15 @@ class TypedParquet:
                 place = broken_place(self.connection, path) if is_usable else ""
                 return UnusableFile(_reason(error, path) + (f" ({place})" if place else ""))
             long = long_line(path)
-            return UnusableFile(long or _reason(error, path))
+            reason = _reason(error, path)
+            if width := re.search(r"Expected Number of Columns: (\d+)", reason):
+                line = line_of_other_width(path, self.dataset.dialect, int(width[1]))
+                reason = re.sub(r"on Line: \d+", f"on Line: {line}", reason, count=1) if line else reason
+            return UnusableFile(long or reason)
         row, sentence = found
         if path.suffix == ".parquet":
             return UnusableFile(sentence)
-        return UnusableFile(f"{sentence} (line {line_of_row(path, self.dataset.delimiter, row)})")
+        return UnusableFile(f"{sentence} (line {line_of_row(path, self.dataset.dialect, row)})")
 
     def _copy_or_explain(
         self, file: FileColumns, found: Found, types: Mapping[str, str], target: Path, source_file: str
@@ -140,7 +147,8 @@ class TypedParquet:
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise
             if file.may_mix_line_ends():
-                return self._copy_or_explain(file.with_one_line_end(), found, types, target, source_file)
+                file = file.with_one_line_end(self.dataset.dialect)
+                return self._copy_or_explain(file, found, types, target, source_file)
         return self._copy(self._select(file, found, types, source_file, careful=True), target)
 
     def _is_in_calendar(self, target: Path) -> bool:
@@ -207,6 +215,7 @@ class TypedParquet:
                     file.row_number,
                     careful=careful,
                     declared=name in declared or not file.is_text,
+                    dialect=self.dataset.dialect if file.is_text else PLAIN,
                 )
             else:
                 value = f"CAST(NULL AS {wanted})"
@@ -253,7 +262,7 @@ class TypedParquet:
     def _types_of_new(self, file: FileColumns, new: Found) -> dict[str, str]:
         if not file.is_text or not new:
             return {name: column_types.type_for_new_column(column.type) for name, column in new.items()}
-        tests = ", ".join(column_types.type_of_text(column.source) for column in new.values())
+        tests = ", ".join(column_types.type_of_text(column.source, self.dataset.dialect) for column in new.values())
         row = self.connection.execute(f"SELECT {tests} FROM ({file.relation})").fetchone()
         return dict(zip(new, row or (), strict=True))
 
