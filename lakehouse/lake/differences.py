@@ -6,7 +6,7 @@ fourth decimal: this reads only, and compares exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from lakehouse.lake.ducklake import identifier
 
 IGNORED = ("computed_at",)
 """Columns that say when a row was computed: they differ whenever it was computed twice."""
+HIDDEN = "(hidden)"
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "DECIMAL", "FLOAT", "DOUBLE")
 REALS = ("FLOAT", "DOUBLE")
 
@@ -66,8 +67,12 @@ def compare(
     *,
     sample: int = 0,
     ignored: Sequence[str] = IGNORED,
+    hidden: Collection[str] = (),
 ) -> TableDifference:
-    """Compare two tables, given as SQL names, by the columns of `key`; with up to `sample` rows of each difference."""
+    """Compare two tables, given as SQL names, by the columns of `key`; with up to `sample` rows of each difference.
+
+    No sample shows a value of a column in `hidden` (small letters), which is compared as any other.
+    """
     before, after = _columns(connection, left), _columns(connection, right)
     shared = [name for name in before if name in after]
     key = tuple(key) if set(key) <= set(shared) - set(ignored) else ()
@@ -85,7 +90,24 @@ def compare(
         rows = _by_key(connection, left, right, key, compared, sample)
     else:
         rows = _as_sets(connection, left, right, compared, sample)
-    return TableDifference(**schema, **rows, key=key, note=note)
+    return TableDifference(**schema, **rows | _without(rows, hidden), key=key, note=note)
+
+
+def _without(rows: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+    """The samples again, HIDDEN in the place of what is."""
+
+    def shown(record: Mapping[str, Any], instead: Any) -> dict[str, Any]:
+        return {name: instead if name.lower() in hidden else value for name, value in record.items()}
+
+    found: dict[str, Any] = {
+        name: tuple(shown(record, HIDDEN) for record in rows.get(name, ()))
+        for name in ("only_left_sample", "only_right_sample")
+    }
+    changed = rows.get("changed_sample", ())
+    found["changed_sample"] = tuple(
+        ChangedRow(shown(row.key, HIDDEN), shown(row.columns, (HIDDEN, HIDDEN))) for row in changed
+    )
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lakehouse.child_environments import child_environment
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings
 from lakehouse_assets.io_managers import CHANGED, UNCHANGED
+from lakehouse_assets.sqlmesh_integration.markdown import read_table, text_table
 
 POLL_SECONDS = 0.25
 TAG = "lakehouse/demo"
@@ -91,11 +92,11 @@ def _lines(entry: dg.EventLogEntry, failures: list[str]) -> Iterator[str]:
     elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
         if not evaluation.passed:
-            found = [
-                str(evaluation.metadata[name].value) for name in ("sample", "query") if name in evaluation.metadata
-            ]
+            told = {name: str(value.value) for name, value in evaluation.metadata.items()}
             name = f"{evaluation.asset_key.to_user_string()}: check {evaluation.check_name} failed"
-            yield "\n".join([name, *found])
+            sample = text_table(*read_table(told["sample"])) if "sample" in told else ""
+            query = told.get("query", "").removeprefix("```sql\n").removesuffix("\n```")
+            yield "\n".join(filter(None, [name, sample, query]))
     elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.partition is None:
         metadata = event.step_materialization_data.materialization.metadata
         if CHANGED in metadata and metadata[CHANGED].value == UNCHANGED:

@@ -45,6 +45,8 @@ class DeployedModel:
     """Descriptions, of the columns that have one."""
     partitioned_by: tuple[str, ...] = ()
     """The columns that it is stored by; what is no plain column is left as SQL."""
+    hidden: frozenset[str] = frozenset()
+    """The columns, in small letters, that no sample of its rows shows: its tags `hidden:COLUMN` and those upstream."""
     grain: tuple[str, ...] = ()
     """The columns that tell its rows apart: its grain, else its unique key."""
 

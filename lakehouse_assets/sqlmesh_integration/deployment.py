@@ -111,10 +111,15 @@ class Deployment:
                 description=snapshot.model.description or "",
                 columns=dict(snapshot.model.column_descriptions),
                 partitioned_by=storage_columns(snapshot.model),
+                hidden=self.hidden(name),
                 grain=grain_columns(snapshot.model),
             )
             for name, snapshot in real.items()
         }
+
+    def hidden(self, name: str) -> frozenset[str]:
+        """The columns of a model that nothing may show that shows rows."""
+        return engine.hidden_columns(self.snapshots[name], {s.name: s for s in self.snapshots.values()})
 
     def _view(self, snapshot: Snapshot) -> str:
         naming = self.environment.naming_info

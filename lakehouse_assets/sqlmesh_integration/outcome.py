@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from lakehouse_assets.sqlmesh_integration.markdown import table
+from lakehouse_assets.sqlmesh_integration.markdown import text_table
 from lakehouse_assets.sqlmesh_integration.reasons import remedy
 
 State = Literal[
@@ -84,7 +84,7 @@ def audit_rows(name: str, checks: Iterable[CheckOutcome]) -> str:
     for check in checks:
         if check.blocking and check.failed_rows:
             some = f", {len(check.sample)} of them" if check.failed_rows > len(check.sample) else ""
-            rows = table(check.columns, check.sample)
+            rows = text_table(check.columns, check.sample)
             head = f"{name}: {rows_in_words(check.failed_rows)} that audit {check.check_name} found{some}:"
             parts.append(f"{head}\n{rows}\n{check.query};")
     return "\n".join(parts)

@@ -6,7 +6,7 @@ import base64
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ def take(deployment: Deployment, name: str, measure: str | None = None) -> tuple
     model = deployment.snapshots[name].model
     adapter = deployment.adapter(name)
     table = exp.to_table(deployment.written(name))
-    columns = list(model.columns_to_types or {})[:COLUMNS]
+    hidden = deployment.hidden(name)
+    columns = [column for column in model.columns_to_types or {} if column.lower() not in hidden][:COLUMNS]
     if not columns:
         return None, None
     query = exp.select(*(_column(column) for column in columns)).from_(table).limit(ROWS)
@@ -46,14 +47,14 @@ def take(deployment: Deployment, name: str, measure: str | None = None) -> tuple
     if measure is not None and measure not in (model.columns_to_types or {}):
         raise KeyError(f"the plot of {name} should show {measure}, which is none of its columns")
     rows = [[_short(value) for value in row] for row in adapter.fetchall(query)]
-    return markdown_table(columns, rows), _plot(model, adapter, table, measure or likely_measure(model))
+    return markdown_table(columns, rows), _plot(model, adapter, table, measure or likely_measure(model), hidden)
 
 
-def _plot(model: Model, adapter: Any, table: exp.Table, measure: str | None) -> str | None:
+def _plot(model: Model, adapter: Any, table: exp.Table, measure: str | None, hidden: Collection[str]) -> str | None:
     """A line over time where the table has days or months, else bars of its largest groups."""
     axis = _axis(model)
-    group = axis or _category(model)
-    if measure is None or group is None:
+    group = axis or _category(model, hidden)
+    if measure is None or group is None or {measure.lower(), group.lower()} & set(hidden):
         return None
     total = exp.alias_(exp.func("SUM", exp.cast(_column(measure), "double")), "total")
     order = exp.Ordered(this=exp.column("label" if axis else "total"), desc=True, nulls_first=False)
@@ -155,8 +156,8 @@ def _unique(model: Model) -> set[str]:
     return {column.name for columns in arguments if columns for column in columns.find_all(exp.Column)}
 
 
-def _category(model: Model) -> str | None:
-    types = model.columns_to_types or {}
+def _category(model: Model, hidden: Collection[str]) -> str | None:
+    types = {name: kind for name, kind in (model.columns_to_types or {}).items() if name.lower() not in hidden}
     texts = [column for column, kind in types.items() if kind.is_type(*exp.DataType.TEXT_TYPES)]
     ids = [column for column in types if column.endswith("_id")]
     return next(iter([*texts, *ids]), None)

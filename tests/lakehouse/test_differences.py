@@ -76,3 +76,16 @@ def test_equal_and_empty_tables_are_the_same(tables: duckdb.DuckDBPyConnection) 
     found = compare(tables, "g", "g", ["id"], sample=2)
     assert found.same
     assert found.column_match_percent == {"x": 100.0, "name": 100.0, "gone": 100.0}
+
+
+def test_no_sample_shows_a_hidden_column(tables: duckdb.DuckDBPyConnection) -> None:
+    tables.execute("CREATE TABLE p AS SELECT 1 AS id, 'ann' AS Name, 1 AS n UNION ALL SELECT 2, 'bob', 2")
+    tables.execute("CREATE TABLE q AS SELECT 1 AS id, 'eve' AS Name, 2 AS n UNION ALL SELECT 3, 'joe', 3")
+    by_id = compare(tables, "p", "q", ["id"], sample=5, hidden=["name"])
+    by_name = compare(tables, "p", "q", ["Name"], sample=5, hidden=["name"])
+    as_sets = compare(tables, "p", "q", sample=5, hidden=["name"])
+    assert by_id.column_match_percent["Name"] == 0.0, "it is compared all the same"
+    assert by_id.changed_sample == (ChangedRow({"id": 1}, {"Name": ("(hidden)", "(hidden)"), "n": (1, 2)}),)
+    assert by_id.only_left_sample == ({"id": 2, "Name": "(hidden)", "n": 2},)
+    for found in (by_id, by_name, as_sets):
+        assert not {"ann", "bob", "eve", "joe"} & set(str(found).replace("'", " ").split())

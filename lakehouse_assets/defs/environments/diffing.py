@@ -70,7 +70,8 @@ def diff(
                 continue
             views, grain = (_view(name, left), _view(name, right)), afters[name].grain
             try:
-                difference = compare(connection, *views, grain, sample=sample, ignored=ignored)
+                hidden = befores[name].hidden | afters[name].hidden
+                difference = compare(connection, *views, grain, sample=sample, ignored=ignored, hidden=hidden)
             except duckdb.Error as error:
                 raise RefusedError(f"{name} can't be compared: {str(error).splitlines()[0]}") from error
             found.append(ModelDifference(name, difference=difference))

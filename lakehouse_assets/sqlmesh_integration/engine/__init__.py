@@ -50,6 +50,7 @@ from lakehouse_assets.sqlmesh_integration.engine.reading import (
     environment_naming,
     exclusive_end,
     file_of,
+    hidden_columns,
     view_name,
 )
 from lakehouse_assets.sqlmesh_integration.engine.sessions import Session, session
@@ -86,6 +87,7 @@ __all__ = [
     "forget_intervals",
     "forget_lost",
     "forget_objects",
+    "hidden_columns",
     "in_order",
     "lost_of",
     "missing_intervals",

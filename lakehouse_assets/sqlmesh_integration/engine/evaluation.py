@@ -13,6 +13,7 @@ from sqlmesh.utils.date import to_timestamp
 from sqlmesh.utils.errors import NodeAuditsErrors
 
 from lakehouse_assets.sqlmesh_integration.engine.events import Audited, Interval, Sink, nowhere
+from lakehouse_assets.sqlmesh_integration.engine.reading import hidden_columns, shows_hidden
 from lakehouse_assets.sqlmesh_integration.names import check_names
 
 
@@ -42,17 +43,23 @@ class RecordingEvaluator(SnapshotEvaluator):
         interval = (to_timestamp(kwargs.get("start") or 0), to_timestamp(kwargs.get("end") or 0))
         for name, result in zip(names, results, strict=True):
             if not result.skipped:
-                self.sink(self._audited(snapshot, name, result, interval))
+                hidden = hidden_columns(snapshot, kwargs.get("snapshots") or {})
+                self.sink(self._audited(snapshot, name, result, interval, hidden))
         return results
 
-    def _audited(self, snapshot: Snapshot, name: str, result: Any, interval: Interval) -> Audited:
+    def _audited(
+        self, snapshot: Snapshot, name: str, result: Any, interval: Interval, hidden: frozenset[str]
+    ) -> Audited:
         adapter = self.get_adapter(snapshot.model_gateway)
         columns: tuple[str, ...] = ()
         sample: tuple[tuple[Any, ...], ...] = ()
         if result.count:
             rows = adapter.fetchall(result.query.limit(self.sample_size))
-            columns, sample = _audited_first(
-                [str(column[0]) for column in adapter.cursor.description], rows, looked_at(result)
+            columns, sample = _shown(
+                [str(column[0]) for column in adapter.cursor.description],
+                rows,
+                [looked_at(result), {grain.name.lower() for grain in getattr(snapshot.node, "grains", ())}],
+                shows_hidden(result.query, hidden),
             )
         return Audited(
             fqn=snapshot.name,
@@ -74,10 +81,12 @@ def looked_at(result: Any) -> set[str]:
     return {column.name.lower() for part in (*arguments, *where) for column in part.find_all(exp.Column)}
 
 
-def _audited_first(
-    columns: list[str], rows: list[tuple[Any, ...]], first: set[str]
+def _shown(
+    columns: list[str], rows: list[tuple[Any, ...]], first: list[set[str]], hidden: frozenset[str]
 ) -> tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]:
-    order = sorted(range(len(columns)), key=lambda position: columns[position].lower() not in first)
+    """What the audit is about before what tells rows apart before the rest; without what is hidden."""
+    shown = [position for position, name in enumerate(columns) if name.lower() not in hidden]
+    order = sorted(shown, key=lambda position: [columns[position].lower() not in names for names in first])
     return tuple(columns[i] for i in order), tuple(tuple(row[i] for i in order) for row in rows)
 
 

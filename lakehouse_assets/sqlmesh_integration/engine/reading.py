@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlmesh import Context
 from sqlmesh.core.environment import EnvironmentNamingInfo
 from sqlmesh.core.lineage import column_dependencies
 from sqlmesh.core.model import Model
+from sqlmesh.core.snapshot import Snapshot
 from sqlmesh.core.snapshot.definition import QualifiedViewName
 from sqlmesh.utils.date import make_exclusive
 
@@ -33,6 +36,39 @@ def column_sources(context: Context, fqn: str, column: str) -> dict[str, set[str
     from sqlglot import exp
 
     return column_dependencies(context, fqn, exp.column(column, quoted=True))
+
+
+HIDDEN = "hidden:"
+"""A model's tag `hidden:COLUMN` keeps the column out of whatever shows rows."""
+
+
+def hidden_columns(snapshot: Snapshot, snapshots: Mapping[str, Snapshot]) -> frozenset[str]:
+    """The columns, in small letters, that this node or anything it reads wants hidden. `snapshots` by full name."""
+    seen, waiting, found = {snapshot.name}, [snapshot], set()
+    while waiting:
+        one = waiting.pop()
+        found |= {tag.removeprefix(HIDDEN).strip().lower() for tag in one.node.tags if tag.startswith(HIDDEN)}
+        new = {parent.name for parent in one.parents} - seen
+        seen |= new
+        waiting += [snapshots[name] for name in new if name in snapshots]
+    return frozenset(found)
+
+
+def shows_hidden(query: Any, hidden: Iterable[str]) -> frozenset[str]:
+    """The hidden columns, and the names under which a query has them or what it makes of them."""
+    from sqlglot import exp
+
+    known = set(hidden)
+    aliases = list(query.find_all(exp.Alias)) if known else []
+    while True:
+        new = {
+            one.alias.lower()
+            for one in aliases
+            if any(column.name.lower() in known for column in one.this.find_all(exp.Column))
+        }
+        if new <= known:
+            return frozenset(known)
+        known |= new
 
 
 def file_of(model: Model) -> Path | None:
