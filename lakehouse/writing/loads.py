@@ -13,7 +13,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.touched import Touched
-from lakehouse.writing.undo import tables_of, undo
+from lakehouse.writing.undo import drop_tables, tables_of, undo
 
 Report = Callable[[str], None]
 ABANDON_SECONDS = 1.0
@@ -75,6 +75,13 @@ def abandon(lake: Lake, pipeline: str, *, run: str) -> list[str]:
     with holding(hasty, [pipeline_lock(pipeline)], holder=run) as connection:
         _undo_predecessor(lake, connection, pipeline, told.append)
     return told
+
+
+def drop(lake: Lake, pipeline: str, *, run: str) -> list[str]:
+    """Drop the pipeline's tables for good, and its progress; names the tables. Releases keep what they hold."""
+    with holding(lake.settings, [pipeline_lock(pipeline)], holder=run) as connection:
+        _undo_predecessor(lake, connection, pipeline, lambda _: None)
+        return drop_tables(lake, pipeline)
 
 
 def _undo_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str, report: Report) -> None:

@@ -45,6 +45,24 @@ def tables_of(postgres: psycopg.Connection, pipeline: str) -> list[str]:
     return [f"{RAW}.{t.name}" for t in _tables(postgres, pipeline, 0) if t.now and t.schema == RAW and _owned(t)]
 
 
+def drop_tables(lake: Lake, pipeline: str) -> list[str]:
+    """Drop every table of `pipeline`, and what dlt knows of it, in one transaction; names the raw ones.
+
+    Call with the pipeline's lock.
+    """
+    with closing(connect(lake.settings)) as postgres, closing(lake.connect()) as connection:
+        tables = [table for table in _tables(postgres, pipeline, 0) if table.now]
+        connection.execute("BEGIN")
+        for table in tables:
+            if _owned(table):
+                connection.execute(f"DROP TABLE {table}")
+            else:
+                connection.execute(f"DELETE FROM {table} WHERE {OWNER_COLUMNS[table.name]} = {quoted(pipeline)}")
+        connection.execute("COMMIT")
+    shutil.rmtree(lake.settings.pipelines_dir / pipeline, ignore_errors=True)
+    return [f"{table.schema}.{table.name}" for table in tables if _owned(table) and table.schema == RAW]
+
+
 def undo(lake: Lake, pipeline: str, snapshot: int) -> list[str]:
     """Give `pipeline`'s tables the rows that they had at `snapshot`, in one transaction; names those that it changed.
 

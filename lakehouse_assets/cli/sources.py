@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import tempfile
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +13,15 @@ import duckdb
 import typer
 
 from lakehouse.cli.console import fail, folding_table, out
+from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
+from lakehouse.writing import loads
 from lakehouse.writing.pipelines import RAW_ZONE
 from lakehouse_assets.cli import GraphCommands
 from lakehouse_assets.defs.ingestion import drift
-from lakehouse_assets.defs.ingestion.sources import Source, file_of, sources
+from lakehouse_assets.defs.ingestion.declared_types import lake_columns
+from lakehouse_assets.defs.ingestion.sources import Source, file_of, forget, sources
 
 app = GraphCommands()
 source_app = GraphCommands(no_args_is_help=True)
@@ -28,7 +33,7 @@ SAMPLE_ROWS = 5
 
 @source_app.callback()
 def source() -> None:
-    """Sources of raw: list, show, try one without the lake, accept what it changed."""
+    """Sources of raw: add, list, show, drop, try one without the lake, accept what it changed."""
 
 
 @source_app.command("list")
@@ -40,7 +45,76 @@ def list_sources() -> None:
         changes = drift.waiting(lake, one.name) if not one.from_files else []
         problem = one.problem or "; ".join(map(str, changes)) or ("files" if one.from_files else "")
         table.add_row(one.name, str(len(one.tables)), problem)
+    for name, tables in _without_file(lake).items():
+        table.add_row(name, str(len(tables)), f"its file is gone, its tables are there: {', '.join(tables)}")
     out.print(table)
+
+
+@source_app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The new source's name: its file, and its tables' prefix.")],
+    address: Annotated[
+        str, typer.Argument(help="postgresql://user@host/db, mysql://…, https://…, s3://bucket/orders/*.parquet.")
+    ],
+    tables: Annotated[list[str], typer.Option("--table", help="This table, or this path of an API.")] = [],  # noqa: B006
+    keys: Annotated[list[str], typer.Option("--key", help="TABLE=COLUMN,…: what tells its rows apart.")] = [],  # noqa: B006
+    cursors: Annotated[
+        list[str],
+        typer.Option(
+            "--cursor",
+            help="TABLE=COLUMN: says when a row was changed; - loads it whole. An API: TABLE=FIELD:PARAMETER.",
+        ),
+    ] = [],  # noqa: B006
+    schema: Annotated[str, typer.Option(help="A database's schema, if not its default one.")] = "",
+    auth: Annotated[str, typer.Option(help="An API's login: bearer, header:NAME, query:NAME, basic:USER, none.")] = "",
+    openapi: Annotated[str, typer.Option(help="An API's OpenAPI description: a file or an address.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take what is suggested.")] = False,
+) -> None:
+    """Look at a database, an API or files, and write the file of the source."""
+    load_settings()
+    from lakehouse_assets.defs.ingestion.new_source import make
+    from lakehouse_assets.defs.ingestion.new_source.parts import Given, one_per_table
+
+    written = make(
+        Given(
+            name, address, tables, one_per_table(keys, "--key", "id"),
+            one_per_table(cursors, "--cursor", "updated_at"), schema, auth, openapi,
+        ),
+        Prompts(yes),
+    )  # fmt: skip
+    told = folding_table("table", "", title=f"dlt_sources/{name}.py")
+    for table, said in written.tables:
+        told.add_row(f"raw.{table}", said)
+    out.print(told)
+    for key in written.secrets:
+        out.print(f".dlt/secrets.toml holds its {key}; only you can read it, and git ignores it.", highlight=False)
+    out.print(
+        f"Look at it: lakehouse source try {name}\n"
+        f"Load it:    dagster asset materialize --select 'group:{name}'\n"
+        f"Part of it: dagster asset materialize --select raw/{written.tables[0][0]}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Asks on the terminal; with `--yes` takes what is suggested."""
+
+    yes: bool
+
+    def ask(self, question: str, suggestion: str, option: str) -> str:
+        """An answer."""
+        if not self.yes:
+            return str(typer.prompt(question, default=suggestion or None, err=True))
+        return suggestion or fail(f"{question} Say it with {option}.", 2)
+
+    def secret(self, question: str, variable: str) -> str:
+        """What is typed is not shown; nothing with `--yes`."""
+        if self.yes:
+            return ""
+        return str(
+            typer.prompt(f"{question} (or set {variable})", default="", hide_input=True, show_default=False, err=True)
+        )
 
 
 @source_app.command()
@@ -90,6 +164,47 @@ def try_source(name: Name) -> None:
 
 
 @source_app.command()
+def drop(
+    name: Name,
+    with_tables: Annotated[bool, typer.Option("--with-tables", help="Drop its tables too, for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Delete the file of a source; its tables stay. Names the models that read them."""
+    lake = Lake(load_settings())
+    from lakehouse_assets.models import project
+
+    path = file_of(name)
+    known = {one.name: one for one in sources()}
+    tables = [table.name for table in known[name].tables] if name in known else _without_file(lake).get(name, [])
+    if not (path.exists() or (with_tables and tables)):
+        fail(f"There is no dlt_sources/{name}.py. `lakehouse source list` shows what is there.", 2)
+    reading = {
+        model.name: sorted(ref.table for ref in model.external if ref.schema == RAW_ZONE and ref.table in tables)
+        for model in project().manifest().models
+    }
+    for model, read in reading.items():
+        if read:
+            out.print(f"{model} reads {', '.join(f'raw.{table}' for table in read)}", highlight=False, soft_wrap=True)
+    if with_tables and any(reading.values()):
+        fail("Its tables stay as long as models read them. Nothing was done.")
+    if not yes:
+        what = f"dlt_sources/{name}.py and the tables {', '.join(tables)}" if with_tables else f"dlt_sources/{name}.py"
+        typer.confirm(f"Delete {what}?", abort=True, err=True)
+    dropped = loads.drop(lake, name, run=f"drop by {getpass.getuser()}") if with_tables else []
+    path.unlink(missing_ok=True)
+    sources.cache_clear()
+    if with_tables:
+        forget(name)
+        drift.forget(lake, name)
+        out.print(f"Dropped: {', '.join(dropped) or 'no table'}. Releases keep what they hold.", highlight=False)
+    elif tables:
+        out.print(
+            f"Deleted. The tables stay: {', '.join(tables)}. `lakehouse source drop {name} --with-tables` drops them.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+@source_app.command()
 def accept(name: Name) -> None:
     """Let the next load do without columns that are gone."""
     changes = drift.accept(Lake(load_settings()), name)
@@ -97,6 +212,22 @@ def accept(name: Name) -> None:
         out.print(f"accepted: {change}", highlight=False, markup=False, soft_wrap=True)
     if not changes:
         out.print(f"No column of {name} is missed.", highlight=False)
+
+
+def _without_file(lake: Lake) -> dict[str, list[str]]:
+    """Raw tables that no source loads, by what their source was named; none where there is no lake yet."""
+    try:
+        with closing(lake.connect(read_only=True)) as connection:
+            tables = lake_columns(connection)
+    except (LakehouseError, duckdb.Error):
+        return {}
+    known = {one.name for one in sources()}
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        source, found_prefix, _ = table.partition("__")
+        if found_prefix and source not in known:
+            found.setdefault(source, []).append(table)
+    return found
 
 
 def _source(name: str) -> Source:

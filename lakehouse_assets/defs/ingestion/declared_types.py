@@ -54,13 +54,19 @@ def differences(connection: duckdb.DuckDBPyConnection, tables: Sequence[RawTable
 
 def lake_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     """The types of a raw table's columns as it has them now."""
-    rows = connection.execute(
-        "SELECT column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') "
+    return lake_columns(connection).get(table, {})
+
+
+def lake_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """The same of every raw table, by its name."""
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(
+        "SELECT table_name, column_name, replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') "
         "FROM information_schema.columns WHERE table_catalog = 'lakehouse' AND table_schema = 'raw' "
-        "AND table_name = ?",
-        [table],
-    ).fetchall()
-    return dict(rows)
+        "AND NOT starts_with(table_name, '_dlt_') ORDER BY table_name, ordinal_position"
+    ).fetchall():
+        found.setdefault(table, {})[column] = kind
+    return found
 
 
 def refusal(found: Sequence[Difference]) -> str | None:

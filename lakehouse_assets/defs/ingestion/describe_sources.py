@@ -20,6 +20,7 @@ from lakehouse.settings import load_settings
 from lakehouse_assets.defs.ingestion.content_cache import write_atomically
 from lakehouse_assets.defs.ingestion.source_files import SourceFile, incremental_of, prefixed, read
 from lakehouse_assets.defs.ingestion.source_settings import missing_setting, settings_of
+from lakehouse_assets.defs.ingestion.sources import is_key
 
 SECONDS = 60
 """For one file: a database may be asked for its tables."""
@@ -79,8 +80,13 @@ def _tables_of(source: str, resource: DltResource, file: SourceFile) -> list[dic
         table: Any = resource.compute_table_schema()
     except DataItemRequiredForDynamicTableHints:
         table = {"name": prefixed(source, resource.name), "columns": {}}
-    columns = [column for column in table["columns"].values() if column.get("data_type")]
-    name = str(table["name"])
+    naming = file.source.schema.naming  # a database's table may be named `Order Lines`
+    columns = [
+        {**column, "name": naming.normalize_identifier(column["name"])}
+        for column in table["columns"].values()
+        if column.get("data_type")
+    ]
+    name = naming.normalize_tables_path(str(table["name"]))
     return [
         {
             "source": source,
@@ -90,6 +96,7 @@ def _tables_of(source: str, resource: DltResource, file: SourceFile) -> list[dic
             "event_time": file.declaration.event_time.get(name),
             "fields": {column["name"]: [column["x-field"]] for column in columns if "x-field" in column},
             "resource": resource.name,
+            "key": [column["name"] for column in columns if is_key(table, column)],
             "is_counted": name in file.declaration.count,
             "backfill": file.declaration.backfill if incremental_of(resource) else "",
         }

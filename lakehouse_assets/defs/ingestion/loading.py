@@ -22,7 +22,7 @@ from lakehouse_assets.defs.ingestion import drift
 from lakehouse_assets.defs.ingestion.declared_types import differences, follow, lake_types, refusal
 from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 from lakehouse_assets.defs.ingestion.source_load import SourceLoad
-from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, learn, tables_of
+from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, is_key, learn, tables_of
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -293,12 +293,17 @@ def _learned(work: SourceLoad, pipeline: Pipeline) -> list[RawTable]:
             resource = get_root_table(schema.tables, name).get("resource") if name in schema.tables else ""
             text = hints.get("description") or (f"What {parent} holds in a list. One row per item." if parent else "")
             base = known.get(name) or RawTable(work.source, name, text)
-            found[name] = replace(base, columns=[], resource=resource or base.resource)
+            key = base.key or (["_dlt_id"] if parent else _key(schema.tables.get(name, {})))
+            found[name] = replace(base, columns=[], resource=resource or base.resource, key=key, is_complete=True)
         kind = kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
         found[name].columns.append((column, kind, hints["columns"].get(column, {}).get("description", "")))
     tables = [*found.values(), *(table for name, table in known.items() if name not in found)]
     learn(work.source, list(found.values()))
     return tables
+
+
+def _key(table: Any) -> list[str]:
+    return [name for name, column in table.get("columns", {}).items() if is_key(table, column)]
 
 
 def _told_by_dlt(pipeline: Pipeline) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def _declared(path: Path, module: ModuleType, source: DltSource) -> Declaration:
             raise SourceFileError(
                 f"dlt_sources/{path.name}: {given['schedule']!r} is no cron schedule, as 0 6 * * * is."
             )
+    named = source.schema.naming.normalize_tables_path
     for name in ("event_time", "count"):
-        given[name] = {prefixed(source.name, table): value for table, value in given.get(name, {}).items()}
+        given[name] = {named(prefixed(source.name, table)): value for table, value in given.get(name, {}).items()}
     return Declaration(**given)

@@ -46,6 +46,8 @@ class RawTable:
     resource: str = ""  # the dlt resource that brings it; for a child table its root's
     is_counted: bool = False  # the source says how many rows it has
     backfill: str = ""  # the first day that can be asked for by partitions
+    key: list[str] = field(default_factory=list)  # columns that tell its rows apart
+    is_complete: bool = False  # the columns are all that the lake has
     problem: str = ""
     """What is wrong with the declaration: the table is there, and its loads say this."""
 
@@ -113,6 +115,18 @@ def learn(source: str, tables: list[RawTable]) -> None:
     sources.cache_clear()
 
 
+def is_key(table: Any, column: Any) -> bool:
+    """Whether a column of dlt's belongs to what tells the lake's rows apart; rows that are appended may repeat it."""
+    keeps_one = table.get("write_disposition") in ("merge", "replace") and table.get("x-merge-strategy") != "scd2"
+    return keeps_one and bool(column.get("primary_key"))
+
+
+def forget(source: str) -> None:
+    """Forget what was learned of a source: its tables are gone."""
+    _learned_path(source).unlink(missing_ok=True)
+    sources.cache_clear()
+
+
 def _of_files(name: str) -> Source:
     try:
         table = dataset(name).table
@@ -129,6 +143,7 @@ def _of_files(name: str) -> Source:
         event_time=table.event_time,
         from_files=True,
         fields={column: list(names) for column, names in table.fields.items()},
+        key=list(table.key),
     )
     return Source(name, [raw], from_files=True)
 
@@ -177,6 +192,7 @@ def _merged(name: str, value: dict[str, Any]) -> Source:
                 is_counted=declared.is_counted,
                 backfill=declared.backfill,
                 fields=declared.fields,
+                key=declared.key or learned.key,
             )
         tables[table["name"]] = learned
     options = {key: value[key] for key in ("problem", "owner", "schedule", "description") if key in value}
@@ -189,7 +205,7 @@ def _table(value: dict[str, Any]) -> RawTable:
 
 def _key() -> str:
     """Of the files that a source's description can depend on."""
-    digest = hashlib.sha256(f"2 {version('dlt')}".encode())
+    digest = hashlib.sha256(f"3 {version('dlt')}".encode())
     folder = PROJECT_ROOT / ".dlt"
     for path in sorted([*SOURCES_DIR.glob("*.py"), *folder.glob("*.toml")]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
