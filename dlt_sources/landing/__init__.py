@@ -1,1 +1,1 @@
-"""Landed files as typed rows: declarations, CSV and Parquet readers, and the dlt resource over them."""
+"""Landed files as typed rows: declarations, a reader for each format, and the dlt resource over them."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dlt_sources.landing.file_reader import FileReader
-from dlt_sources.landing.landed import Dataset
+from dlt_sources.landing.landed import Dataset, local_name
 from dlt_sources.landing.typed_parquet import UnusableFile, link_local_file
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -34,7 +34,7 @@ def check(
     if refusal := dataset.refusal(name):
         raise UnusableFile(refusal)
     with tempfile.TemporaryDirectory(prefix="upload_") as folder:
-        local = Path(folder) / f"landed{Path(name).suffix.lower()}"
+        local = Path(folder) / local_name(name)
         link_local_file(str(path), local)
         count = reader.write(
             dataset,

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 
 from dlt_sources.landing.dialect import PLAIN, Dialect
 from dlt_sources.landing.tables import LOAD_ID, Column, Table
+from dlt_sources.landing.unpacking import format_of
 
-FORMATS = ("csv", "parquet")
+FORMATS = ("csv", "json", "jsonl", "ndjson", "xlsx", "parquet", "orc")
 WHEN_DELETED = ("keep_rows", "delete_rows")
 
 SOURCE_FILE = Column("source_file", "VARCHAR", "The landing file that this row came from.")
@@ -22,6 +23,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def local_name(name: str) -> str:
+    """What a file of this name is called while it is read: its ending says how."""
+    return "landed." + ".".join(part for part in format_of(name) if part)
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,12 @@ class Dataset:
             return "the name holds an empty folder or a dot for one: other programs take it for another file's"
         if any(part.startswith((".", "_")) for part in name.parts):
             return "names that begin with . or _ are never loaded"
-        if name.suffix.lstrip(".").lower() not in self.formats:
-            return f"the name ends in none of {', '.join('.' + format for format in self.formats)}"
-        if not fnmatchcase(name.name, self.pattern):
+        form, compression = format_of(name.name)
+        if form not in self.formats and not (form not in FORMATS and compression == "zip"):
+            endings = ", ".join("." + one for one in self.formats)
+            return f"the name ends in none of {endings}, nor in one of these and .gz, .zst or .zip"
+        plain = name.name[: -len(compression) - 1] if compression else name.name
+        if not fnmatchcase(name.name, self.pattern) and not fnmatchcase(plain, self.pattern):
             return f"the name does not match {self.pattern}"
         return None
 

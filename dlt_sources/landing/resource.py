@@ -17,7 +17,7 @@ from dlt.extract.source import DltSource
 
 from dlt_sources.landing.confirmed_loads import confirmed_loads, current_load_id
 from dlt_sources.landing.file_reader import FileReader
-from dlt_sources.landing.landed import Dataset, LandedFile, LandedFileError, LandingReport
+from dlt_sources.landing.landed import Dataset, LandedFile, LandedFileError, LandingReport, local_name
 from dlt_sources.landing.tables import HEADER, learned_columns, learned_headers
 from dlt_sources.landing.typed_parquet import UnusableFile, concatenate, connect, link_local_file
 
@@ -160,7 +160,7 @@ class _Load:
 
     def typed(self, file: LandedFile, folder: Path) -> Path | None:
         """A Parquet file of the file's rows as the table has them; None when there is nothing to load."""
-        local = folder / f"landed{Path(file.name).suffix.lower()}"
+        local = folder / local_name(file.name)
         try:
             if refusal := self.dataset.refusal(file.name):
                 raise UnusableFile(refusal)

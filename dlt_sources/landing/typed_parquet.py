@@ -1,27 +1,31 @@
-"""Turn a CSV or Parquet file into a Parquet file of declared types, with DuckDB and in bounded memory."""
+"""Turn a file of any format into a Parquet file of declared types, with DuckDB and in bounded memory."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import duckdb
 
 from dlt_sources.landing import column_types
 from dlt_sources.landing.column_types import conversion, literal, quote
-from dlt_sources.landing.csv_text import CsvProblem, as_plain_text, line_of_other_width, line_of_row, long_line
+from dlt_sources.landing.csv_text import CsvProblem, line_of_other_width, long_line
 from dlt_sources.landing.dialect import PLAIN
-from dlt_sources.landing.file_columns import FileColumn, FileColumns, columns_of
+from dlt_sources.landing.file_columns import FileColumn, FileColumns, Holds, columns_of
 from dlt_sources.landing.landed import SOURCE_FILE, SOURCE_ROW, Dataset
 from dlt_sources.landing.naming import column_name, comparable, full_name
 from dlt_sources.landing.parquet_integrity import ParquetProblem, broken_place
 from dlt_sources.landing.tables import LOAD_ID
+from dlt_sources.landing.text_table import RowProblem
+from dlt_sources.landing.unpacking import PackedProblem, TooLarge, format_of, unpacked
 
 MAX_NEW_COLUMNS = 100
 MEMORY = "600MiB"
+TOO_LARGE = "it unfolds to more than a file of its size may take on disk"
 
 Found = dict[str, FileColumn]
 """Table column -> the file's."""
@@ -75,7 +79,8 @@ class TypedParquet:
     """Writes the files of one dataset as its raw table has them.
 
     `known_columns` are all of the raw table's columns and their types, in order; a column that is new there
-    is written too. `headers` tells of columns that earlier files brought what they were called there.
+    is written too. `headers` tells of columns that earlier files brought what they were called there. `rows_before`
+    are those of the same archive.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -83,6 +88,7 @@ class TypedParquet:
     known_columns: Mapping[str, str]
     headers: Mapping[str, str]
     load_id: str
+    rows_before: int = 0
 
     def write(self, path: Path, target: Path, source_file: str) -> Written:
         """Write `path`'s rows to `target`.
@@ -91,15 +97,60 @@ class TypedParquet:
             UnusableFile: it can't be done, and why; NeedsMemory: a process that has read nothing else might do it.
             OSError: the disk is full.
         """
+        form, compression = format_of(path.name)
+        if not compression:
+            return self._write(path, form, target, source_file)
+        try:
+            return self._write_members(path, form, compression, target, source_file)
+        except TooLarge as error:
+            raise NeedsDisk(str(error)) from error
+        except PackedProblem as error:
+            raise UnusableFile(str(error)) from error
+        except OSError as error:
+            raise (NeedsDisk(TOO_LARGE) if error.errno == errno.EFBIG else error) from error
+
+    def _write_members(self, path: Path, form: str, compression: str, target: Path, source_file: str) -> Written:
+        """One file, or those of an archive one after the other: what an earlier one brings holds for the later."""
+        parts: list[Path] = []
+        reader, whole = self, Written(0)
+        for name, member in unpacked(path, form, compression):
+            of_member = format_of(name or member.name)
+            if of_member[1] or of_member[0] not in self.dataset.formats:
+                raise UnusableFile(f"{name or 'the file in it'} is none of {', '.join(self.dataset.formats)}")
+            parts.append(target.with_name(f"{target.name}.{len(parts)}"))
+            try:
+                written = reader._write(member, of_member[0], parts[-1], source_file)
+            except UnusableFile as error:
+                raise type(error)(f"{name}: {error}" if name else str(error)) from error
+            whole = Written(
+                whole.rows + written.rows,
+                whole.types | written.types,
+                written.headers | whole.headers,
+                [*whole.lacking, *(column for column in written.lacking if column not in whole.lacking)],
+            )
+            reader = replace(
+                self,
+                known_columns={**reader.known_columns, **written.types},
+                headers={**written.headers, **reader.headers},
+                rows_before=whole.rows,
+            )
+        if len(parts) == 1:
+            parts[0].rename(target)
+            return whole
+        concatenate(self.connection, parts, target)
+        self._refuse_shared_key(target)
+        return whole
+
+    def _write(self, path: Path, form: str, target: Path, source_file: str) -> Written:
+        file: FileColumns | None = None
         try:
             most = len(self.known_columns) + MAX_NEW_COLUMNS
-            path = path if path.suffix == ".parquet" else as_plain_text(path, self.dataset.dialect)
-            file = columns_of(self.connection, path, self.dataset, most)
+            file = columns_of(self.connection, path, form, self.dataset, most)
             found = self._by_table_column(file)
             types = self._types(file, found)
             count = self._copy_or_explain(file, found, types, target, source_file)
             if file.rows is not None and count != file.rows:
-                raise UnusableFile(f"no readable PARQUET file: it says that it has {file.rows} rows, and gives {count}")
+                raise UnusableFile(f"no readable {form.upper()} file: it says {file.rows} rows, and gives {count}")
             self._refuse_shared_key(target)
             declared = self.dataset.table.column_types
             new = {name: column.name for name, column in found.items() if name not in declared}
@@ -107,34 +158,38 @@ class TypedParquet:
             lacking = [name for name in expected if name not in found]
             return Written(count, {name: types[name] for name in new}, new, lacking)
         except duckdb.Error as error:
-            raise self._refusal(error, path) from error
-        except (CsvProblem, ParquetProblem) as error:
+            raise self._refusal(error, file, path, form) from error
+        except (CsvProblem, ParquetProblem, RowProblem) as error:
             raise UnusableFile(str(error)) from error
+        except OSError as error:
+            raise (NeedsDisk(TOO_LARGE) if error.errno == errno.EFBIG else error) from error
 
-    def _refusal(self, error: duckdb.Error, path: Path) -> UnusableFile | OSError:
+    def _refusal(self, error: duckdb.Error, file: FileColumns | None, path: Path, form: str) -> UnusableFile | OSError:
         text = str(error)
         if isinstance(error, duckdb.OutOfMemoryException) or "allocat" in text.lower():
             return NeedsMemory("reading it takes more memory than a file may have: split it, or shorten its values")
         if "No space left" in text:
             return OSError("there is no space left on the disk")
         if "File too large" in text:
-            return NeedsDisk("it unfolds to more than a file of its size may take on disk")
-        found = column_types.misfit(text)
-        if found is None:
-            if path.suffix == ".parquet":
-                is_usable = not isinstance(error, duckdb.InternalException | duckdb.FatalException)
-                place = broken_place(self.connection, path) if is_usable else ""
-                return UnusableFile(_reason(error, path) + (f" ({place})" if place else ""))
-            long = long_line(path)
-            reason = _reason(error, path)
-            if width := re.search(r"Expected Number of Columns: (\d+)", reason):
-                line = line_of_other_width(path, self.dataset.dialect, int(width[1]))
-                reason = re.sub(r"on Line: \d+", f"on Line: {line}", reason, count=1) if line else reason
-            return UnusableFile(long or reason)
-        row, sentence = found
-        if path.suffix == ".parquet":
-            return UnusableFile(sentence)
-        return UnusableFile(f"{sentence} (line {line_of_row(path, self.dataset.dialect, row)})")
+            return NeedsDisk(TOO_LARGE)
+        if found := column_types.misfit(text):
+            row, sentence = found
+            return UnusableFile(sentence + (file.place_of(row) if file else ""))
+        path = file.path if file else path
+        reason = _reason(error, path, form)
+        if form == "parquet":
+            is_usable = not isinstance(error, duckdb.InternalException | duckdb.FatalException)
+            place = broken_place(self.connection, path) if is_usable else ""
+            return UnusableFile(reason + (f" ({place})" if place else ""))
+        if form == "csv":
+            return UnusableFile(long_line(path) or self._with_line(reason, path))
+        return UnusableFile(reason)
+
+    def _with_line(self, reason: str, path: Path) -> str:
+        """DuckDB's sentence about a record of another width with the line that an editor shows."""
+        width = re.search(r"Expected Number of Columns: (\d+)", reason)
+        line = line_of_other_width(path, self.dataset.dialect, int(width[1])) if width else None
+        return re.sub(r"on Line: \d+", f"on Line: {line}", reason, count=1) if line else reason
 
     def _copy_or_explain(
         self, file: FileColumns, found: Found, types: Mapping[str, str], target: Path, source_file: str
@@ -198,7 +253,7 @@ class TypedParquet:
     ) -> str:
         added = {
             SOURCE_FILE.name: literal(source_file),
-            SOURCE_ROW.name: file.row_number,
+            SOURCE_ROW.name: f"{file.row_number} + {self.rows_before}",
             LOAD_ID.name: literal(self.load_id),
         }
         declared = self.dataset.table.column_types
@@ -214,8 +269,8 @@ class TypedParquet:
                     wanted,
                     file.row_number,
                     careful=careful,
-                    declared=name in declared or not file.is_text,
-                    dialect=self.dataset.dialect if file.is_text else PLAIN,
+                    declared=name in declared or column.holds in (Holds.typed, Holds.numbers),
+                    dialect=self.dataset.dialect if column.holds in (Holds.text, Holds.anything) else PLAIN,
                 )
             else:
                 value = f"CAST(NULL AS {wanted})"
@@ -260,17 +315,22 @@ class TypedParquet:
         )
 
     def _types_of_new(self, file: FileColumns, new: Found) -> dict[str, str]:
-        if not file.is_text or not new:
-            return {name: column_types.type_for_new_column(column.type) for name, column in new.items()}
-        tests = ", ".join(column_types.type_of_text(column.source, self.dataset.dialect) for column in new.values())
-        row = self.connection.execute(f"SELECT {tests} FROM ({file.relation})").fetchone()
-        return dict(zip(new, row or (), strict=True))
+        types = {name: column_types.type_for_new_column(column.type) for name, column in new.items()}
+        unknown = [name for name, column in new.items() if column.holds in (Holds.numbers, Holds.anything)]
+        if not unknown:
+            return types
+        dialects = {Holds.numbers: PLAIN, Holds.anything: self.dataset.dialect}
+        tests = [column_types.type_of_text(new[name].source, dialects[new[name].holds]) for name in unknown]
+        row = self.connection.execute(f"SELECT {', '.join(tests)} FROM ({file.relation})").fetchone()
+        return types | dict(zip(unknown, row or (), strict=True))
 
 
 def concatenate(connection: duckdb.DuckDBPyConnection, parts: Sequence[Path], target: Path) -> None:
-    """Write Parquet files of the same columns as one."""
+    """Write Parquet files as one: what a column is called is one type in all."""
     paths = ", ".join(literal(str(part)) for part in parts)
-    connection.execute(f"COPY (FROM read_parquet([{paths}])) TO {literal(str(target))} (FORMAT parquet)")
+    connection.execute(
+        f"COPY (FROM read_parquet([{paths}], union_by_name = true)) TO {literal(str(target))} (FORMAT parquet)"
+    )
 
 
 def _refusing_cr(file: FileColumns) -> str:
@@ -282,10 +342,10 @@ def _refusing_cr(file: FileColumns) -> str:
     return f" WHERE CASE WHEN ends_with({last}, chr(13)) THEN {error} IS NULL ELSE true END"
 
 
-def _reason(error: duckdb.Error, path: Path) -> str:
+def _reason(error: duckdb.Error, path: Path, form: str) -> str:
     """DuckDB's message without its advice on options, our SQL and our scratch path; long lines cut."""
     message = str(error).split("Possible ")[0].split("\n\nLINE ")[0].replace(str(path), "the file")
     _, prefix, text = message.partition("Error: ")
     lines = (text if prefix else message).splitlines()
     reason = " ".join(line if len(line) <= 120 else line[:120] + "…" for line in lines if line.strip())
-    return f"no readable {path.suffix.lstrip('.').upper()} file: {reason[:400]}"
+    return f"no readable {form.upper()} file: {reason[:400]}"

@@ -52,7 +52,7 @@ def test_a_few_lines_declare_a_dataset_its_table_and_its_source(
         ('"ordered_at"', '"moment"', "moment is named but is none of [columns]"),
         ('"orders"', '"my orders"', "'my orders' is no name"),
         ("key =", 'when_deleted = "drop"\nkey =', "drop is not a value of when_deleted: there are keep_rows,"),
-        ("key =", 'formats = ["json"]\nkey =', "json is not a format: there are csv, parquet."),
+        ("key =", 'formats = ["pdf"]\nkey =', "pdf is not a format: there are csv, json,"),
         ('["order_id"]', '"order_id"', "key must be a list of texts"),
         ('"orders_*.csv"', "7", "pattern must be a text"),
     ],

@@ -185,7 +185,11 @@ def test_a_new_lake_beside_old_pipeline_folders_gets_every_file(loader: Loader, 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("events.zip", "the name ends in none of .csv, .parquet"),
+        (
+            "events.pdf",
+            "the name ends in none of .csv, .json, .jsonl, .ndjson, .xlsx, .parquet, .orc,"
+            " nor in one of these and .gz, .zst or .zip",
+        ),
         ("report.csv", "the name does not match *events*"),
         ("events.csv", None),
     ],

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tests.landing.conftest import EVENTS, event
 
+EVENT_AS_JSON = '{"event_id": 1, "event_type": "refund", "event_timestamp": "2024-01-01T10:00:00Z", "revenue": -1.50}\n'
 NEW = EVENTS.strip() + ",{}\n"
 
 
@@ -71,7 +72,10 @@ def bad_files() -> dict[str, tuple[bytes | str, str]]:
         "excel_events.csv": (workbook(), "it is a ZIP archive or an Excel workbook"),
         "page_events.csv": ("<!DOCTYPE html><html><body>Log in</body></html>\n", "it is a web page"),
         "bomb_events.csv": (gzip.compress(b"0" * 10_000_000), "it is compressed with gzip"),
-        "packed_events.csv.gz": (gzip.compress(EVENTS.encode()), "the name ends in none of .csv, .parquet"),
+        "cut_events.csv.gz": (gzip.compress(EVENTS.encode())[:-9], "it can't be unpacked"),
+        "cut_events.json": ('[{"event_id": 1', "line 1: no readable JSON"),
+        "csv_events.xlsx": (EVENTS, "no readable workbook"),
+        "document_events.docx": (workbook(), "the name ends in none of .csv, .json"),
         "utf16_events.csv": ((EVENTS + event(1)).encode("utf-16"), "it is UTF-16 text; wanted is UTF-8"),
         "latin_events.csv": (
             (EVENTS + event(1)).encode() + event(2).replace("France", "Perú").encode("latin-1"),
@@ -117,4 +121,6 @@ def odd_files() -> dict[str, tuple[bytes | str, int]]:
         "🚕" * 60 + "events.csv": (EVENTS + event(1), 1),
         "mac_events.csv": ((EVENTS + event(1) + event(2)).replace("\n", "\r"), 2),
         "good_events.parquet": (parquet(), 100),
+        "packed_events.csv.gz": (gzip.compress((EVENTS + event(1)).encode()), 1),
+        "lines_events.jsonl": (EVENT_AS_JSON * 2, 2),
     }
