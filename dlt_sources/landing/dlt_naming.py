@@ -1,4 +1,7 @@
-"""dlt's view of `naming`: a file's columns have their names before dlt sees them, and it leaves them alone."""
+"""dlt's view of `naming`: a file's columns have their names before dlt sees them, and it leaves them alone.
+
+dlt keeps this module's name in every lake: where it moves, the old name must go on leading here.
+"""
 
 from __future__ import annotations
 

@@ -114,3 +114,10 @@ def test_the_reported_headers_get_a_column_each(table: Table) -> None:
     assert (
         table.load(["Strasse"]) == "column 2, 'Strasse', differs from the column straße in nothing but case: rename it"
     )
+
+
+@pytest.mark.parametrize("module", ["dlt_sources.dlt_naming", "dlt_sources.landing.dlt_naming"])
+def test_a_lake_of_an_earlier_version_finds_the_naming_that_it_was_made_with(module: str) -> None:
+    from dlt.common.schema.normalizers import naming_from_reference
+
+    assert naming_from_reference(module).normalize_identifier("größe") == "größe"
