@@ -20,6 +20,7 @@ from lakehouse.writing.environments import require_ledger
 from lakehouse_assets.cli import GraphCommands
 from lakehouse_assets.cli import environments as environments_cli
 from lakehouse_assets.cli import maintenance as maintenance_cli
+from lakehouse_assets.cli import models as models_cli
 from lakehouse_assets.cli import sources as sources_cli
 from lakehouse_assets.cli import verify as verify_cli
 
@@ -28,6 +29,7 @@ app.add_typer(environments_cli.app)
 app.add_typer(maintenance_cli.app)
 app.add_typer(verify_cli.app)
 app.add_typer(sources_cli.app)
+app.add_typer(models_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 
@@ -71,9 +73,18 @@ def plan(environment: Environment = "") -> None:
     settings = load_settings()
     from lakehouse_assets.defs.environments import deploying
 
-    require_ledger(Lake(settings))
+    lake = Lake(settings)
+    require_ledger(lake)
+    _warn_of_raw(lake)
     for line in deploying.plan(environment or settings.environment).lines():
         out.print(line, highlight=False, markup=False)
+
+
+def _warn_of_raw(lake: Lake) -> None:
+    from lakehouse_assets.defs.transformation import external_models
+
+    for line in external_models.out_of_step(external_models.there(lake)):
+        err.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -94,6 +105,7 @@ def deploy(
 
     lake = Lake(settings)
     require_ledger(lake)
+    _warn_of_raw(lake)
     summary = deploying.plan(environment)
     for line in summary.lines():
         out.print(line, highlight=False, markup=False)
@@ -115,11 +127,12 @@ def deploy(
 @app.command("lint-models")
 def lint_models() -> None:
     """Check the models' rules and layout, as CI does."""
+    from lakehouse_assets.defs.transformation import external_models
     from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import lint
 
     load_settings()
-    found = lint(project())
+    found = [*lint(project()), *external_models.out_of_step(external_models.learned())]
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         fail(f"sqlmesh_project/ breaks its rules:\n{lines}\n`sqlmesh format`, run there, lays files out.")
