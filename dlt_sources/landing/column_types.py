@@ -139,11 +139,7 @@ def conversion(
     else:
         text = f"NULLIF(TRIM(CAST({source} AS VARCHAR)), '')"
         blank, form = f"{text} IS NULL", dialect.form(wanted)
-        if form and is_time(wanted):
-            value, test, suspicious = *_parsed_time(text, wanted, dialect), "true"
-        else:
-            text = dialect.number(text) if form else text
-            (value, test), suspicious = _parsed(text, wanted), _suspicious(text, wanted)
+        value, test, suspicious, text = _from_text(text, wanted, dialect)
         if wanted == "BOOLEAN" and found != "VARCHAR":  # 0 and 1 are another column's type, not false and true
             test, suspicious = "false", "true"
         if found == "VARCHAR" and not declared and (wanted in INTEGERS or wanted == "DOUBLE"):
@@ -155,6 +151,23 @@ def conversion(
         unchecked = value.replace("TRY_CAST", "CAST")
         return f"CASE WHEN {suspicious} THEN {checked} ELSE {unchecked} END"
     return value if fits is None else _or_misfit(source, fits, value, column, wanted, row)
+
+
+def fits(text: str, wanted: str, dialect: Dialect = PLAIN) -> str:
+    """SQL: whether a text that isn't blank is a value of a type, exactly; a number only if it is plainly one."""
+    _, test, _, text = _from_text(text, wanted, dialect)
+    if wanted in INTEGERS or wanted == "DOUBLE" or decimal(wanted):
+        test = f"regexp_full_match({text}, '{_PLAIN}') AND {test}"
+    return f"COALESCE({test}, false)"
+
+
+def _from_text(text: str, wanted: str, dialect: Dialect) -> tuple[str, str, str, str]:
+    """A text as a value, whether it is one, whether a plain cast may take it wrongly, and the text as SQL has it."""
+    form = dialect.form(wanted)
+    if form and is_time(wanted):
+        return *_parsed_time(text, wanted, dialect), "true", text
+    text = dialect.number(text) if form else text
+    return *_parsed(text, wanted), _suspicious(text, wanted), text
 
 
 def misfit(message: str) -> tuple[int, str] | None:

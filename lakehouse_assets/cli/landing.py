@@ -27,7 +27,7 @@ from lakehouse.lake.postgres import connect
 from lakehouse.landing import versions as landing
 from lakehouse.landing.versions import FileEntry
 from lakehouse.settings import load_settings
-from lakehouse_assets.cli import GraphCommands
+from lakehouse_assets.cli import GraphCommands, datasets
 
 if TYPE_CHECKING:
     from lakehouse_assets.defs.ingestion.uploading import Candidate, Outcome, Upload
@@ -48,6 +48,7 @@ class ListingGroup(TyperGroup):
 app = GraphCommands()
 files_app = GraphCommands(cls=ListingGroup, help="Landed files: size, time, rows, load state; restore and delete them.")
 app.add_typer(files_app, name="files")
+app.add_typer(datasets.app, name="dataset")
 
 
 @app.command()
