@@ -19,7 +19,7 @@ from lakehouse.settings import load_settings
 from lakehouse.writing import loads
 from lakehouse.writing.pipelines import RAW_ZONE
 from lakehouse_assets.cli import GraphCommands
-from lakehouse_assets.defs.ingestion import drift
+from lakehouse_assets.defs.ingestion import accepting, drift
 from lakehouse_assets.defs.ingestion.declared_types import lake_columns
 from lakehouse_assets.defs.ingestion.sources import Source, file_of, forget, sources
 
@@ -206,12 +206,14 @@ def drop(
 
 @source_app.command()
 def accept(name: Name) -> None:
-    """Let the next load do without columns that are gone."""
-    changes = drift.accept(Lake(load_settings()), name)
+    """Take what stopped a source's load: give columns their new types, do without those that are gone."""
+    changes = accepting.accept(Lake(load_settings()), name, run=f"accept by {getpass.getuser()}")
     for change in changes:
         out.print(f"accepted: {change}", highlight=False, markup=False, soft_wrap=True)
+    if any(change.new for change in changes):
+        out.print("Models see the new types after `lakehouse model external`.", highlight=False)
     if not changes:
-        out.print(f"No column of {name} is missed.", highlight=False)
+        out.print(f"No change of {name} waits to be accepted.", highlight=False)
 
 
 def _without_file(lake: Lake) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """What a source changed that its table can't follow by itself: a type, a column that is gone. Told before it loads.
 
-New columns and tables come in. A change is kept beside what is known of the source; that a column is gone is accepted
-by `lakehouse source accept NAME`, or by a change of the source's file.
+New columns and tables come in. A change is kept beside what is known of the source until somebody accepts it by
+`lakehouse source accept NAME`; that a column is gone is also accepted by a change of the source's file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from lakehouse.errors import LakehouseError
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse_assets.defs.ingestion.content_cache import write_atomically
+from lakehouse_assets.defs.ingestion.declared_types import readers
 from lakehouse_assets.defs.ingestion.sources import file_of
+from lakehouse_assets.sqlmesh_integration.reasons import ModelsError
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -97,19 +99,34 @@ def check(lake: Lake, pipeline: Pipeline, before: Columns, fields: Mapping[str, 
     if changes:
         kept = {"file": _digest(source), "changes": [asdict(change) for change in changes]}
         write_atomically(_path(lake, source), json.dumps(kept))
-        lines = "\n".join(f"  {change}" for change in changes)
+        lines = "\n".join(f"  {change}{_read_by(change)}" for change in changes)
         raise DriftError(
             f"the source has changed:\n{lines}\nNothing was loaded. Correct dlt_sources/{source}.py: a column's old "
-            f"type as a hint, say. `lakehouse source accept {source}` does without columns that are gone."
+            f"type as a hint, say. Or `lakehouse source accept {source}`: columns get their new types, where no value "
+            "that is there is lost by it, and the next load does without those that are gone."
         )
 
 
-def accept(lake: Lake, source: str) -> list[Change]:
-    """Let the next load do without the columns whose loss stopped the last one; names them."""
+def stopped_by(lake: Lake, source: str) -> list[Change]:
+    """The changes that stopped the last load."""
+    found = _read(lake, source)
+    return [Change(**change) for change in found["changes"]] if found else []
+
+
+def note_accepted(lake: Lake, source: str) -> None:
+    """Let the next load do without the columns whose loss stopped the last one."""
     found = _read(lake, source)
     if found:
         write_atomically(_path(lake, source), json.dumps({**found, "file": ""}))
-    return [Change(**change) for change in found["changes"] if not change["new"]] if found else []
+
+
+def _read_by(change: Change) -> str:
+    """The models that the change can break."""
+    try:
+        models = readers(change.table, change.column)
+    except (LakehouseError, ModelsError):  # the models can't be read at all, which is told elsewhere
+        return ""
+    return f"; {', '.join(models)} read it" if models else ""
 
 
 def forget(lake: Lake, source: str) -> None:
