@@ -1,6 +1,7 @@
 """Run by a test in a process of its own: a load of the source `shop` that dies by SIGKILL at a chosen moment.
 
-Arguments: the folder of sources, then the number of jobs after whose commit it dies, or `mark`: when all is committed.
+Arguments: the folder of sources, then the number of jobs after whose commit it dies, or `mark`: when all is committed,
+or `done`: when the mark is gone too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import dagster as dg
 from dlt.common.destination.client import RunnableLoadJob
 
-from lakehouse.writing import loads
+from lakehouse.writing import extracted, loads
 from lakehouse_assets.defs.ingestion import sources
 from lakehouse_assets.resources import LakeResource
 
@@ -30,6 +31,8 @@ def main() -> None:
     sources.SOURCES_DIR = Path(sys.argv[1])
     if sys.argv[2] == "mark":
         loads._finish = die
+    elif sys.argv[2] == "done":
+        extracted.drop = die
     else:
         jobs, run = itertools.count(1), RunnableLoadJob.run_managed
 

@@ -29,6 +29,28 @@ SHOP = """
     merged = dlt.resource(ROWS, name="merged", primary_key="id", write_disposition="merge")
     counted = dlt.resource(progress, name="counted")
 """
+QUEUE = """
+    import dlt
+    from pathlib import Path
+
+    LAKEHOUSE = {{"asked_once": True}}
+    queue = Path("{queue}")
+
+    @dlt.resource
+    def messages():
+        taken = queue.read_text().split()
+        queue.write_text("")
+        yield [{{"id": int(one), "lines": [{{"n": 1}}]}} for one in taken]
+"""
+
+
+def kill(team: Sources, environment: dict[str, str], moment: str) -> None:
+    """A load of `shop` that dies there."""
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.sources.killed_load", str(team.folder), moment],
+        cwd=PROJECT_ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
 
 
 @pytest.mark.parametrize(
@@ -40,11 +62,7 @@ def test_a_killed_run_is_undone_and_the_next_one_is_exact(
     team.write("shop", SHOP.format(load=0))
     team.load("shop")
     team.write("shop", SHOP.format(load=1))
-    killed = subprocess.run(
-        [sys.executable, "-m", "tests.sources.killed_load", str(team.folder), moment],
-        cwd=PROJECT_ROOT, env={**os.environ, **lakehouse_environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    kill(team, lakehouse_environment, moment)
     assert team.marks() == ["shop"]
     repair(team.lake, ["shop"], run="a run that reads it")
     assert team.marks() == []
@@ -56,3 +74,25 @@ def test_a_killed_run_is_undone_and_the_next_one_is_exact(
         assert team.rows(f"SELECT count(*) FROM raw.shop__{table}") == [(rows,)], table
         assert team.rows(f"SELECT count(*) FROM raw.shop__{table}__lines") == [(rows,)], table
     assert team.rows("SELECT loads FROM raw.shop__counted ORDER BY 1") == [(1,), (2,)], "the state is the lake's"
+
+
+@pytest.mark.parametrize(
+    "moment", ["1", *(pytest.param(m, marks=pytest.mark.proof) for m in ("2", "3", "mark", "done"))]
+)
+def test_what_was_taken_from_a_queue_is_kept_until_it_is_loaded(
+    team: Sources, lakehouse_environment: dict[str, str], moment: str
+) -> None:
+    queue = team.folder.parent / "queue"
+    queue.write_text("1 2")
+    team.write("shop", QUEUE.format(queue=queue))
+    team.load("shop")
+    queue.write_text("3 4 5")
+    kill(team, lakehouse_environment, moment)
+    assert queue.read_text() == "", "nobody can ask for them again"
+    repair(team.lake, ["shop"], run="a run that reads it")
+    assert team.rows("SELECT count(*) FROM raw.shop__messages") == [(5 if moment == "done" else 2,)]
+    queue.write_text("6")
+    for ids in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])[moment == "done" :]:
+        team.load("shop")
+        assert team.rows("SELECT id FROM raw.shop__messages ORDER BY id") == [(one,) for one in ids]
+        assert team.rows("SELECT count(*) FROM raw.shop__messages__lines") == [(len(ids),)]

@@ -16,6 +16,7 @@ from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.landing.zones import LandingFolder
 from lakehouse.settings import make_private
 from lakehouse.storage import StorageError
+from lakehouse.writing import extracted
 from lakehouse.writing.loads import Load, loading
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse_assets.defs.ingestion import drift
@@ -65,6 +66,10 @@ class FileSourceLoad(SourceLoad):
             for resource in source.selected_resources.values():
                 limit_to(resource, *self.days)
         return source
+
+    @property
+    def is_asked_once(self) -> bool:
+        return self.declaration.asked_once
 
     def before(self, pipeline: Pipeline) -> None:
         self.columns = drift.columns_of(pipeline)
@@ -186,21 +191,29 @@ def _load(context: dg.AssetExecutionContext, work: SourceLoad, config: LoadConfi
     event_times = {table.full_name: table.event_time for table in work.tables}
     run = f"run {context.run.run_id[:8]}"
     with loading(work.lake, work.source, event_times, run=run, report=context.log.info) as done:
+        is_kept = extracted.bring_back(work.lake, work.source)
         pipeline = lake_pipeline(work.lake, work.source, log=context.log)
         source = work.dlt_source()
-        if config.full_refresh:
+        if is_kept:
+            context.log.info("what an earlier load extracted is loaded now; the next load asks the source again")
+        if config.full_refresh and not is_kept:
             names = sorted(table.name for table in work.tables if table.resource in source.selected_resources)
             context.log.warning(f"full refresh: the rows of {', '.join(names)} are deleted and loaded anew")
         anew: Any = {"refresh": "drop_data"} if config.full_refresh else {}
-        pipeline.sync_destination()
+        if not is_kept:
+            pipeline.sync_destination()
         work.before(pipeline)
-        work.extract(pipeline, source, anew)
+        if not is_kept:
+            work.extract(pipeline, source, anew)
+        if work.is_asked_once and not is_kept:
+            extracted.keep(work.lake, pipeline)
         pipeline.normalize()
         work.look(pipeline)
         info = pipeline.load()
         if info is not None:
             info.raise_on_failed_jobs()
         work.complete()
+    extracted.drop(work.lake, work.source)
     work.record(run)
     return done, pipeline
 

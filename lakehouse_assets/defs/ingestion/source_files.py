@@ -46,6 +46,7 @@ class Declaration:
     owner: str = "team:ingestion"
     schedule: str = ""
     keep_rest: bool = False
+    asked_once: bool = False
     backfill: str = ""
 
 

@@ -24,6 +24,11 @@ class SourceLoad:
         self.tables: list[RawTable] = tables_of(source)
         self.types: dict[str, str] = {}  # of the columns that the lake's table has
 
+    @property
+    def is_asked_once(self) -> bool:
+        """Whether what was read once can't be read again."""
+        return False
+
     def dlt_source(self) -> DltSource:
         """The dlt source, told where to find its input."""
         raise NotImplementedError
