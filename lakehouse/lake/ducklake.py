@@ -178,6 +178,8 @@ class Lake:
         options = [f"METADATA_SCHEMA '{METADATA_SCHEMA}'", f"CREATE_IF_NOT_EXISTS {str(create).lower()}"]
         if create:
             options.append(f"DATA_PATH {quoted(self.data_path)}")
+        else:  # else the columns of every table in the database are read, SQLMesh's and Dagster's too
+            options.append(f"META_SCHEMA '{METADATA_SCHEMA}'")
         if read_only or snapshot is not None:
             options.append("READ_ONLY")
         if snapshot is not None:
