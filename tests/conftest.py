@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -91,21 +90,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Each worker holds Dagster, dlt, SQLMesh and all tests: a million objects to look at in vain."""
     collect_seldom()
-    if "dlt" in sys.modules:
-        _remember_hints()
-
-
-def _remember_hints() -> None:
-    """Each load by dlt asks some ten thousand times what the same few type hints mean: a sixth of its time."""
-    from dlt.common.configuration import resolve
-    from dlt.common.configuration.providers import environ
-    from dlt.common.configuration.specs import base_configuration
-
-    for name in ("is_secret_hint", "extract_inner_hint"):
-        remembered = cache(getattr(base_configuration, name))
-        for module in (base_configuration, resolve, environ):
-            if hasattr(module, name):
-                setattr(module, name, remembered)
 
 
 class SharedScheduling(LoadScopeScheduling):

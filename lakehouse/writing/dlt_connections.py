@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import duckdb
+from dlt.common.configuration import resolve
+from dlt.common.configuration.providers import environ
+from dlt.common.configuration.specs import base_configuration
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 from dlt.destinations.impl.ducklake import configuration
 
@@ -44,6 +49,28 @@ class ConnectionPool(DuckDbConnectionPool):
         return connection
 
 
+def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    known = cache(function)
+
+    def ask(hint: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return known(hint, *arguments, **options)
+        except TypeError:  # a hint that has a list in it can't be looked up
+            return function(hint, *arguments, **options)
+
+    return ask
+
+
+@cache
 def install() -> None:
-    """Let dlt's credentials of a DuckLake make this pool: what it resolves is a copy that no subclass survives."""
+    """Let dlt's credentials of a DuckLake make this pool: what it resolves is a copy that no subclass survives.
+
+    And let dlt (1.31) remember what a type hint means: it asks twelve thousand times in a load, of the same few, which
+    is a third of what a small one takes.
+    """
     configuration.DuckDbConnectionPool = ConnectionPool  # type: ignore[attr-defined]
+    for name in ("is_secret_hint", "extract_inner_hint"):
+        remembered = _remembered(getattr(base_configuration, name))
+        for module in (base_configuration, resolve, environ):
+            if hasattr(module, name):
+                setattr(module, name, remembered)
