@@ -127,12 +127,6 @@ class LandingHouse:
             return marks.read(connection, "load")
 
 
-FOLDER_AND_LATER_S3 = pytest.mark.parametrize(
-    "storage_environment", ["folder", pytest.param("s3", marks=pytest.mark.proof)], indirect=True
-)
-"""`make test` runs these on a folder, `make prove` on S3 too."""
-
-
 @pytest.fixture
 def house(
     storage_environment: dict[str, str],
@@ -140,7 +134,7 @@ def house(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[LandingHouse]:
-    """Run on a folder and on S3."""
+    """On a folder, and for `make prove` on S3."""
     environment = {**lakehouse_environment, **storage_environment}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -12,9 +12,7 @@ import pytest
 
 from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT
-from tests.landing.conftest import EVENTS, FOLDER_AND_LATER_S3, LandingHouse, event
-
-pytestmark = FOLDER_AND_LATER_S3
+from tests.landing.conftest import EVENTS, LandingHouse, event
 
 
 @pytest.mark.parametrize(
