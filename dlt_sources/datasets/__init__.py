@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlt_sources.landing.declaration import NAME
 from dlt_sources.landing.landed import Dataset
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ class UnknownDatasetError(LookupError):
 
 
 def dataset_names() -> list[str]:
-    """Every declared dataset."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    """Every declared dataset; a file whose name can't be a dataset's is none, see `broken_declarations`."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml") if NAME.fullmatch(path.stem))
 
 
 @lru_cache
@@ -44,15 +45,18 @@ def dataset(name: str) -> Dataset:
         raise UnknownDatasetError(name)
     try:
         return parse(name, tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"dlt_sources/datasets/{path.name}: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DeclarationError(f"dlt_sources/datasets/{path.name}: {reason}") from error
 
 
 def broken_declarations() -> dict[str, str]:
     """Dataset -> what is wrong with its declaration. The others are none the worse."""
     from dlt_sources.landing.declaration import DeclarationError
 
-    found = {}
+    misnamed = (path for path in FOLDER.glob("*.toml") if not NAME.fullmatch(path.stem))
+    told = "is no dataset: its name must be small letters, digits and _, a letter first"
+    found = {path.stem: f"dlt_sources/datasets/{path.name} {told}" for path in sorted(misnamed)}
     for name in dataset_names():
         try:
             dataset(name)
@@ -68,7 +72,10 @@ def declared_entity(name: str) -> str | None:
 
 
 def _text(name: str) -> str:
-    return (FOLDER / f"{name}.toml").read_text(errors="replace")
+    try:
+        return (FOLDER / f"{name}.toml").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def __getattr__(name: str) -> Callable[..., DltSource]:

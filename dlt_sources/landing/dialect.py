@@ -115,7 +115,7 @@ def faults(declared: Mapping[str, Any]) -> Iterator[str]:
     try:
         if not codecs.lookup(given["encoding"])._is_text_encoding:
             raise LookupError
-    except LookupError:
+    except (LookupError, ValueError):
         yield f"encoding {given['encoding']} is none: utf-8, utf-16, latin-1, windows-1252, …"
     yield from _faults_of_formats(given)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from dlt_sources import datasets
+from dlt_sources.landing import dialect
 from dlt_sources.landing.declaration import DeclarationError, parse
 from dlt_sources.landing.tables import Column
 
@@ -68,6 +70,36 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(datasets, "FOLDER", tmp_path)
     with pytest.raises(DeclarationError, match=r"datasets/broken.toml: Invalid value .at line 1"):
         datasets.dataset("broken")
+
+
+def test_a_file_that_can_be_no_dataset_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "orders.toml").write_text(ORDERS)
+    (tmp_path / "My-Orders.toml").write_text(ORDERS)
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "gone.toml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "bytes.toml").write_bytes(b'entity = "\xff"')
+    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
+    datasets.dataset.cache_clear()
+    assert datasets.dataset_names() == ["bytes", "folder", "gone", "orders"]
+    broken = datasets.broken_declarations()
+    assert sorted(broken) == ["My-Orders", "bytes", "folder", "gone"]
+    assert broken["My-Orders"].startswith("dlt_sources/datasets/My-Orders.toml is no dataset: its name must be")
+    assert "datasets/gone.toml: " in broken["gone"] and datasets.declared_entity("gone") is None
+    datasets.dataset.cache_clear()
+
+
+def test_whatever_a_declaration_holds_its_faults_are_told() -> None:
+    declared = tomllib.loads(ORDERS)
+    odd = [0, -1, 10**30, True, 1.5, "", "\n", "\0", "x", [], [1], [[]], {}, {"a": 1}, {"a": {}}, "rot13", "mbcs", "%"]
+    for field in (*declared, *dialect.FIELDS, "formats", "when_deleted", "name", "dialect"):
+        for value in odd:
+            with contextlib.suppress(DeclarationError):
+                parse("orders", declared | {field: value}).table.dlt_columns()
+    for hint in ("type", "description", "required", "aliases", "other"):
+        for value in odd:
+            columns = declared["columns"] | {"order_id": declared["columns"]["order_id"] | {hint: value}}
+            with contextlib.suppress(DeclarationError):
+                parse("orders", declared | {"columns": columns}).table.dlt_columns()
 
 
 def test_all_faults_are_told_at_once() -> None:

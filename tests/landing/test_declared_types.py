@@ -126,3 +126,8 @@ def test_a_broken_declaration_stops_its_own_loads_with_all_its_faults(
     assert "ENUM is no known type" in house.tick().skip_message
     declaration.path.write_text('entity = "events"\nnothing else')
     assert sources.dataset_names() == ["ecommerce"] and sources.tables_of("ecommerce")[0].name == "ecommerce__events"
+    # Not even the table's name can be told: the graph comes up all the same, and the load says why.
+    declaration.path.write_text("nothing")
+    sources.sources.cache_clear()
+    house.define("ecommerce")
+    assert "datasets/ecommerce.toml: Expected" in failure(house)

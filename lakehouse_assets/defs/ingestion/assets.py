@@ -40,7 +40,8 @@ def raw_spec(table: RawTable, source: Source) -> dg.AssetSpec:
 
 def tables_shown(source: Source) -> list[RawTable]:
     """The source's tables; where none is known, one that stands for them: its load names what is wrong or new."""
-    return source.tables or [RawTable(source.name, source.name, source.problem or "Its tables show after a load.")]
+    told = source.problem or "Its tables show after a load."
+    return source.tables or [RawTable(source.name, source.name, told, from_files=source.from_files)]
 
 
 def source_assets(name: str) -> dg.AssetsDefinition:

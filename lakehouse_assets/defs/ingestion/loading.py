@@ -23,7 +23,7 @@ from lakehouse_assets.defs.ingestion import drift
 from lakehouse_assets.defs.ingestion.declared_types import differences, follow, lake_types, refusal
 from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 from lakehouse_assets.defs.ingestion.source_load import SourceLoad
-from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, is_key, learn, tables_of
+from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, is_key, learn, source_named
 
 if TYPE_CHECKING:
     from dlt import Pipeline
@@ -140,8 +140,8 @@ def _quoted(table: RawTable) -> str:
 
 def load_files(context: dg.AssetExecutionContext, lake: Lake, folder: LandingFolder) -> Iterator[Any]:
     """Load what is new in a dataset's landing folder; see `load`."""
-    if broken := [table.problem for table in tables_of(folder.dataset) if table.problem]:
-        raise dg.Failure("\n".join(broken), allow_retries=False)
+    if problem := source_named(folder.dataset).problem:
+        raise dg.Failure(problem, allow_retries=False)
     work = FilesLoad(lake, folder)
     _follow_declarations(context, work)
     try:
