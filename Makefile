@@ -42,7 +42,7 @@ prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all 
 	@seed=$${ORDER:-$$RANDOM}; echo "Every test again in another order (ORDER=$$seed: in this one)"; \
 	$(BIN)/python -m pytest -n 3 --dist loadscope -p randomly --randomly-seed=$$seed --hypothesis-profile=many $(ARGS)
 
-prove-faults: .venv/installed-dev .env ## Thousands of faults, for a night (FAULTS=n, FAULT_SECONDS=s, FAULT_SEED=n): one lake; run several beside
+prove-faults: .venv/installed-dev .env ## Thousands of faults, for a night (FAULTS=n, FAULT_SECONDS=s, FAULT_SEED=n, FAULT_STORE=s3): one lake; run several beside
 	@$(BIN)/python -m tests.faults.nights
 
 lint: .venv/installed-dev .env ## Style, types, who may import whom, the models

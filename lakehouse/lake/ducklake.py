@@ -123,6 +123,7 @@ class Lake:
                 for zone in ZONES:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {zone}")
                 _name_files_plainly(connection)
+            postgres.execute(ledger.WATCH_SQL)
 
     def _claim_storage(self, postgres: psycopg.Connection) -> None:
         """Raises LakeError when the storage is another lake's."""

@@ -31,6 +31,27 @@ CREATE TABLE IF NOT EXISTS ledger.marks (
     PRIMARY KEY (kind, scope, subject)
 );
 
+-- Processes that left a mark. One whose work another took over has lost its locks, and commits no more to the lake.
+CREATE TABLE IF NOT EXISTS ledger.workers (
+    worker text PRIMARY KEY,          -- as its connections to the lake are named
+    is_taken_over boolean NOT NULL DEFAULT false,
+    since timestamptz NOT NULL DEFAULT now()
+);
+DELETE FROM ledger.workers WHERE since < now() - interval '30 days';
+
+-- FOR SHARE: who takes over waits for a commit that is under way, and one that began before is told of it.
+CREATE OR REPLACE FUNCTION ledger.refuse_taken_over() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog AS $$
+DECLARE refused boolean;
+BEGIN
+    SELECT is_taken_over INTO refused FROM ledger.workers
+    WHERE worker = current_setting('application_name') FOR SHARE;
+    IF refused THEN
+        RAISE EXCEPTION 'another process has taken over the work of this one, which had lost its locks';
+    END IF;
+    RETURN NEW;
+END $$;
+
 -- One row per load and table: the times of the rows that it inserted, changed or deleted.
 CREATE TABLE IF NOT EXISTS ledger.touched (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -181,6 +202,17 @@ CREATE TABLE IF NOT EXISTS ledger.file_checksums (
 
 VERSION = f"lakehouse {hashlib.sha256(BOOTSTRAP_SQL.encode()).hexdigest()[:12]}"
 """The schema's comment: by it a login that may not make tables knows whether they are the ones that it wants."""
+
+
+WATCH_SQL = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgname = 'refuse_taken_over') THEN
+        CREATE TRIGGER refuse_taken_over BEFORE INSERT ON lakehouse.ducklake_snapshot
+        FOR EACH ROW EXECUTE FUNCTION ledger.refuse_taken_over();
+    END IF;
+END $$
+"""
+"""Once DuckLake has made its tables: every commit is a row there."""
 
 
 class LedgerError(LakehouseError):

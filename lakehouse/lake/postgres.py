@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import psycopg
 
 from lakehouse.errors import LakehouseError
+from lakehouse.lake.worker import worker
 from lakehouse.settings import Settings, make_private
 
 DATABASE = "lakehouse"
@@ -65,6 +66,7 @@ def postgres_url(settings: Settings) -> str:
     The password is not in it: libpq, which all of them use, finds it in this process's environment. So no statement,
     error, log or trace can show it, whatever characters it has.
     """
+    worker()
     given = settings.postgres_url.get_secret_value()
     if given:
         parts = urlsplit(given)

@@ -158,6 +158,15 @@ def _own(connection: psycopg.Connection, roles: Roles) -> None:
     ).fetchall():
         _run(connection, "ALTER TABLE {}.{} OWNER TO {}", schema, table, roles.writer if inlined else roles.owner)
 
+    for schema, function in connection.execute(
+        """
+        SELECT nspname, proname FROM pg_proc JOIN pg_namespace ON pronamespace = pg_namespace.oid
+        WHERE nspname = ANY(%s) AND pg_get_userbyid(proowner) <> %s
+        """,
+        [list(SCHEMAS), roles.owner],
+    ).fetchall():
+        _run(connection, "ALTER FUNCTION {}.{} OWNER TO {}", schema, function, roles.owner)
+
 
 def _grant(connection: psycopg.Connection, roles: Roles) -> None:
     _run(connection, "GRANT CONNECT, CREATE ON DATABASE {} TO {}", roles.database, roles.owner)

@@ -60,6 +60,7 @@ def complete(
     lake: Lake, connection: psycopg.Connection, release: Release, tables: tuple[PublishedTable, ...]
 ) -> Manifest:
     """All files of a release are there: write its manifest and its catalog, then its row, then the pointer."""
+    connection.execute("SELECT")  # its locks may be lost, and another publisher be at it
     left = {table.name for table in release.tables if table.snapshot}
     manifest = Manifest.of(
         release, tables, [one for one in held.read(connection, release.environment) if left & set(one.tables)]

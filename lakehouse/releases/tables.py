@@ -83,8 +83,10 @@ def _publish(
 ) -> Written:
     last = before.find(served.name) if before else None
     other = elsewhere.find(served.name) if elsewhere else None
+    # Held back, or published before: the lake may no longer have that snapshot.
+    if release.state == "published" and last and last.content == served.content:
+        return Written(last, files_shared=len(last.files))
     if served.snapshot and last and last.content == served.content:
-        # Held back: the lake may no longer have that snapshot.
         kept = replace(last, group=served.group, snapshot=served.snapshot, as_of=served.as_of)
         return Written(kept, files_shared=len(last.files))
     with closing(lake.connect(snapshot=release.snapshot_of(served))) as connection:

@@ -85,7 +85,9 @@ def drop(lake: Lake, pipeline: str, *, run: str) -> list[str]:
 
 
 def _undo_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str, report: Report) -> None:
-    for mark in marks.read(connection, "load", pipeline):
+    found = marks.read(connection, "load", pipeline)
+    marks.take_over(connection, found)
+    for mark in found:
         tables = undo(lake, pipeline, mark.snapshot)
         marks.clear(connection, "load", pipeline)
         report(f"undone: {mark}; {', '.join(tables) or 'no table'} had changed")

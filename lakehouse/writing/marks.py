@@ -13,6 +13,10 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from lakehouse.lake.worker import begin_anew, worker
+
+WORKER = "worker"
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -41,7 +45,10 @@ def write(
     snapshot: int,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Mark work as unfinished. A mark that a killed predecessor left keeps its snapshot, the older of the two."""
+    """Mark work as unfinished. A mark that a predecessor left keeps its snapshot, the older of the two."""
+    subjects = list(subjects)
+    take_over(connection, [mark for mark in read(connection, kind, scope) if mark.subject in subjects])
+    details = {**(details or {}), WORKER: _registered(connection)}
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """
@@ -49,8 +56,30 @@ def write(
             ON CONFLICT (kind, scope, subject)
             DO UPDATE SET run = excluded.run, details = ledger.marks.details || excluded.details
             """,
-            [(kind, scope, subject, run, snapshot, Jsonb(dict(details or {}))) for subject in subjects],
+            [(kind, scope, subject, run, snapshot, Jsonb(details)) for subject in subjects],
         )
+
+
+def _registered(connection: psycopg.Connection) -> str:
+    """This process's name, under which it may commit."""
+    register = """
+        INSERT INTO ledger.workers (worker) VALUES (%s) ON CONFLICT (worker) DO UPDATE SET since = now()
+        RETURNING is_taken_over
+    """
+    name = worker()
+    if connection.execute(register, [name]).fetchone() == (True,):
+        name = begin_anew()
+        connection.execute(register, [name])
+    return name
+
+
+def take_over(connection: psycopg.Connection, found: Iterable[Mark]) -> None:
+    """Whoever left these marks commits no more to the lake, should it live: its locks, which are ours now, it has lost.
+
+    Call before its work is repaired or done again.
+    """
+    names = {str(mark.details[WORKER]) for mark in found if WORKER in mark.details} - {worker()}
+    connection.execute("UPDATE ledger.workers SET is_taken_over = true WHERE worker = ANY(%s)", [sorted(names)])
 
 
 def clear(connection: psycopg.Connection, kind: str, scope: str, subjects: Iterable[str] = ("",)) -> None:

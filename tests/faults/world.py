@@ -47,7 +47,7 @@ class World:
         self.kinds = {**KINDS, **({workers.BACKFILL: workers.BACKFILL} if is_backfilling else {})}
         self.store = store
         self.stack = ExitStack()
-        self.proxy = Proxy(store.port) if store else None
+        self.proxy = Proxy(store.port).start() if store else None
         self.variables = {
             "LAKEHOUSE_DATA_DIR": str(folder / "data"),
             "LAKEHOUSE_THREADS": "1",

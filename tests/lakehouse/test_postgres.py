@@ -146,7 +146,7 @@ def test_a_server_whose_messages_are_not_english_is_found_by_bootstrap(
     lake.bootstrap()
     with postgres.connect(lake.settings) as connection:
         assert connection.execute("SHOW lc_messages").fetchone() == ("C",)
-        connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM "{name}"; DROP OWNED BY "{name}"')
+        connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM "{name}"; DROP OWNED BY "{name}" CASCADE')
 
 
 def test_a_server_that_restarts_or_is_full_is_waited_for(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
-"""`python -m tests.faults.nights`: FAULTS, FAULT_SEED and FAULT_SECONDS say how many, which and for how long."""
+"""`python -m tests.faults.nights`: FAULTS, FAULT_SEED and FAULT_SECONDS say how many, which and for how long.
+
+With FAULT_STORE=s3 the lake lies in an object store.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -13,13 +17,17 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.faults.nights.store import Store
 
 DISK_MB = 700
 
 
 def main() -> int:
     """Runs them, and adds a line to results.jsonl. 1 when something was found."""
-    from tests.faults.nights import strikes
+    from tests.faults.nights import store, strikes
 
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(1_000_000))
     os.environ["FAULT_SEED"] = str(seed)
@@ -31,7 +39,8 @@ def main() -> int:
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(disk)]
     is_own_disk = subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
-        return night(folder, disk, seed, has_clock=has_clock, is_own_disk=is_own_disk)
+        with store.served() if os.environ.get("FAULT_STORE") else contextlib.nullcontext() as served:
+            return night(folder, disk, served, seed, has_clock=has_clock, is_own_disk=is_own_disk)
     finally:
         if is_own_disk:
             subprocess.run(["umount", "-l", str(disk)], check=False)
@@ -39,7 +48,7 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def night(folder: Path, disk: Path, seed: int, *, has_clock: bool, is_own_disk: bool) -> int:
+def night(folder: Path, disk: Path, store: Store | None, seed: int, *, has_clock: bool, is_own_disk: bool) -> int:
     """One lake, made and struck."""
     from lakehouse.lake.postgres import leave
     from tests.faults.nights import lakes, results
@@ -48,7 +57,7 @@ def night(folder: Path, disk: Path, seed: int, *, has_clock: bool, is_own_disk: 
     from tests.releases_proof.proof import PROJECT
 
     commit = results.checked_out()
-    os.environ.update(lakes.variables(disk))
+    os.environ.update(lakes.variables(disk, store))
     lakes.quiet()
     project = folder / "project"
     shutil.copytree(PROJECT, project)
@@ -56,7 +65,7 @@ def night(folder: Path, disk: Path, seed: int, *, has_clock: bool, is_own_disk: 
     with open(project / "external_models.yaml", "a") as file:
         file.write(EXTERNAL)
     tiny = lakes.TinyLake(folder, project)
-    run = Night(tiny, disk, seed=seed, where="folder", has_clock=has_clock, is_own_disk=is_own_disk)
+    run = Night(tiny, disk, store, seed=seed, has_clock=has_clock, is_own_disk=is_own_disk)
     # Once in this process, so that those it forks find everything imported, parsed and known.
     tiny.begin()
     for name in ("load", "catch-up", "publish", "environment made", "promotion", "environment dropped", "backup"):

@@ -30,8 +30,8 @@ from lakehouse_assets.defs.environments import lifecycle as environments
 from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
 from tests.faults import workers
 from tests.faults.nights import baskets
+from tests.faults.nights.store import Store
 from tests.faults.readers import JUDGE_SQL
-from tests.object_store import ObjectStore
 from tests.releases_proof import feed, processes
 from tests.releases_proof.proof import PROD, problems
 
@@ -162,10 +162,10 @@ class TinyLake:
             wrong.append(f"readers have {seen}, raw has {held[0]} and {own[0]} loads")
         return wrong, seen
 
-    def half_made(self) -> tuple[bool]:
-        """Whether the environment that comes and goes has a mark: nobody but its user makes or drops it again."""
+    def left_over(self) -> tuple[bool, int]:
+        """Whether the environment that comes and goes has a mark, that only its user ends; releases that wait."""
         with closing(connect(self.lake.settings)) as ledger:
-            return (any(mark.scope == PASSING for mark in marks.read(ledger)),)
+            return any(mark.scope == PASSING for mark in marks.read(ledger)), len(log.candidates(ledger, PROD))
 
     def check_backup(self) -> list[str]:
         """What is wrong with the newest backup."""
@@ -190,7 +190,7 @@ def all_rows(loads: int) -> tuple[dict[int, int], dict[int, int]]:
     return orders, lines
 
 
-def variables(folder: Path, store: ObjectStore | None = None, port: int = 0) -> dict[str, str]:
+def variables(folder: Path, store: Store | None) -> dict[str, str]:
     """The environment of a tiny lake."""
     found = {
         "LAKEHOUSE_DATA_DIR": str(folder / "data"),
@@ -203,8 +203,8 @@ def variables(folder: Path, store: ObjectStore | None = None, port: int = 0) -> 
         "SQLMESH__DISABLE_ANONYMIZED_ANALYTICS": "true",
     }
     if store:
-        found |= store.environment(store.new_bucket())
-        found["LAKEHOUSE_S3_ENDPOINT"] = f"http://127.0.0.1:{port}"
+        found |= store.server.environment(store.server.new_bucket())
+        found["LAKEHOUSE_S3_ENDPOINT"] = f"http://127.0.0.1:{store.proxy.port}"
     return found
 
 

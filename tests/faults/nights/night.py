@@ -33,9 +33,12 @@ from tests.faults.nights.lakes import (
     RESUME,
     TinyLake,
 )
+from tests.faults.nights.store import Store
 from tests.faults.nights.strikes import Boundaries, Strike
+from tests.faults.proxy import MODES
 
 HUNG_SECONDS = 900.0
+MOST_FINDINGS = 20
 BURSTS = (1, 6, 12, 20, 30)
 """So many strikes come before the lake is brought to rest and compared with the truth."""
 NEEDS = {
@@ -82,18 +85,20 @@ class Night:
     """One seed on one lake."""
 
     def __init__(
-        self, tiny: TinyLake, disk: Path, *, seed: int, where: str, has_clock: bool, is_own_disk: bool
+        self, tiny: TinyLake, disk: Path, store: Store | None, *, seed: int, has_clock: bool, is_own_disk: bool
     ) -> None:
         self.tiny = tiny
         self.disk = disk
+        self.store = store
         self.random = random.Random(seed)
-        self.report = Report(seed, where)
+        self.report = Report(seed, "S3" if store else "folder")
         self.log = tiny.folder / "log"
         self.url = tiny.lake.postgres_url  # joins the server, and so keeps it for those that come
         self.data = tiny.lake.settings.data_dir / "postgres" / "data"
         self.boundaries: Counter[str] = Counter()
         self.cpu: dict[str, float] = {}
         self.newest = 0
+        self.is_over = False
         self.kinds: dict[str, Callable[[], None]] = {
             KILL: strikes.kill,
             "PostgreSQL killed": partial(strikes.end_postgres, self.data, signal.SIGKILL),
@@ -104,21 +109,31 @@ class Night:
         }
         if is_own_disk:
             self.kinds["disk full"] = partial(strikes.fill, disk)
+        if store:
+            self.kinds |= {f"store: {mode}": partial(setattr, store.proxy, "mode", mode) for mode in MODES[1:]}
+            self.kinds["store killed"] = store.kill
         if has_clock:
             self.kinds |= {name: partial(strikes.step_clock, by) for name, by in CLOCK_STEPS.items()}
 
     def run(self, count: int, until: float) -> Report:
         """So many faults, or until a monotonic time."""
-        while self.report.faults.total() < count and time.monotonic() < until and len(self.report.findings) < 20:
+        signal.signal(signal.SIGTERM, self._stop)
+        while self.report.faults.total() < count and time.monotonic() < until and not self.is_over:
             self._burst(min(self.random.choice(BURSTS), count - self.report.faults.total()))
             self._settle()
         return self.report
+
+    def _stop(self, *_: Any) -> None:
+        """Somebody wants to go home: bring the lake to rest and tell."""
+        self.is_over = True
 
     def _burst(self, count: int) -> None:
         act = self._act()
         for name in NEEDS.get(act, ()):
             self._expect(self._together([(name, None)]))
         for _ in range(count):
+            if self.is_over:
+                return
             if self.random.random() < 0.25:
                 act = self._act()
             pair = [(act, self._strike(act))]
@@ -146,7 +161,10 @@ class Night:
         """An ordinary run repairs what was unfinished and brings all to readers; then all is compared."""
         self._together([(RESUME, None)])  # a rollback holds readers
         names = SETTLING if self.random.random() < 0.3 else SETTLING[-2:]
-        for name in (*names, *([DROP] if self._has_mark() else [])):
+        for name in names:
+            self._expect(self._together([(name, None)]))
+        is_half_made, waiting = self._look()
+        for name in [DROP] * is_half_made + [PUBLISH] * waiting:  # a run publishes one, the sensor asks again
             self._expect(self._together([(name, None)]))
         ended = self._fork("judge", self.tiny.wrong_at_rest, None)
         self._wait([ended])
@@ -165,11 +183,12 @@ class Night:
         for sentence in wrong:
             self._find(sentence)
 
-    def _has_mark(self) -> bool:
-        """Whether the environment that comes and goes was left half made."""
-        asked = self._fork("look", self.tiny.half_made, None)
+    def _look(self) -> tuple[bool, int]:
+        """Whether the environment that comes and goes was left half made; how many releases wait."""
+        asked = self._fork("look", self.tiny.left_over, None)
         self._wait([asked])
-        return bool((self._ended(*asked).result or [False])[0])
+        is_half_made, waiting = self._ended(*asked).result or (False, 0)
+        return is_half_made, waiting
 
     def _expect(self, ended: list[Ended]) -> None:
         """Nobody has struck, so it succeeds, or says what stands in its way."""
@@ -178,7 +197,8 @@ class Night:
                 self._find(f"{one.act} {one.how} by itself: {one.said[-2000:]}")
 
     def _find(self, sentence: str) -> None:
-        self.report.findings.append(sentence)
+        self.report.findings.append(sentence.splitlines()[0][:200])
+        self.is_over = len(self.report.findings) >= MOST_FINDINGS
         self._note("FINDING", sentence)
 
     def _note(self, *words: str) -> None:
@@ -192,6 +212,8 @@ class Night:
         self._wait(started)
         with contextlib.suppress(FileNotFoundError):
             (self.disk / strikes.BALLAST).unlink()
+        if self.store:
+            self.store.mend()
         found = [self._ended(*one) for one in started]
         for one in found:
             if one.how == "done" and one.strike is None:
@@ -209,6 +231,7 @@ class Night:
         if pid:
             return pid, name, strike
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._child(act, strike)
         raise AssertionError
 

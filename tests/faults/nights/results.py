@@ -48,14 +48,14 @@ def section(nights: list[dict[str, Any]]) -> str:
         kinds[act][kind] += count
     names = sorted({kind for found in kinds.values() for kind in found})
     at_once = sum(count for name, count in faults.items() if name.endswith("two at once"))
-    found = sum(len(night["findings"]) for night in nights)
+    found = sorted({finding for night in nights for finding in night["findings"]})
     seconds = sum(night["cpu_seconds"] for night in nights)
     lines = [
         "## Nights",
         "",
         f"**{faults.total():,} faults** in {len(nights)} stretches of `make prove-faults`, {at_once:,} of them while "
         f"another act ran beside; {sum(night['at_rest'] for night in nights):,} times the lake was brought to rest and "
-        f"compared with the truth: **{found}** findings. {seconds / faults.total():.1f} "
+        f"compared with the truth: **{len(found)}** findings. {seconds / faults.total():.1f} "
         "seconds of a processor for a fault.",
         "",
         f"| struck | {' | '.join(names)} |",
@@ -64,6 +64,8 @@ def section(nights: list[dict[str, Any]]) -> str:
             f"| {act} | {' | '.join(str(found[kind] or '') for kind in names)} |"
             for act, found in sorted(kinds.items())
         ),
+        "",
+        *(f"- found: {finding}" for finding in found),
         "",
         "| stretch (UTC) | commit | seed | on | faults | findings |",
         "|---|---|---:|---|---:|---|",

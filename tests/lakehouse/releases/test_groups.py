@@ -298,6 +298,20 @@ def test_a_group_that_is_held_back_keeps_its_files_for_as_long_as_it_takes(two_g
     assert read(world) == {"orders": 1, "weather": 3}
 
 
+def test_what_is_published_is_published_again_when_the_lake_has_forgotten_its_snapshot(two_groups: World) -> None:
+    """A run of the publish job that finds nothing new looks at the newest release again."""
+    world = two_groups
+    world.compute(world.graph)
+    first = world.cut().release
+    assert first is not None
+    manifest = publish(world, first)
+    with closing(world.lake.connect()) as connection:
+        connection.execute(f"CALL ducklake_expire_snapshots('lakehouse', versions => [{first.snapshot}])")
+    for table in world.newest().tables:
+        again = publish_table(world.lake, world.newest(), table, manifest)
+        assert again.table == manifest.find(table.name) and not again.files_written
+
+
 def test_a_table_that_cannot_be_published_leaves_the_others_their_release(two_groups: World) -> None:
     world = two_groups
     world.compute(world.graph)
