@@ -176,6 +176,7 @@ def _sample(connection: duckdb.DuckDBPyConnection, form: str, dataset: Dataset, 
     selects = []
     for number, path in enumerate(files):
         file = columns_of(connection, path, form, dataset, MOST_COLUMNS)
+        file = file.with_one_line_end(dataset.dialect) if file.may_mix_line_ends() else file
         selected: dict[str, str] = {}
         for column in file.columns:
             name = _declarable(column.name, len(selected) + 1)

@@ -148,6 +148,7 @@ REAL = [
     ("ecommerce/rees46_events_2019-10-01_5k.csv", {"event_time": "TIMESTAMP", "price": "DECIMAL(18,2)"}),
     ("taxi/taxi_zone_lookup.csv", {"locationid": "BIGINT", "zone": "VARCHAR"}),
     ("humanitarian/cod_population_admin1.csv", {"Population": "BIGINT", "ISO3": "VARCHAR"}),
+    ("taxi/yellow_tripdata_sample_2019-01.csv", {"pickup_datetime": "TIMESTAMP", "passenger_count": "BIGINT"}),
     ("humanitarian/hno_needs_global_2024.csv", {}),
 ]
 
