@@ -91,7 +91,8 @@ def add(
     out.print(
         f"Look at it: lakehouse source try {name}\n"
         f"Load it:    dagster asset materialize --select 'group:{name}'\n"
-        f"Part of it: dagster asset materialize --select raw/{written.tables[0][0]}",
+        f"Part of it: dagster asset materialize --select raw/{written.tables[0][0]}\n"
+        f"A model:    lakehouse model init raw.{written.tables[0][0]}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

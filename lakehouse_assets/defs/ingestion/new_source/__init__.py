@@ -32,7 +32,10 @@ def make(given: Given, asking: Asking) -> Written:
     check_name(given.name)
     scheme, found, _ = given.address.partition("://")
     if not found:
-        raise NewSourceError(f"{given.address}: an address is wanted, as postgresql://…, https://… or s3://…")
+        raise NewSourceError(
+            f"{given.address}: an address is wanted, as postgresql://…, https://… or s3://… "
+            "Files on this machine: `lakehouse dataset init FILE…`."
+        )
     kind = import_module(f"{__name__}.{KINDS.get(scheme.lower(), 'databases')}")  # each imports what it needs
     written: Written = kind.make(given, asking)
     with file_of(given.name).open("x") as file:  # never over a file that came meanwhile
