@@ -5,6 +5,7 @@ Once, by hand, a count and a sum changed through partition, delete, flush, rewri
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ def test_a_renamed_partition_column_holds_compaction_up_no_more_than_another(ten
 
 @pytest.mark.proof
 @hypothesis.settings(
-    max_examples=60, deadline=None, print_blob=True,
+    max_examples=int(os.environ.get("EXAMPLES") or 60), deadline=None, print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )  # fmt: skip
 @hypothesis.given(st.lists(st.sampled_from(ACTS), min_size=6, max_size=20))
