@@ -22,6 +22,7 @@ from lakehouse.garbage import collect_seldom
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import leave, postgres_url
 from lakehouse.settings import PROJECT_ROOT, Settings
+from tests import forking
 from tests import object_store as object_store_module
 from tests.databases import create_database, empty_lake
 from tests.shared_cache import link_cache
@@ -49,6 +50,10 @@ importlib_metadata.packages_distributions = cache(importlib_metadata.packages_di
 
 # SQLMesh's own command line and contexts fork their process, which in these tests has threads: the child may die of it.
 os.environ.setdefault("MAX_FORK_WORKERS", "1")
+
+# Nobody is told of the tests' runs.
+os.environ.setdefault("SQLMESH__DISABLE_ANONYMIZED_ANALYTICS", "true")
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -117,6 +122,19 @@ def _no_settings_from_outside() -> Iterator[None]:
     patch.setitem(Settings.model_config, "env_file", None)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _source_files_are_read_without_delay() -> Iterator[None]:
+    """In a process of their own, as ever, that need not import dlt first: each new lake would wait five seconds."""
+
+    def describe(folder: Path, paths: list[Path]) -> str:
+        return forking.run("python", "-m", describe_sources, str(folder), *map(str, paths)).stderr[-500:]
+
+    describe_sources = "lakehouse_assets.defs.ingestion.describe_sources"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lakehouse_assets.defs.ingestion.sources._describe", describe)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

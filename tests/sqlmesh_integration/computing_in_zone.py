@@ -5,8 +5,10 @@ from pathlib import Path
 
 from tests.sqlmesh_integration.sandbox import Sandbox
 
-sandbox = Sandbox(Path(sys.argv[1]))
-tests = sandbox.deploy().tests
-assert all(test.passed for test in tests), tests
-ran = sandbox.run()
-assert ran.success, ran
+
+def main() -> None:
+    sandbox = Sandbox(Path(sys.argv[-1]))
+    tests = sandbox.deploy().tests
+    assert all(test.passed for test in tests), tests
+    ran = sandbox.run()
+    assert ran.success, ran

@@ -1,15 +1,15 @@
-"""A small shop: orders of January 2024 in a DuckDB warehouse, and the SQLMesh project over them."""
+"""A small shop: orders of January 2024 in a DuckDB warehouse, and the SQLMesh project over them, on 5 February 2024."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 
-from tests.sqlmesh_integration.sandbox import Sandbox
+from tests.sqlmesh_integration.sandbox import Sandbox, Saved
 
 ORDERS = """
     CREATE SCHEMA IF NOT EXISTS raw;
@@ -21,57 +21,31 @@ ORDERS = """
         (10 + n)::DOUBLE AS amount_usd
     FROM range(93) AS numbers(n)
 """
+NOON = datetime(2024, 2, 5, 12, tzinfo=UTC)
 
 
-KEPT = ".cache"
-"""What SQLMesh and the manifest keep of files that they have read: it stays when the shop is put back."""
-
-
-@dataclass(frozen=True)
-class Shops:
-    """The shop as it was deployed, and the one folder in which tests use it, one after the other.
-
-    SQLMesh's context and the models that it has read are kept by folder: in another one each test would pay for them.
-    """
-
-    folder: Path
-    deployed: Path
-
-    def put_back(self) -> Sandbox:
-        """As it was: its files, its state and its warehouse."""
-        for entry in self.folder.iterdir():
-            if entry.name != KEPT:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        shutil.copytree(self.deployed, self.folder, dirs_exist_ok=True)
-        return Sandbox(self.folder)
+@pytest.fixture(scope="package", autouse=True)
+def clock() -> Iterator[None]:
+    """It is noon: a model has five weeks of days to compute, and not all that have passed since."""
+    with time_machine.travel(NOON):
+        yield
 
 
 @pytest.fixture(scope="session")
-def shops(tmp_path_factory: pytest.TempPathFactory) -> Shops:
-    """Deployed and computed once."""
+def saved_shop(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """Deployed and computed once, in the morning."""
     shop = Sandbox.of("shop", tmp_path_factory.mktemp("shop"))
-    shop.execute(ORDERS)
-    shop.deploy()
-    assert shop.run().success
-    deployed = tmp_path_factory.mktemp("deployed") / "sqlmesh"
-    shutil.copytree(shop.folder, deployed, ignore=shutil.ignore_patterns(KEPT, "logs"))
-    return Shops(shop.folder, deployed)
-
-
-@pytest.fixture(scope="session")
-def deployed_shop(shops: Shops) -> Path:
-    """The shop as `shop` gives it, to be copied elsewhere."""
-    return shops.deployed
+    with time_machine.travel(NOON - timedelta(hours=2)):
+        shop.execute(ORDERS)
+        shop.deploy()
+        assert shop.run().success
+    return Saved.of(shop)
 
 
 @pytest.fixture
-def shop(shops: Shops) -> Sandbox:
+def shop(saved_shop: Saved) -> Sandbox:
     """A shop with every day of January 2024, and the days since, computed once."""
-    shop = shops.put_back()
-    computed_on = datetime.fromtimestamp((shops.deployed / "warehouse.db").stat().st_mtime, UTC).date()
-    if computed_on != datetime.now(UTC).date():  # a day ended while the tests ran
-        assert shop.run().success
-    return shop
+    return saved_shop.put_back()
 
 
 @pytest.fixture

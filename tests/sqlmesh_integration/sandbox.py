@@ -4,8 +4,6 @@ No `from __future__ import annotations` here: Dagster reads an op's annotations 
 """
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from lakehouse_assets.sqlmesh_integration import (
 from lakehouse_assets.sqlmesh_integration.automation import catch_up_job
 from lakehouse_assets.sqlmesh_integration.deploy import apply_plan
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
+from tests import forking
 
 PROJECTS = Path(__file__).parent / "projects"
 CONFIG = """
@@ -158,14 +157,12 @@ class Sandbox:
     def sqlmesh(self, *arguments: str) -> None:
         """Do something with SQLMesh's own command line."""
         process = self.start_sqlmesh(*arguments)
-        told, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, told
+        assert process.wait() == 0, process.stdout + process.stderr
 
-    def start_sqlmesh(self, *arguments: str, hook: str = "") -> subprocess.Popen[str]:
-        """SQLMesh's own command line at work, in a process that runs the Python code `hook` first."""
-        program = f"{hook}\nimport sys\nfrom sqlmesh.cli.main import cli\ncli(sys.argv[1:])"
-        command = [sys.executable, "-c", program, *arguments]
-        return subprocess.Popen(command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def start_sqlmesh(self, *arguments: str, first: str = "") -> forking.Forked:
+        """SQLMesh's own command line at work, now, in a process that runs the Python code `first` before."""
+        words = ("sqlmesh", "-p", str(self.folder), *arguments)
+        return forking.start(*words, cwd=self.folder, first=first, now=datetime.now(UTC))
 
     def partitions(self, *key: str) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey(key))
@@ -181,6 +178,35 @@ class Sandbox:
     def stamps(self, table: str, day: str = "ordered_on") -> dict[str, Any]:
         """When each day of the table was computed."""
         return {str(key): stamp for key, stamp in self.query(f"SELECT {day}, computed_at FROM {table}")}
+
+
+KEPT = ".cache"
+"""What SQLMesh and the manifest keep of files that they have read: it stays when a project is put back."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A project as it was, and the one folder in which tests use it, one after the other.
+
+    SQLMesh's context and the models that it has read are kept by folder: in another one each test would pay for them.
+    """
+
+    folder: Path
+    copy: Path
+
+    @classmethod
+    def of(cls, sandbox: Sandbox) -> "Saved":
+        copy = sandbox.folder.with_name("saved")
+        shutil.copytree(sandbox.folder, copy, ignore=shutil.ignore_patterns(KEPT, "logs"))
+        return cls(sandbox.folder, copy)
+
+    def put_back(self) -> Sandbox:
+        """As it was: its files, its state and its warehouse; with a Dagster that knows nothing of it."""
+        for entry in self.folder.iterdir():
+            if entry.name != KEPT:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.copytree(self.copy, self.folder, dirs_exist_ok=True)
+        return Sandbox(self.folder)
 
 
 def moment(text: str) -> datetime:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import duckdb
 import pytest
 
-from tests.sqlmesh_integration.sandbox import Sandbox
+from tests.sqlmesh_integration.conftest import ORDERS
+from tests.sqlmesh_integration.sandbox import Sandbox, Saved
 
 DAY, GROWTH = "marts.daily_revenue", "marts.daily_growth"
 
@@ -16,18 +17,25 @@ def day(ago: int) -> str:
     return f"{datetime.now(UTC).date() - timedelta(days=ago)}"
 
 
-@pytest.fixture
-def restating(empty_shop: Sandbox) -> Sandbox:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """The shop with orders of the last days too, its days restated every week, three of them."""
-    file = empty_shop.folder / "models" / "daily_revenue.sql"
+    shop = Sandbox.of("shop", tmp_path_factory.mktemp("restating"))
+    shop.execute(ORDERS)
+    file = shop.folder / "models" / "daily_revenue.sql"
     weekly = "auto_restatement_cron '@weekly', auto_restatement_intervals 3"
     file.write_text(file.read_text().replace("lookback 2", weekly))
     for ago in range(1, 7):
-        empty_shop.execute(f"INSERT INTO raw.shop__orders VALUES ({900 + ago}, 'dan', '{day(ago)} 12:00', 10)")
-    empty_shop.deploy()
-    ran = empty_shop.run()
+        shop.execute(f"INSERT INTO raw.shop__orders VALUES ({900 + ago}, 'dan', '{day(ago)} 12:00', 10)")
+    shop.deploy()
+    ran = shop.run()
     assert ran.success, ran.failure
-    return empty_shop
+    return Saved.of(shop)
+
+
+@pytest.fixture
+def restating(saved: Saved) -> Sandbox:
+    return saved.put_back()
 
 
 def tick(shop: Sandbox) -> None:

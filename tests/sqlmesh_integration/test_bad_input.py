@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lakehouse_assets.sqlmesh_integration.deploy import DeployError, run_unit_tests, summarize_plan
+from tests import forking
 from tests.ports import free_ports
 from tests.sqlmesh_integration.sandbox import Sandbox
 
-ROOT = Path(__file__).parents[2]
 CODE = Path(__file__).parent / "code_location.py"
 DAY = "marts.daily_revenue"
 
@@ -33,13 +31,10 @@ def away(shop: Sandbox) -> Sandbox:
 
 def materialize(shop: Sandbox, home: Path, *arguments: str) -> str:
     """What the command line answers to a person who asks for what there is not."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dagster", "asset", "materialize", "-f", str(CODE), *arguments],
-        cwd=home,  # a .env of the project would win over our environment
-        env={**os.environ, "DAGSTER_HOME": str(home), "SHOP": str(shop.folder), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
+    words = ("dagster", "asset", "materialize", "-f", str(CODE), *arguments)
+    # Not in the project's folder: a .env there would win over our environment.
+    done = forking.run(
+        *words, cwd=home, environment={**os.environ, "DAGSTER_HOME": str(home), "SHOP": str(shop.folder)}
     )
     assert done.returncode != 0
     return done.stderr.splitlines()[-1]

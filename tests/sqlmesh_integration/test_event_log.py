@@ -1,10 +1,12 @@
 """The half-private calls into Dagster's event log, on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import time_machine
 
 from lakehouse_assets.sqlmesh_integration.event_log import (
     forget_partitions,
@@ -71,6 +73,7 @@ def test_the_status_that_the_web_ui_shows_follows(instance: dg.DagsterInstance) 
     assert shown() == {"2024-01-02"}
 
 
+@time_machine.travel(datetime(2025, 2, 1, tzinfo=UTC))
 def test_planned_partitions_are_written_at_once_and_read_as_planned(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,11 +82,13 @@ def test_planned_partitions_are_written_at_once_and_read_as_planned(
     module = "lakehouse_assets.sqlmesh_integration.postgres_event_log"
     storage = {"custom": {"module": module, "class": "BatchingStorage", "config": {"postgres_url": database_url}}}
 
+    year = dg.DailyPartitionsDefinition("2024-01-01", end_date="2025-01-01")
+
     @dg.asset(
-        partitions_def=dg.DailyPartitionsDefinition("2024-01-01"),
+        partitions_def=year,
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=[
-            dg.AssetCheckSpec("made", asset="days", partitions_def=dg.DailyPartitionsDefinition("2024-01-01")),
+            dg.AssetCheckSpec("made", asset="days", partitions_def=year),
         ],
     )
     def days():

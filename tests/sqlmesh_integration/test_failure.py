@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
+from tests import forking
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
-ROOT = Path(__file__).parents[2]
 DAY = "marts.daily_revenue"
 BAD_DAY = "UPDATE raw.shop__orders SET amount_usd = -5 WHERE ordered_at::DATE = '2024-01-10'"
 GOOD_DAY = "UPDATE raw.shop__orders SET amount_usd = 7 WHERE ordered_at::DATE = '2024-01-10'"
@@ -164,15 +161,12 @@ with dg.DagsterInstance.from_config({str(home)!r}) as instance:
         sync_partitions(instance, shop.resource, [shop.assets()])
         shown = shop.partitions("marts", "daily_revenue")
         assert cut_off < shown
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = forking.start("python", "-c", script, now=datetime.now(UTC))
         deadline = time.monotonic() + 300
         while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert wall.exists(), "the run never came to the audits"
+        process.kill()
+        assert wall.exists(), process.stderr
         assert shop.resource.deployed()[DAY].missing == ((moment("2024-01-10"), moment("2024-01-12")),)
 
         assert sync_partitions(instance, shop.resource, [shop.assets()]).missing == {DAY: 2}

@@ -39,7 +39,7 @@ def held(shop: Sandbox, name: str) -> set[str]:
 
 def test_a_fresh_instance_shows_every_computed_day_and_model(shop: Sandbox) -> None:
     synced = sync(shop)
-    assert synced.materialized[DAY] == len(shop.partitions("marts", "daily_revenue")) > 1000
+    assert synced.materialized[DAY] == len(shop.partitions("marts", "daily_revenue")) == 35
     assert synced.materialized["marts.customer_revenue"] == 1
     assert shop.instance.get_latest_materialization_event(dg.AssetKey(["marts", "customer_revenue"]))
     assert not sync(shop)
@@ -60,7 +60,7 @@ def test_a_breaking_deploy_shows_every_day_as_missing_until_it_is_computed(shop:
     file = shop.folder / "models" / "daily_growth.sql"
     file.write_text(file.read_text().replace("daily.revenue_usd::DOUBLE", "(daily.revenue_usd * 2)::DOUBLE"))
     shop.deploy()
-    assert sync(shop).missing["marts.daily_growth"] > 1000
+    assert sync(shop).missing["marts.daily_growth"] == 35
     assert shop.partitions("marts", "daily_growth") == set()
     shop.run()
     assert "2024-01-31" in shop.partitions("marts", "daily_growth")
@@ -113,7 +113,7 @@ def test_after_a_restatement_of_sqlmeshs_own_that_was_killed_the_state_is_shown(
     sync(shop)
     shop.resource.mark_missing({GROWTH: [(moment("2024-01-20"), moment("2024-01-21"))]})
     wall = tmp_path / "wall"
-    hook = f"""
+    first = f"""
 import time
 from pathlib import Path
 from sqlmesh.core.snapshot import SnapshotEvaluator
@@ -123,13 +123,12 @@ def wait(*args, **kwargs):
 SnapshotEvaluator.audit = wait
 """
     before = shop.stamps(DAY)
-    process = shop.start_sqlmesh(*RESTATE, hook=hook)
+    process = shop.start_sqlmesh(*RESTATE, first=first)
     deadline = time.monotonic() + 300
     while not wall.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
-    told, _ = process.communicate()
-    assert wall.exists(), told
+    assert wall.exists(), process.stdout + process.stderr
     assert shop.stamps(DAY) != before
     assert sync(shop).missing == {GROWTH: 1}
     for name in (DAY, GROWTH):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from lakehouse_assets.sqlmesh_integration.engine.connections import pin_utc
 from lakehouse_assets.sqlmesh_integration.engine.sessions import session
+from tests import forking
 from tests.sqlmesh_integration.sandbox import CONFIG, Sandbox
 
-ROOT = Path(__file__).parents[2]
 DUCKLAKE = """
 gateways:
   local:
@@ -50,8 +49,9 @@ test_day:
 
 
 def compute(sandbox: Sandbox, zone: str) -> None:
-    command = [sys.executable, "-m", "tests.sqlmesh_integration.computing_in_zone", str(sandbox.folder)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "TZ": zone}, capture_output=True, text=True)
+    command = "from tests.sqlmesh_integration.computing_in_zone import main; main()"
+    words = ("python", "-c", command, str(sandbox.folder))
+    done = forking.run(*words, environment={**os.environ, "TZ": zone}, now=datetime.now(UTC))
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -13,16 +13,18 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import time_machine
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES
 
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests.ports import free_ports
-from tests.sqlmesh_integration.sandbox import Sandbox, moment
+from tests.sqlmesh_integration.sandbox import Sandbox, Saved, moment
 
 ROOT = Path(__file__).parents[2]
 CODE = Path(__file__).parent / "code_location.py"
@@ -104,10 +106,17 @@ def wait_for(is_true: Callable[[], Any], what: str, seconds: int) -> None:
         time.sleep(0.3)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def today() -> Iterator[None]:
+    """Dagster's own processes live in the present."""
+    with time_machine.travel(time_machine.escape_hatch.datetime.datetime.now(UTC)):
+        yield
+
+
 @pytest.fixture(scope="module")
-def served(deployed_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(saved_shop: Saved, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    shutil.copytree(deployed_shop, folder / "sqlmesh", ignore=shutil.ignore_patterns("logs"))
+    shutil.copytree(saved_shop.copy, folder / "sqlmesh")
     home = folder / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text(ONE_RUN_AT_A_TIME)
@@ -227,7 +236,7 @@ def test_sqlmeshs_own_command_line_shows_in_dagster(served: Served) -> None:
     assert served.rewritten(before) == {"2024-01-25", "2024-01-26"}
     with served.instance() as instance:
         synced = sync_partitions(instance, served.shop.resource, [served.shop.assets()])
-        assert synced.materialized[DAY] > 1000
+        assert synced.materialized[DAY]
         for name in (DAY, GROWTH):
             days = instance.get_materialized_partitions(dg.AssetKey(name.split(".")))
             assert {"2024-01-01", "2024-01-25", "2024-01-31"} <= days

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dotenv import dotenv_values
 
+import lakehouse.settings
 from lakehouse.demo.feed import feed_settings
-from lakehouse.settings import ENV_FILE, Settings
+from lakehouse.settings import Settings
 
 SECRET_WORDS = ("password", "secret", "token", "api_key", "credentials", "private")
 SHORTEST_SECRET = 4
@@ -59,12 +61,17 @@ class SourceSettings(ConfigProvider):
         return found
 
     def _from_files(self, name: str) -> tuple[str | None, str]:
-        if value := dotenv_values(ENV_FILE).get(name):
+        if value := self._dotenv.get(name):
             return value, name
         for path in (self.folder / name, self.folder / name.lower()):
             if path.is_file():
                 return path.read_text().strip(), name
         return self.demo(name), name
+
+    @cached_property
+    def _dotenv(self) -> dict[str, str | None]:
+        """Read once: dlt asks for hundreds of values, and taking the file to pieces takes ten milliseconds."""
+        return dotenv_values(lakehouse.settings.ENV_FILE)
 
     def _remember(self, value: Any) -> None:
         if isinstance(value, dict):
