@@ -129,6 +129,24 @@ class Settings(BaseSettings):
     query_client_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
         10.0, description="How long a caller may take to send a head, to send a body, and to read 64 KB of an answer."
     )
+    query_postgres_host: str = Field(
+        "127.0.0.1", description="Address on which the query service listens for PostgreSQL's clients."
+    )
+    query_postgres_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8432, description="Its port; 0 listens for none of them."
+    )
+    query_postgres_tls_certificate: str = Field(
+        "",
+        description="File of the certificate (PEM, with its chain) for PostgreSQL's clients. Empty: no TLS.",
+    )
+    query_postgres_tls_key: str = Field("", description="File of its key. Empty: it stands in the certificate's.")
+    query_postgres_tls_required: bool | None = Field(
+        None,
+        description="Whether PostgreSQL's clients must use TLS. Empty: unless QUERY_POSTGRES_HOST is loopback.",
+    )
+    query_postgres_idle_seconds: Annotated[int, Field(ge=1, le=864_000)] = Field(
+        3_600, description="How long a PostgreSQL client's connection may wait for its next statement."
+    )
     query_s3_access_key_id: str = Field(
         "", description="Access key that can only read the published zone, for the query service. Empty: STORAGE's."
     )

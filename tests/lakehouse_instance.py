@@ -60,6 +60,7 @@ class LakehouseInstance:
             "LAKEHOUSE_STORAGE": str(self.data_dir / "storage"),
             "LAKEHOUSE_WEBSERVER_PORT": str(self.port),
             "LAKEHOUSE_QUERY_PORT": str(self.query_port),
+            "LAKEHOUSE_QUERY_POSTGRES_PORT": "0",
             "LAKEHOUSE_DASHBOARD_PORT": str(self.dashboard_port),
             "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "120",
             **self.extra,

@@ -223,7 +223,9 @@ def _service() -> Iterator[_Service]:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    variables: Mapping[str, str] = {**os.environ, "LAKEHOUSE_QUERY_PORT": str(port)}
+    variables: Mapping[str, str] = {
+        **os.environ, "LAKEHOUSE_QUERY_PORT": str(port), "LAKEHOUSE_QUERY_POSTGRES_PORT": "0",
+    }  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "lakehouse.query.http.server"], env=variables)
     try:

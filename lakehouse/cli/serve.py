@@ -26,7 +26,7 @@ app.add_typer(token_app, name="token")
 
 @app.command()
 def serve() -> None:
-    """Answer SQL over HTTP from releases, on LAKEHOUSE_QUERY_HOST and _PORT, until Ctrl-C."""
+    """Answer SQL from releases, over HTTP and to PostgreSQL's clients, until Ctrl-C."""
     settings = load_settings()
     from lakehouse.query.http.server import serve as serve_queries
 

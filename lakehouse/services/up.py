@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -52,6 +53,9 @@ def run_services(lake: Lake, console: Console) -> None:
         webserver, _, query, dashboard = services
         webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
         query.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT")
+        if settings.query_postgres_port:
+            other = replace(query, host=settings.query_postgres_host, port=settings.query_postgres_port)
+            other.check_port("LAKEHOUSE_QUERY_POSTGRES_HOST", "LAKEHOUSE_QUERY_POSTGRES_PORT")
         dashboard.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_DASHBOARD_PORT")
         if not is_loopback(settings.webserver_host):
             console.print(NO_LOGIN.format(settings=settings), highlight=False, soft_wrap=True)
@@ -121,6 +125,9 @@ def _show_addresses(settings: Settings, console: Console) -> None:
     table.add_row("Dagster web UI", f"http://{settings.webserver_host}:{settings.webserver_port}")
     table.add_row("Dagster daemon", "schedules, sensors and queued runs")
     table.add_row("Query service", f"http://{reachable(settings.query_host)}:{settings.query_port}")
+    if settings.query_postgres_port:
+        address = f"{reachable(settings.query_postgres_host)}:{settings.query_postgres_port}"
+        table.add_row("  for PostgreSQL's clients", f"postgresql://{settings.environment}@{address}/lakehouse")
     table.add_row("Dashboard", f"http://{reachable(settings.query_host)}:{settings.dashboard_port}")
     table.add_row("Lake", settings.lake_uri)
     table.add_row("Landing zone", settings.landing_uri)

@@ -28,10 +28,16 @@ WITH_SETTINGS = [service for service in OURS if service is not DASHBOARD]
 """The dashboard reads none: it gets what it needs and nothing of the lake's."""
 NOT_OURS_TO_CHOOSE = {
     "webserver_host", "webserver_port", "query_host", "query_port", "query_token_required", "dashboard_port",
-    "query_url", "query_token",
+    "query_url", "query_token", "query_postgres_host", "query_postgres_port", "query_postgres_tls_required",
+    "query_postgres_tls_certificate", "query_postgres_tls_key",
 }  # fmt: skip
 """Settings of `lakehouse up` and of the dashboard: Compose publishes the ports."""
-OWN = {"query": {"LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT", "LAKEHOUSE_QUERY_TOKEN_REQUIRED"}}
+OWN = {
+    "query": {
+        "LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT", "LAKEHOUSE_QUERY_TOKEN_REQUIRED",
+        "LAKEHOUSE_QUERY_POSTGRES_HOST", "LAKEHOUSE_QUERY_POSTGRES_PORT", "LAKEHOUSE_QUERY_POSTGRES_TLS_REQUIRED",
+    }
+}  # fmt: skip
 """What one service has beside the others' settings."""
 
 

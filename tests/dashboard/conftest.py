@@ -59,6 +59,7 @@ def dashboard(server_url: str, shared_data: Path, tmp_path_factory: pytest.TempP
     service_environment = {
         **bare_environment(),
         "LAKEHOUSE_DATA_DIR": str(folder), "LAKEHOUSE_QUERY_PORT": str(query_port),
+        "LAKEHOUSE_QUERY_POSTGRES_PORT": "0",
         "LAKEHOUSE_QUERY_WORKERS": "2", "LAKEHOUSE_THREADS": "2",
     }  # fmt: skip
     with ExitStack() as stack:

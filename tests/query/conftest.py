@@ -31,6 +31,7 @@ class Service:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    postgres_port: int = 0
 
     def ask(self, sql: str, accept: str = "application/json", token: str = "", **asked: Any) -> httpx.Response:
         """One call."""
@@ -47,12 +48,13 @@ class Service:
 @contextmanager
 def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Service]:
     """The service as a process, on a port of its own."""
-    (port,) = free_ports(1)
+    port, postgres_port = free_ports(2)
     own = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environment = {
         **own,
         "LAKEHOUSE_DATA_DIR": str(settings.data_dir),
         "LAKEHOUSE_QUERY_PORT": str(port),
+        "LAKEHOUSE_QUERY_POSTGRES_PORT": str(postgres_port),
         "LAKEHOUSE_QUERY_WORKERS": "2",
         **variables,
     }
@@ -61,7 +63,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
         process = subprocess.Popen(
             [sys.executable, "-m", "lakehouse.query.http.server"], env=environment, stdout=output, stderr=output
         )
-    service = Service(f"http://127.0.0.1:{port}", process, log)
+    service = Service(f"http://127.0.0.1:{port}", process, log, postgres_port)
     try:
         deadline = time.monotonic() + 300
         while True:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from lakehouse.query.http.connections import connections_within_limits
+from lakehouse.query.engine.places import connections_within_limits
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import ROWS, Service, serving
 

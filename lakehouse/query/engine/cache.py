@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LARGEST_SHARE = 8
 """One answer takes at most this part of the bound."""
@@ -19,6 +19,9 @@ class CachedAnswer:
     rows: int
     cut: str
     execution_ms: float
+    columns: list[tuple[str, str]]
+    translated: bool = False
+    parameters: list[str] = field(default_factory=list)
 
 
 class AnswerCache:

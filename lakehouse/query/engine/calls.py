@@ -34,3 +34,7 @@ class Call:
     max_bytes: int
     parameters: dict[str, Any]
     about: dict[str, Any]
+    dialect: str = ""
+    """`postgres` when a client of PostgreSQL wrote it."""
+    literals: list[tuple[str, Any]] | None = None
+    """For `$1`, `$2`, …: DuckDB type and value."""

@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 from lakehouse.query.engine.allowed import EXPRESSIONS, FUNCTIONS, NODES, TABLE_FUNCTIONS, VOLATILE
 from lakehouse.query.engine.catalog import CATALOG_FUNCTIONS, CATALOG_RELATIONS, CATALOG_TABLE_FUNCTIONS
 from lakehouse.query.engine.parsing import Parser
+from lakehouse.query.engine.postgres_catalog import FUNCTIONS as POSTGRES_FUNCTIONS
+from lakehouse.query.engine.postgres_catalog import OWN as POSTGRES_RELATIONS
+from lakehouse.query.engine.postgres_catalog import SCHEMA as POSTGRES
 from lakehouse.query.engine.problems import QueryError, place
 
 CATALOG = "lakehouse"
@@ -229,6 +232,9 @@ class _Walk:
 
     def _function(self, item: dict[str, Any], allowed: Collection[str], of_catalog: Collection[str]) -> None:
         name = folded(str(item.get("function_name", "")))
+        if item.get("schema") == POSTGRES and name in POSTGRES_FUNCTIONS and not item.get("catalog"):
+            self.asks_catalog = True
+            return
         own = folded(str(item.get("schema") or "main")) in ("main", "pg_catalog") and not item.get("catalog")
         if own and name in of_catalog:
             self.asks_catalog = True
@@ -251,6 +257,9 @@ class _Walk:
             return
         if catalog in ("", CATALOG) and (found := self.served.get(f"{schema}.{table}")):
             self.tables.add(found)
+            return
+        if not catalog and schema == POSTGRES and table in POSTGRES_RELATIONS:
+            self.asks_catalog = True
             return
         if catalog in ("", CATALOG, "system") and table in CATALOG_RELATIONS.get(schema, ()):
             self.asks_catalog = True

@@ -19,7 +19,7 @@ REC_REC_CTE_SCAN GENERATE_SERIES RANGE UNNEST JSON_EACH JSON_TREE
 """What reads nothing but the statement itself. (The group below a join's DELIM_SCAN is drawn without its input.)"""
 ROW_SCANS = _INNER | {"DUCKLAKE_SCAN"}
 """What may read in the DuckDB that has the release open."""
-LIST_SCANS = _INNER | CATALOG_SCANS
+LIST_SCANS = _INNER | CATALOG_SCANS | {"SEQ_SCAN"}
 """What may read in the DuckDB that has its tables without rows."""
 
 

@@ -77,18 +77,20 @@ class Releases:
     def __init__(self, storage: Storage):
         self.storage = storage
         self._newest: dict[str, tuple[float, Source]] = {}
+        self._numbered: OrderedDict[tuple[str, int], tuple[float, Source]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
 
     def fresh(self, environment: str, number: int | None) -> Source | None:
         """What `find` would give, when that takes no look at the storage."""
-        found = self._newest.get(environment)
-        if number is None and found and time.monotonic() - found[0] < REFRESH_SECONDS:
+        found = self._newest.get(environment) if number is None else self._numbered.get((environment, number))
+        if found and time.monotonic() - found[0] < REFRESH_SECONDS:
             return found[1]
         return None
 
     def forget(self, environment: str) -> None:
         """Look again: what was known may be gone."""
         self._newest.pop(environment, None)
+        self._numbered.clear()
 
     def find(self, environment: str, number: int | None = None) -> Source:
         """The release that readers get now, or the one with this number.
@@ -109,6 +111,10 @@ class Releases:
             raise QueryError("unavailable", "The published zone can't be read now.") from error
         if number is None:
             self._newest[environment] = (time.monotonic(), source)
+        else:
+            self._numbered[environment, number] = (time.monotonic(), source)
+            while len(self._numbered) > MANIFESTS_KEPT:
+                self._numbered.popitem(last=False)
         return source
 
     def history(self, environment: str) -> Sequence[Manifest]:

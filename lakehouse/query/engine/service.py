@@ -18,6 +18,7 @@ from lakehouse.query.engine.cache import AnswerCache, CachedAnswer
 from lakehouse.query.engine.calls import Call, Config
 from lakehouse.query.engine.formats import JSON
 from lakehouse.query.engine.frames import Kind
+from lakehouse.query.engine.literals import Literal
 from lakehouse.query.engine.pool import Pool, WorkerProcess
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.releases import Releases, Source
@@ -43,6 +44,10 @@ class Question:
     format: str = JSON
     limit: int = DEFAULT_ROWS
     parameters: dict[str, Any] = field(default_factory=dict)
+    dialect: str = ""
+    """`postgres` when a client of PostgreSQL wrote it: what DuckDB does not understand is translated."""
+    literals: list[Literal] | None = None
+    """Values for `$1`, `$2`, …."""
 
 
 @dataclass
@@ -56,6 +61,10 @@ class Reply:
     is_warm: bool
     body: Iterator[bytes]
     columns: list[tuple[str, str]] = field(default_factory=list)
+    parameters: list[str] = field(default_factory=list)
+    """Of a statement that is described: the types of its `$1`, `$2`, …, empty for one that nothing says."""
+    translated: bool = False
+    """Whether it was translated from PostgreSQL's dialect."""
     is_whole: bool = False
     """Whether the three below are known already: always once `body` has ended."""
     rows: int = 0
@@ -145,6 +154,7 @@ class QueryService:
         told = [
             source.manifest.environment, source.manifest.number, source.manifest.cut_at, question.sql,
             question.parameters, question.format, min(question.limit, limits.rows), limits.bytes,
+            question.dialect, question.literals,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -156,6 +166,7 @@ class QueryService:
             return None
         return Reply(
             source, etag, True, True, iter([found.body]),
+            columns=found.columns, translated=found.translated, parameters=found.parameters,
             is_whole=True, rows=found.rows, cut=found.cut, execution_ms=found.execution_ms,
         )  # fmt: skip
 
@@ -212,6 +223,8 @@ class QueryService:
             max_bytes=limits.bytes,
             parameters=question.parameters,
             about=source.about(),
+            dialect=question.dialect,
+            literals=question.literals,
         )
         known = hashlib.sha256(json.dumps([question.sql, question.parameters]).encode()).hexdigest()
         since, error = self._deadly.get(known, (-math.inf, None))
@@ -242,11 +255,16 @@ class QueryService:
             self.pool.give_back(worker)
             body = b"".join(pieces)
             if reply.etag:
-                kept = CachedAnswer(body, reply.rows, reply.cut, reply.execution_ms)
+                kept = CachedAnswer(
+                    body, reply.rows, reply.cut, reply.execution_ms, reply.columns, reply.translated, reply.parameters
+                )
                 self.cache.put(reply.etag, kept)
             reply.body = iter([body])
         else:
-            reply.body = self._streamed(worker, reply, pieces, rest)
+            body_pieces = self._streamed(worker, reply, pieces, rest)
+            # Begun, so that to close it gives the worker back whether or not anything was read.
+            next(body_pieces)
+            reply.body = body_pieces
         return reply
 
     def _begun(self, frames: Frames, source: Source) -> tuple[Reply, list[bytes], Frames]:
@@ -257,6 +275,7 @@ class QueryService:
         reply = Reply(
             source, "repeatable" if header["repeatable"] else "", False, header["warm"], iter(()),
             columns=[(name, type_name) for name, type_name in header["columns"]],
+            parameters=header.get("parameters", []), translated=header.get("translated", False),
         )  # fmt: skip
         pieces: list[bytes] = []
         size = 0
@@ -274,6 +293,7 @@ class QueryService:
         self, worker: WorkerProcess, reply: Reply, pieces: list[bytes], rest: Frames
     ) -> Generator[bytes, None, None]:
         try:
+            yield b""
             while pieces:
                 yield pieces.pop(0)
             for kind, payload in rest:

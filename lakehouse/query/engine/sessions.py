@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 
 import duckdb
@@ -12,6 +13,9 @@ from lakehouse.lake.ducklake import identifier
 from lakehouse.query.engine.calls import RELEASE, Call, Config
 from lakehouse.query.engine.catalog import catalog_of, tables_of
 from lakehouse.query.engine.guard import CATALOG, Statement
+from lakehouse.query.engine.literals import column_types
+from lakehouse.query.engine.postgres_catalog import SCHEMA as POSTGRES
+from lakehouse.query.engine.postgres_catalog import fill
 
 RELEASES_OPEN = 2
 BUFFERS_SHARE = 0.6
@@ -28,6 +32,7 @@ class OpenRelease:
     def __init__(self, connection: duckdb.DuckDBPyConnection):
         self._connection = connection
         self._catalog: duckdb.DuckDBPyConnection | None = None
+        self._has_postgres = False
         self._viewed: set[str] = set()
 
     def session(self, statement: Statement) -> duckdb.DuckDBPyConnection:
@@ -35,12 +40,19 @@ class OpenRelease:
         if statement.asks_catalog:
             self._catalog = self._catalog or catalog_of(tables_of(self._connection, RELEASE))
             session = self._catalog.cursor()
+            if POSTGRES in statement.sql and not self._has_postgres:
+                fill(self._catalog.cursor())
+                self._has_postgres = True
         else:
             for name in sorted(statement.tables - self._viewed):
                 self._view(name)
             session = self._connection.cursor()
         session.execute(f"USE {CATALOG}")
         return session
+
+    def column_types(self, tables: Collection[str]) -> dict[str, str]:
+        """The types of these tables' columns by name, where they agree."""
+        return column_types(self._connection, RELEASE, sorted(tables))
 
     def _view(self, name: str) -> None:
         schema, table = map(identifier, name.split(".", 1))

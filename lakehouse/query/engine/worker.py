@@ -16,7 +16,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from json import loads
 from typing import Any
 
@@ -24,21 +25,34 @@ import duckdb
 
 from lakehouse.query.engine import frames
 from lakehouse.query.engine.calls import Call, Config
+from lakehouse.query.engine.dialect import readings
 from lakehouse.query.engine.formats import FORMATS, Answer
 from lakehouse.query.engine.guard import Statement, check
+from lakehouse.query.engine.literals import filled, from_json, inferred, places
 from lakehouse.query.engine.parsing import Parser, first_line
 from lakehouse.query.engine.plans import check_plan
+from lakehouse.query.engine.postgres_rows import DESCRIBED, PREFIX, PgRows
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.sessions import Releases
 from lakehouse.query.engine.values import columns_of, selecting
 
 STATEMENTS_KNOWN = 256
-BASE_BYTES = 256 << 20
+MAX_PLACES = 10_000
+"""For values in one statement."""
+BASE_BYTES = 384 << 20
 """What Python and the libraries take before a statement takes anything."""
 RETIRED_SHARE = 0.85
 """A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
 TOO_MUCH = "The statement needs more memory than a call may have."
 PR_SET_NO_NEW_PRIVS = 38
+
+
+class NotUnderstoodError(Exception):
+    """A statement was refused or not understood as it stands: another reading of it may do."""
+
+    def __init__(self, why: QueryError):
+        super().__init__(str(why))
+        self.why = why
 
 
 def limit_process(memory_bytes: int) -> None:
@@ -62,6 +76,7 @@ class Worker:
         self._parser = Parser()
         self._calls: list[Call] = []
         self._given = threading.Condition()
+        self._is_begun = False
         self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
         # What a look at a statement found: for one release it never changes, unless parameters change its types.
         self._known: OrderedDict[tuple[str, str], tuple[Statement, list[tuple[str, Any]]]] = OrderedDict()
@@ -75,6 +90,7 @@ class Worker:
                 while not self._calls:
                     self._given.wait()
                 call = self._calls.pop(0)
+            self._is_begun = False
             try:
                 self._answer(call)
             except QueryError as error:
@@ -85,6 +101,12 @@ class Worker:
                     continue
                 # Whatever a statement finds in the libraries that write its answer, the next call's worker lives.
                 self._fail(call, QueryError("failed", f"This can't be answered: {self._cleaned(error, call)}"))
+
+    def _begin(self) -> None:
+        """The statement's time begins."""
+        if not self._is_begun:
+            frames.send(self._owner, b"R")
+            self._is_begun = True
 
     def _fail(self, call: Call, error: QueryError) -> None:
         if error.kind == "memory-limit":
@@ -115,8 +137,44 @@ class Worker:
 
     def _answer(self, call: Call) -> None:
         started = time.perf_counter()
+        if call.dialect != "postgres":
+            self._answered(call, started)
+            return
+        asked = call
+        if call.format == DESCRIBED:
+            # Of a statement that is only described nobody has said all values.
+            wanted = max((number for _, _, number in places(call.sql)), default=0)
+            told = list(call.literals or ())
+            call = replace(call, literals=told + [("", None)] * (min(wanted, MAX_PLACES) - len(told)))
+        if call.literals is not None:
+            call = replace(call, sql=filled(call.sql, from_json(call.literals)), literals=None)
+        first: QueryError | None = None
+        try:
+            for sql, is_told in readings(call.sql):
+                try:
+                    self._answered(replace(call, sql=sql), started, asked=asked.sql, translated=is_told)
+                    return
+                except NotUnderstoodError as error:
+                    first = first or error.why
+                    self._begin()  # to translate takes time, which is the statement's
+        except QueryError as error:
+            # What the translation says is about another text; it says more than "syntax" alone.
+            raise (first if first and first.kind != "syntax" else error) from None
+        if first:
+            raise first
+
+    def _answered(self, call: Call, started: float, *, asked: str = "", translated: bool = False) -> None:
+        """Answer as the statement stands.
+
+        Raises:
+            QueryError: it failed.
+            NotUnderstoodError: PostgreSQL's client wrote it, and it was refused or not understood: nothing was sent.
+        """
         known = self._known.get((call.attach, call.sql))
-        statement = known[0] if known else check(self._parser, call.sql, call.served)
+        try:
+            statement = known[0] if known else check(self._parser, call.sql, call.served)
+        except QueryError as error:
+            raise (NotUnderstoodError(error) if asked else error) from None
         session: duckdb.DuckDBPyConnection | None = None
         try:
             release, warm = self._releases.open(call)
@@ -124,11 +182,19 @@ class Worker:
         except duckdb.Error as error:
             self._releases.close(call)
             raise QueryError("unavailable", f"The release can't be opened: {self._cleaned(error, call)}") from None
-        frames.send(self._owner, b"R")
+        self._begin()
         with closing(session):
             self._running = (call.id, session)
             try:
-                self._send(call, session, statement, started, warm=warm)
+                try:
+                    found = self._columns(call, session, statement)
+                except QueryError as error:
+                    raise (NotUnderstoodError(error) if asked and error.kind == "failed" else error) from None
+                told = {"warm": warm, "translated": translated}
+                if call.format == DESCRIBED:
+                    self._describe(asked, found, release.column_types(statement.tables), told)
+                else:
+                    self._send(call, session, statement, found, started, told)
             except duckdb.Error as error:
                 raise self._explained(error, call) from None
             except (MemoryError, OverflowError) as error:
@@ -137,12 +203,17 @@ class Worker:
                 self._running = None
 
     def _send(
-        self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement, started: float, *, warm: bool
-    ) -> None:
-        chosen = FORMATS[call.format]
-        # Bound, not run: what its columns are says how they travel.
-        found = self._columns(call, session, statement)
-        sending = _planned(statement) if statement.explain else selecting(statement.sql, found, chosen.casts)
+        self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement, found: list[tuple[str, Any]],
+        started: float, told: dict[str, Any],
+    ) -> None:  # fmt: skip
+        # What its columns are says how they travel.
+        chosen = PgRows.named(call.format) if call.format.startswith(PREFIX) else FORMATS[call.format]
+        if statement.explain:
+            sending = _planned(statement)
+        elif isinstance(chosen, PgRows):
+            sending = chosen.sent(statement.sql, found)
+        else:
+            sending = selecting(statement.sql, found, chosen.casts)
         try:
             session.execute(sending, call.parameters or None)
         except duckdb.Error as error:
@@ -151,13 +222,13 @@ class Worker:
         frames.send_json(
             self._owner,
             b"H",
-            {"columns": columns, "warm": warm, "repeatable": statement.repeatable, "pid": os.getpid()},
+            {"columns": columns, "repeatable": statement.repeatable, "pid": os.getpid(), **told},
         )
 
         def execution_ms() -> float:
             return (time.perf_counter() - started) * 1000
 
-        answer = Answer(session, columns, call.max_rows, call.max_bytes, call.about | {"warm": warm})
+        answer = Answer(session, columns, call.max_rows, call.max_bytes, call.about | {"warm": told["warm"]})
         written = chosen.write(answer, lambda parts: frames.send(self._owner, b"D", *parts), execution_ms)
         frames.send_json(
             self._owner,
@@ -169,6 +240,22 @@ class Worker:
                 "retire": self._is_full(),
             },
         )
+
+    def _describe(
+        self, asked: str, found: list[tuple[str, Any]], types: dict[str, str], told: dict[str, Any]
+    ) -> None:  # fmt: skip
+        """Say what its columns are, and its places for values, without running it."""
+        named: dict[int, str] = {}
+        numbers = {number for _, _, number in places(asked)}
+        if numbers:
+            with suppress(QueryError):
+                named = inferred(self._parser.parse(asked).node, types)
+        columns = [(name, _type_name(kind)) for name, kind in found]
+        parameters = [named.get(number, "") for number in range(1, max(numbers, default=0) + 1)]
+        frames.send_json(
+            self._owner, b"H", {"columns": columns, "parameters": parameters, "repeatable": True, **told}
+        )  # fmt: skip
+        frames.send_json(self._owner, b"F", {"rows": 0, "cut": "", "execution_ms": 0.0, "retire": self._is_full()})
 
     def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[str, Any]]:
         """The columns of the answer, of a statement whose plan reads nothing but the release."""

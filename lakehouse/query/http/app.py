@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from anyio import to_thread
 from starlette.applications import Starlette
@@ -39,21 +39,25 @@ from lakehouse.query.http.responses import (
 from lakehouse.query.http.streaming import StreamedBody, StreamedResponse
 from lakehouse.settings import Settings, is_loopback
 
+Door = Callable[[QueryService, Admission], AbstractAsyncContextManager[None]]
+"""Another way in, open as long as the application is up."""
 
-def create_app(settings: Settings, service: QueryService | None = None) -> Starlette:
+
+def create_app(settings: Settings, service: QueryService | None = None, doors: Sequence[Door] = ()) -> Starlette:
     """The application, for any ASGI server. It starts its workers when it starts, unless they are up, and ends them."""
     service = service or QueryService(settings)
     needs_token = settings.query_token_required
     if needs_token is None:
         needs_token = not is_loopback(settings.query_host)
-    return Endpoints(service, needs_token=needs_token).app
+    return Endpoints(service, needs_token=needs_token, doors=doors).app
 
 
 class Endpoints:
     """What each address answers."""
 
-    def __init__(self, service: QueryService, *, needs_token: bool):
+    def __init__(self, service: QueryService, *, needs_token: bool, doors: Sequence[Door] = ()):
         settings = service.settings
+        self._doors = doors
         self._service = service
         self._environment = settings.environment
         self._needs_token = needs_token
@@ -85,7 +89,10 @@ class Endpoints:
         self._service.start()
         # A thread for each worker, beside those that look at the storage.
         to_thread.current_default_thread_limiter().total_tokens += self._service.settings.query_workers
-        yield
+        async with AsyncExitStack() as open_doors:
+            for door in self._doors:
+                await open_doors.enter_async_context(door(self._service, self._admission))
+            yield
         self._service.close()
 
     # ------------------------------------------------------------------------------------------- query

@@ -13,6 +13,8 @@ from lakehouse.settings import Settings, SettingsError, is_loopback, load_settin
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from lakehouse.query.engine.places import Connections
+
 
 def serve(settings: Settings) -> None:
     """Serve until Ctrl-C."""
@@ -32,21 +34,31 @@ def serve(settings: Settings) -> None:
         logging.getLogger("lakehouse.query").warning(
             "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID is not set: workers hold the storage's own key, which may write"
         )
-    uvicorn.run(**options(settings, create_app(settings, service)))
+    from lakehouse.query.postgres.server import door
+
+    among = connections(settings)
+    doors = [door(settings, among)] if settings.query_postgres_port else []
+    uvicorn.run(**options(settings, create_app(settings, service, doors), among))
 
 
-def options(settings: Settings, app: Starlette) -> dict[str, Any]:
-    """What uvicorn is told."""
-    from lakehouse.query.http.connections import Connection, Connections, connections_within_limits
-    from lakehouse.query.http.heads import HEADER_BYTES
+def connections(settings: Settings) -> Connections:
+    """All that the process may have, whatever they speak."""
+    from lakehouse.query.engine.places import Connections, connections_within_limits
 
     most = connections_within_limits(settings.query_connections, settings.query_workers)
-    among = Connections(most, min(settings.query_connections_per_address, most), settings.query_client_seconds)
+    return Connections(most, min(settings.query_connections_per_address, most), settings.query_client_seconds)
+
+
+def options(settings: Settings, app: Starlette, among: Connections | None = None) -> dict[str, Any]:
+    """What uvicorn is told."""
+    from lakehouse.query.http.connections import Connection
+    from lakehouse.query.http.heads import HEADER_BYTES
+
     return {
         "app": app,
         "host": settings.query_host,
         "port": settings.query_port,
-        "http": partial(Connection, among=among),
+        "http": partial(Connection, among=among or connections(settings)),
         "ws": "none",
         "h11_max_incomplete_event_size": HEADER_BYTES,
         "timeout_keep_alive": settings.query_idle_seconds,
