@@ -34,7 +34,7 @@ from lakehouse.wording import plural
 
 TABLE_ROWS = 50
 PANELS = {
-    "Everyday": ("demo", "up", "status", "upload", "files", "source", "model", "plan", "deploy", "query"),
+    "Everyday": ("demo", "up", "status", "upload", "files", "dataset", "source", "model", "plan", "deploy", "query"),
     "Releases": ("releases", "release", "rollback", "export", "serve"),
     "Environments": ("env", "promote", "diff", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
