@@ -119,7 +119,8 @@ def _replace_whole_files(table: str) -> Any:
         "deduplicated": True,
         "source_filter": "(source_file, snapshot_id) IN "
         f'(SELECT source_file, max(snapshot_id) FROM {STAGING}."{table}" GROUP BY source_file)',
-        "destination_scope": "source_file IN (SELECT source_file FROM {staging_table})",
+        # Where DuckDB takes the staged rows for more than the table's it holds the table in memory, to look them up.
+        "destination_scope": "source_file IN (SELECT unnest(list(DISTINCT source_file)) FROM {staging_table})",
     }
 
 

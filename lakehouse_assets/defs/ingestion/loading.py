@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import duckdb
 
 from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.landing.zones import LandingFolder
@@ -148,7 +149,7 @@ def load_files(context: dg.AssetExecutionContext, lake: Lake, folder: LandingFol
         _make_missing_tables(lake, work)
         done, pipeline = _load(context, work, LoadConfig())
     except Exception as error:
-        reason = _reason_outside(error)
+        reason = _reason_outside(error, lake)
         if reason is None:
             raise
         raise dg.Failure(f"{work.source}: {reason}\nThe rows that were there stay as they are.") from error
@@ -178,7 +179,7 @@ def load(context: dg.AssetExecutionContext, lake: Lake, source: str, config: Loa
         try:
             done, pipeline = _load(context, work, config)
         except Exception as error:
-            said = missing_setting(source, error) or innermost(error)
+            said = missing_setting(source, error) or _reason_outside(error, lake) or innermost(error)
             context.log.debug(settings.without_secrets("".join(traceback.format_exception(error))))
             problem = settings.without_secrets(f"{source}: {said}\nIts tables are as they were before this load.")
         if problem:  # raised outside the handler: the chain of causes may quote secrets
@@ -382,10 +383,15 @@ def innermost(error: BaseException) -> str:
     return f"{where}{type(error).__name__}: " + "\n".join(lines)
 
 
-def _reason_outside(error: BaseException | None) -> str | None:
-    """The storage's own sentence, somewhere in dlt's chain of causes."""
+def _reason_outside(error: BaseException | None, lake: Lake) -> str | None:
+    """What is no fault of the data, in a sentence: the storage's own, or of memory, somewhere in dlt's causes."""
     while error is not None:
         if isinstance(error, StorageError):
             return str(error)
+        if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
+            return (
+                f"the load needs more memory than LAKEHOUSE_MEMORY_LIMIT ({lake.settings.memory_limit}) lets DuckDB "
+                "have. Raise it, or load fewer or smaller files at once."
+            )
         error = error.__cause__ or error.__context__
     return None
