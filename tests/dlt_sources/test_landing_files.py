@@ -26,12 +26,16 @@ def event(number: int, revenue: str = "1.00") -> str:
     return f"{number},7,purchase,2024-01-01 10:00:00,{revenue},A1,S1,France\n"
 
 
-def test_all_24_taxi_months_arrive_the_two_with_mixed_line_ends_too(
-    loader: Loader, landing: Landings, shared_data: Path
+@pytest.mark.parametrize(
+    ("months", "count"),
+    [("yellow_tripdata_sample_2019-0[12].csv", 2), pytest.param("yellow_*.csv", 24, marks=pytest.mark.proof)],
+)
+def test_all_taxi_months_arrive_those_with_mixed_line_ends_too(
+    loader: Loader, landing: Landings, shared_data: Path, months: str, count: int
 ) -> None:
     trips = landing("nyc_taxi")
-    files = [trips.copy(path) for path in sorted((shared_data / "taxi").glob("yellow_*.csv"))]
-    assert len(files) == 24
+    files = [trips.copy(path) for path in sorted((shared_data / "taxi").glob(months))]
+    assert len(files) == count
     report = loader.load_files(nyc_taxi, files)
     assert report.failures == []
     assert set(report.loaded.values()) == {10_000}
@@ -56,6 +60,7 @@ def test_all_24_taxi_months_arrive_the_two_with_mixed_line_ends_too(
     ]
 
 
+@pytest.mark.proof  # half a million rows
 def test_real_events_and_prices_arrive_with_their_totals(loader: Loader, landing: Landings, shared_data: Path) -> None:
     events = landing("ecommerce").copy(shared_data / "ecommerce" / "ecommerce_events_2009_2010.parquet")
     prices = landing("wfp_food_prices")

@@ -17,14 +17,15 @@ SHOP = """
     import dlt
 
     LOAD = {load}
-    ROWS = [{{"id": n, "load": LOAD, "lines": [{{"n": n}}]}} for n in range(LOAD * 5, LOAD * 5 + 10)]
+    FLAT = [{{"id": n, "load": LOAD}} for n in range(LOAD * 5, LOAD * 5 + 10)]
+    ROWS = [{{**row, "lines": [{{"n": row["id"]}}]}} for row in FLAT]
 
     def progress():
         state = dlt.current.resource_state()
         state["loads"] = state.get("loads", 0) + 1
         yield {{"loads": state["loads"]}}
 
-    appended = dlt.resource(ROWS, name="appended")
+    appended = dlt.resource(FLAT, name="appended")
     replaced = dlt.resource(ROWS, name="replaced", write_disposition="replace")
     merged = dlt.resource(ROWS, name="merged", primary_key="id", write_disposition="merge")
     counted = dlt.resource(progress, name="counted")
@@ -54,7 +55,7 @@ def kill(team: Sources, environment: dict[str, str], moment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["4", *(pytest.param(moment, marks=pytest.mark.proof) for moment in ("mark", *map(str, range(2, 12))))]
+    "moment", ["4", *(pytest.param(moment, marks=pytest.mark.proof) for moment in ("mark", *map(str, range(2, 11))))]
 )
 def test_a_killed_run_is_undone_and_the_next_one_is_exact(
     team: Sources, lakehouse_environment: dict[str, str], moment: str
@@ -68,10 +69,12 @@ def test_a_killed_run_is_undone_and_the_next_one_is_exact(
     assert team.marks() == []
     for table in ("appended", "replaced", "merged"):
         assert team.rows(f"SELECT count(*), max(load) FROM raw.shop__{table}") == [(10, 0)], table
+    for table in ("replaced", "merged"):
         assert team.rows(f"SELECT count(*) FROM raw.shop__{table}__lines") == [(10,)], table
     team.load("shop")
     for table, rows in (("appended", 20), ("replaced", 10), ("merged", 15)):
         assert team.rows(f"SELECT count(*) FROM raw.shop__{table}") == [(rows,)], table
+    for table, rows in (("replaced", 10), ("merged", 15)):
         assert team.rows(f"SELECT count(*) FROM raw.shop__{table}__lines") == [(rows,)], table
     assert team.rows("SELECT loads FROM raw.shop__counted ORDER BY 1") == [(1,), (2,)], "the state is the lake's"
 
