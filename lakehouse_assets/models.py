@@ -49,9 +49,7 @@ def project() -> SqlmeshProject:
 
 def resource() -> SqlmeshResource:
     """The same as a resource."""
-    return ModelsResource.of(
-        project(), precedence=["prod", "qa"], failure_footnote="Fix the model or its source, then materialize it again."
-    )
+    return ModelsResource.of(project(), precedence=["prod", "qa"])
 
 
 def deployed_graph(sqlmesh: SqlmeshResource) -> Graph:
