@@ -1,14 +1,13 @@
 """The project that `sqlmesh init duckdb` makes, from an empty Dagster project, with the lines of the README."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests import forking
+
 LINES = """\
 import dagster as dg
 from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, catch_up_job, sqlmesh_assets
@@ -36,19 +35,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sqlmesh(project: Path, *arguments: str) -> None:
-    command = [str(Path(sys.executable).with_name("sqlmesh")), *arguments]
-    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    done = forking.run("sqlmesh", "-p", str(project), *arguments, cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def dagster(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dagster", *arguments],
-        cwd=folder,
-        env={**os.environ, "DAGSTER_HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "DAGSTER_HOME": str(folder / "home")}
+    done = forking.run("dagster", *arguments, cwd=folder, environment=environment)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

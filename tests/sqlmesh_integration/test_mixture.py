@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,9 @@ import dagster as dg
 import pytest
 
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome
-from tests.sqlmesh_integration.sandbox import Sandbox, moment
+from tests.sqlmesh_integration.sandbox import Sandbox, Saved, moment
 
-Computed = tuple[Sandbox, dict[str, ModelOutcome]]
+Computed = tuple[Saved, dict[str, ModelOutcome]]
 ROOT = Path(__file__).parents[2]
 CODE = Path(__file__).parent / "code_location.py"
 EVENTS = """
@@ -33,12 +32,16 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Computed:
     mixture.deploy()
     ran = mixture.run()
     assert ran.success, ran.failure
-    return mixture, dict(ran.outcomes)
+    return Saved.of(mixture), dict(ran.outcomes)
 
 
-def test_every_kind_is_computed(computed: Computed) -> None:
-    mixture, outcomes = computed
-    states = {name: outcome.state for name, outcome in outcomes.items()}
+@pytest.fixture
+def mixture(computed: Computed) -> Sandbox:
+    return computed[0].put_back()
+
+
+def test_every_kind_is_computed(computed: Computed, mixture: Sandbox) -> None:
+    states = {name: outcome.state for name, outcome in computed[1].items()}
     assert states.pop("marts.gated_clicks") == "not_ready"
     assert set(states.values()) == {"computed"}
     assert mixture.query('SELECT SUM(clicks) FROM "web-marts"."hourly-clicks"') == [(144,)]
@@ -48,52 +51,62 @@ def test_every_kind_is_computed(computed: Computed) -> None:
     assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user") == [(7,)]
 
 
-def test_names_with_hyphens_are_assets(computed: Computed) -> None:
-    spec = computed[0].assets().specs_by_key[dg.AssetKey(["web-marts", "hourly-clicks"])]
+def test_names_with_hyphens_are_assets(mixture: Sandbox) -> None:
+    spec = mixture.assets().specs_by_key[dg.AssetKey(["web-marts", "hourly-clicks"])]
     assert isinstance(spec.partitions_def, dg.TimeWindowPartitionsDefinition)
     assert spec.partitions_def.cron_schedule == "0 * * * *"
     assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["raw-zone", "click-events"])]
 
 
+AROUND = """
+    INSERT INTO "raw-zone"."click-events"
+    VALUES (901, 1, '2023-11-30 23:59:59', 'home'), (902, 1, '2023-12-01 00:00', 'home'),
+           (903, 1, '2023-12-31 23:59:59', 'home'), (904, 1, '2024-02-01 00:00', 'home')
+"""
+
+
 @pytest.mark.parametrize(
-    ("table", "column", "partitions", "rewritten"),
+    ("table", "column", "requests"),
     [
-        ("web-marts.hourly-clicks", "at_hour", ["2024-01-01-05:00"], {"2024-01-01 05:00:00"}),
         (
             "web-marts.hourly-clicks",
             "at_hour",
-            ["2024-01-01-22:00", "2024-01-02-00:00"],
-            {"2024-01-01 22:00:00", "2024-01-01 23:00:00", "2024-01-02 00:00:00"},
+            {
+                ("2024-01-01-05:00", "2024-01-01-05:00"): {"2024-01-01 05:00:00"},
+                ("2024-01-01-22:00", "2024-01-02-00:00"): {
+                    "2024-01-01 22:00:00", "2024-01-01 23:00:00", "2024-01-02 00:00:00",
+                },
+            },
         ),
-        ("marts.monthly_clicks", "month", ["2024-01-01"], {"2024-01-01"}),
-        ("marts.monthly_clicks", "month", ["2023-12-01", "2024-01-01"], {"2023-12-01", "2024-01-01"}),
+        (
+            "marts.monthly_clicks",
+            "month",
+            {
+                ("2024-01-01", "2024-01-01"): {"2024-01-01"},
+                ("2023-12-01", "2024-01-01"): {"2023-12-01", "2024-01-01"},
+            },
+        ),
     ],
-    ids=["an hour", "three hours", "a month", "two months"],
-)
+    ids=["hours", "months"],
+)  # fmt: skip
 def test_hours_and_months_are_recomputed_and_their_neighbours_are_not(
-    computed: Computed, tmp_path: Path, table: str, column: str, partitions: list[str], rewritten: set[str]
+    mixture: Sandbox, table: str, column: str, requests: dict[tuple[str, str], set[str]]
 ) -> None:
-    shutil.copytree(computed[0].folder, tmp_path / "sqlmesh")
-    mixture = Sandbox(tmp_path / "sqlmesh")
-    mixture.execute("""
-        INSERT INTO "raw-zone"."click-events"
-        VALUES (901, 1, '2023-11-30 23:59:59', 'home'), (902, 1, '2023-12-01 00:00', 'home'),
-               (903, 1, '2023-12-31 23:59:59', 'home'), (904, 1, '2024-02-01 00:00', 'home')
-    """)
+    mixture.execute(AROUND)
     assert mixture.run("marts.monthly_clicks", config={"mode": "recompute"}).success
     quoted = ".".join(f'"{part}"' for part in table.split("."))
-    before = mixture.stamps(quoted, column)
-    assert len(before) > len(rewritten)
-    ends = (partitions[0], partitions[-1])
-    ran = mixture.run(table, partitions=ends, by_hand=True)
-    after = mixture.stamps(quoted, column)
-    assert ran.success and set(after) == set(before)
-    assert {start for start in after if after[start] != before[start]} == rewritten
-    assert len(ran.outcomes[table].rows) == len(rewritten)
+    for ends, rewritten in requests.items():
+        before = mixture.stamps(quoted, column)
+        assert len(before) > len(rewritten)
+        ran = mixture.run(table, partitions=ends, by_hand=True)
+        after = mixture.stamps(quoted, column)
+        assert ran.success and set(after) == set(before)
+        assert {start for start in after if after[start] != before[start]} == rewritten
+        assert len(ran.outcomes[table].rows) == len(rewritten)
 
 
-def test_the_same_audit_twice_is_two_checks(computed: Computed) -> None:
-    names = {check.name for check in computed[0].assets().check_specs}
+def test_the_same_audit_twice_is_two_checks(mixture: Sandbox) -> None:
+    names = {check.name for check in mixture.assets().check_specs}
     assert {"small_enough_most_50", "small_enough_most_60", "inline_positive"} <= names
 
 
@@ -110,18 +123,14 @@ def test_a_signal_opens_a_model(tmp_path: Path) -> None:
     assert mixture.query("SELECT COUNT(*) FROM marts.gated_clicks") == [(3,)]
 
 
-def test_a_model_that_keeps_history_is_not_recomputed_and_says_why(
-    computed: Computed,
-) -> None:
-    mixture, _ = computed
+def test_a_model_that_keeps_history_is_not_recomputed_and_says_why(mixture: Sandbox) -> None:
     before = mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1")
     ran = mixture.run("marts.users_over_time", by_hand=True, config={"mode": "recompute"})
     assert "keeps its history and is never recomputed" in ran.failure
     assert mixture.query("SELECT * FROM marts.users_over_time ORDER BY 1") == before
 
 
-def test_new_rows_reach_models_of_every_kind(computed: Computed) -> None:
-    mixture, _ = computed
+def test_new_rows_reach_models_of_every_kind(mixture: Sandbox) -> None:
     mixture.execute("""INSERT INTO "raw-zone"."click-events" VALUES (999, 42, '2024-01-02 12:00', 'home')""")
     touched = [(moment("2024-01-02 12:00"), moment("2024-01-02 12:01"))]
     everywhere = dict.fromkeys(
@@ -140,8 +149,7 @@ def test_new_rows_reach_models_of_every_kind(computed: Computed) -> None:
     assert ran.outcomes["web-marts.hourly-clicks"].rows == {"2024-01-02-12:00": 1}
 
 
-def test_a_unique_key_model_is_rebuilt_on_demand(computed: Computed) -> None:
-    mixture, _ = computed
+def test_a_unique_key_model_is_rebuilt_on_demand(mixture: Sandbox) -> None:
     mixture.execute('DELETE FROM "raw-zone"."click-events" WHERE user_id = 6')
     assert mixture.run("marts.latest_by_user", config={"mode": "recompute"}).success
     assert mixture.query("SELECT COUNT(*) FROM marts.latest_by_user WHERE user_id = 6") == [(0,)]
@@ -149,10 +157,9 @@ def test_a_unique_key_model_is_rebuilt_on_demand(computed: Computed) -> None:
 
 @pytest.mark.proof
 def test_the_command_line_of_a_fresh_instance_takes_models_partitioned_differently(
-    computed: Computed, tmp_path: Path
+    mixture: Sandbox, tmp_path: Path
 ) -> None:
     """Dagster's telemetry, on by default, asks a multi-asset for its one partitions definition."""
-    mixture, _ = computed
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "asset", "materialize", "-f", str(CODE), "--select", "marts/pages"],
         cwd=tmp_path,  # a .env of the project would win over our environment

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from tests.sqlmesh_integration.conftest import ORDERS
-from tests.sqlmesh_integration.sandbox import Sandbox
+from tests.sqlmesh_integration.sandbox import Sandbox, Saved
 
 GROWTH = dg.AssetKey(["marts", "daily_growth"])
 SAME_REVENUE = """
@@ -19,21 +19,26 @@ WHERE growth.revenue_usd <> daily.revenue_usd
 """
 
 
-@pytest.fixture
-def audited(empty_shop: Sandbox) -> Sandbox:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """The shop with a standalone audit over two of its models, computed."""
-    (empty_shop.folder / "audits" / "same_revenue.sql").write_text(SAME_REVENUE)
-    empty_shop.execute(ORDERS)
-    empty_shop.deploy()
-    ran = empty_shop.run()
+    shop = Sandbox.of("shop", tmp_path_factory.mktemp("audited"))
+    (shop.folder / "audits" / "same_revenue.sql").write_text(SAME_REVENUE)
+    shop.execute(ORDERS)
+    shop.deploy()
+    ran = shop.run()
     assert ran.success, ran.failure
     assert ran.checks["daily_growth", "same_revenue"].passed
-    return empty_shop
+    return Saved.of(shop)
 
 
-def test_it_is_a_check_of_the_most_downstream_model_and_depends_on_the_others(empty_shop: Sandbox) -> None:
-    (empty_shop.folder / "audits" / "same_revenue.sql").write_text(SAME_REVENUE)
-    (check,) = [check for check in empty_shop.assets().check_specs if check.name == "same_revenue"]
+@pytest.fixture
+def audited(saved: Saved) -> Sandbox:
+    return saved.put_back()
+
+
+def test_it_is_a_check_of_the_most_downstream_model_and_depends_on_the_others(audited: Sandbox) -> None:
+    (check,) = [check for check in audited.assets().check_specs if check.name == "same_revenue"]
     assert check.asset_key == GROWTH
     assert [dep.asset_key for dep in check.additional_deps] == [dg.AssetKey(["marts", "daily_revenue"])]
     assert check.description == (

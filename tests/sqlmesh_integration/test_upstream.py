@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import time_machine
 
-from tests.sqlmesh_integration.sandbox import CONFIG, Sandbox, moment
+from tests.sqlmesh_integration.sandbox import CONFIG, Sandbox, Saved, moment
 
 NOW = datetime(2026, 11, 8, 12, tzinfo=UTC)
 DAYS = "(SELECT UNNEST(GENERATE_SERIES(@start_ts::TIMESTAMP, @end_ts::TIMESTAMP, INTERVAL 1 DAY))::DATE AS ds)"
@@ -44,16 +43,21 @@ MODELS = {
 }
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Sandbox:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """Deployed on 8 November 2026 with a start on the first; nothing is computed."""
     files = {f"models/{name}.sql": text for name, text in MODELS.items()}
     files |= {"models/frames.py": PYTHON, "seeds/seed.csv": "k\n1\n2\n"}
     files["config.yaml"] = CONFIG.replace("2024-01-01", "2026-11-01")
-    sandbox = Sandbox.with_models(tmp_path, files)
+    sandbox = Sandbox.with_models(tmp_path_factory.mktemp("upstream"), files)
     with time_machine.travel(NOW):
         sandbox.deploy()
-    return sandbox
+    return Saved.of(sandbox)
+
+
+@pytest.fixture
+def made(saved: Saved) -> Sandbox:
+    return saved.put_back()
 
 
 def recorded(sandbox: Sandbox, name: str) -> list[tuple[str, str]]:

@@ -27,12 +27,26 @@ V2 = {"version": "2.0", "rawPath": "/", "requestContext": {"http": {"method": "P
 
 
 @pytest.fixture(autouse=True)
-def container(command_environment: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A container that has not been called."""
-    aws_lambda._service.cache_clear()
-    aws_lambda._tokens.cache_clear()
+def container(command_environment: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has not counted a call. Its worker, once made, stays for the next test."""
     monkeypatch.setattr(aws_lambda, "_calls", 0)
+
+
+@pytest.fixture
+def new_container() -> Iterator[None]:
+    """One that has nothing yet, for settings of a test's own."""
+    end()
     yield
+    end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end() -> Iterator[None]:
+    yield
+    end()
+
+
+def end() -> None:
     if aws_lambda._service.cache_info().currsize:
         aws_lambda._service().close()
     aws_lambda._service.cache_clear()
@@ -125,7 +139,7 @@ JSON = st.recursive(
 METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "post", ""])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries(
         {},
@@ -164,7 +178,7 @@ def test_other_methods_are_not_answered(method: str) -> None:
         assert (reply["statusCode"], reply["headers"]["allow"]) == (405, "GET, HEAD, POST")
 
 
-def test_a_hundred_calls_at_once_are_all_answered() -> None:
+def test_a_hundred_calls_at_once_are_all_answered(new_container: None) -> None:
     with ThreadPoolExecutor(100) as threads:
         replies = list(threads.map(lambda number: handler({"q": f"SELECT {number} AS n"}), range(100)))
     assert [reply.get("data", reply) for reply in replies] == [{"records": [{"n": number}]} for number in range(100)]
@@ -212,13 +226,15 @@ def test_a_failure_of_ours_is_a_500_that_tells_nothing(monkeypatch: pytest.Monke
     assert "error" in handler({"q": COUNT})
 
 
-def test_wrong_settings_are_an_envelope_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_settings_are_an_envelope_too(new_container: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAKEHOUSE_STORAGE", "somewhere")
     aws_lambda.load_settings.cache_clear()
     assert handler({"q": COUNT})["error"]["type"] == "urn:lakehouse:unavailable"
 
 
-def test_a_token_is_asked_for_over_http_when_the_settings_say_so(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_asked_for_over_http_when_the_settings_say_so(
+    new_container: None, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAKEHOUSE_QUERY_TOKEN_REQUIRED", "true")
     aws_lambda.load_settings.cache_clear()
     body = json.dumps({"q": "SELECT id FROM marts.trips", "limit": 200})

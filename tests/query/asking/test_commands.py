@@ -11,6 +11,7 @@ import re
 import select
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 
 from lakehouse.cli.answers import Output, OutputError
 from lakehouse.cli.main import app
-from lakehouse.query.client import LakehouseClient
+from lakehouse.query.client import LakehouseClient, local
 from lakehouse.settings import Settings
 from tests.lakehouse_instance import TOOLS
 
@@ -33,10 +34,27 @@ BY_DAY = "SELECT count(*) AS n FROM marts.trips WHERE d = $day"
 def _settings(command_environment: Settings) -> None: ...
 
 
+class Kept(local.LocalClient):
+    """One whose workers are there for the next command."""
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def kept(released: Settings) -> Iterator[Kept]:
+    client = Kept(released, workers=2)
+    yield client
+    client.service.close()
+
+
 @pytest.fixture(params=["here", "service"])
-def where(request: pytest.FixtureRequest) -> list[str]:
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options that ask in this process, and a service."""
-    return ["--url", request.getfixturevalue("service_url")] if request.param == "service" else []
+    if request.param == "service":
+        return ["--url", request.getfixturevalue("service_url")]
+    client = request.getfixturevalue("kept")
+    monkeypatch.setattr(local, "LocalClient", lambda *_, **__: client)
+    return []
 
 
 def lakehouse(*arguments: str, stdin: str | None = None) -> Result:
