@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from lakehouse.query.engine.guard import Statement, check
 from lakehouse.query.engine.parsing import Parser
-from lakehouse.query.engine.plans import check_plan
+from lakehouse.query.engine.plans import check_plan, described
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.sessions import OpenRelease
 from tests.query.release_files import SERVED, open_release
@@ -303,3 +304,17 @@ def test_object_ids_are_the_same_in_every_worker(tmp_path: Path, asker: Asker) -
     sql = "SELECT oid, relname FROM pg_class WHERE relkind = 'r' ORDER BY ALL"
     assert other.rows(sql) == asker.rows(sql)
     releases.close(call)
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns"),
+    [
+        ("SELECT error('it ran') AS e, 1 AS a, 2 AS a FROM range($n)", ["e", "a", "a"]),
+        ("SELECT $n + 1 AS next, row(1, 'b') AS pair -- end", ["next", "pair"]),
+    ],
+)
+def test_a_statement_with_parameters_is_described_without_running(sql: str, columns: list[str]) -> None:
+    with closing(duckdb.connect()) as connection:
+        found = described(connection, sql, {"n": 3})
+        assert [name for name, _ in found] == columns
+        assert [str(kind) for _, kind in found][-1] in ("INTEGER", "STRUCT(INTEGER, VARCHAR)")

@@ -1,4 +1,4 @@
-"""What DuckDB bound: the scans in its own plan of a statement, whatever the statement's names meant to the guard."""
+"""What DuckDB bound: the scans in its own plan of a statement, whatever its names meant to the guard; its columns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import duckdb
 from lakehouse.query.engine.allowed import words
 from lakehouse.query.engine.catalog import CATALOG_SCANS
 from lakehouse.query.engine.problems import QueryError
+from lakehouse.query.engine.values import columns_of
 
 _INNER = words("""
 COLUMN_DATA_SCAN CTE_SCAN DELIM_SCAN DUMMY_SCAN EMPTY_RESULT EXPRESSION_SCAN HASH_GROUP_BY REC_CTE_SCAN
@@ -45,3 +46,22 @@ def check_plan(
         if not read <= allowed:
             raise QueryError("refused", "The statement reads what is no table of the release.")
         left += below
+
+
+def described(
+    session: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None
+) -> list[tuple[str, Any]]:
+    """Names and DuckDB types of an answer, of a statement that does not run.
+
+    With parameters DuckDB's `sql()` would run it to look at it.
+    """
+    if not parameters or sql.startswith("EXPLAIN"):  # which runs nothing
+        return columns_of(session.sql(sql, params=parameters or None))
+    given = dict(parameters)
+    try:
+        names = [str(row[0]) for row in session.execute(f"DESCRIBE\n{sql}", given).fetchall()]
+    except duckdb.ParserException:  # of SUMMARIZE, whose columns have names that differ
+        return columns_of(session.sql(f"SELECT * FROM (\n{sql}\n) LIMIT 0", params=given))
+    aliases = ", ".join(f"c{number}" for number in range(len(names)))
+    empty = session.sql(f"SELECT * FROM (\n{sql}\n) AS answer({aliases}) LIMIT 0", params=given)
+    return list(zip(names, empty.types, strict=True))

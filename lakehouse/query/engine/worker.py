@@ -30,11 +30,11 @@ from lakehouse.query.engine.formats import FORMATS, Answer
 from lakehouse.query.engine.guard import Statement, check
 from lakehouse.query.engine.literals import filled, from_json, inferred, places
 from lakehouse.query.engine.parsing import Parser, first_line
-from lakehouse.query.engine.plans import check_plan
+from lakehouse.query.engine.plans import check_plan, described
 from lakehouse.query.engine.postgres_rows import DESCRIBED, PREFIX, PgRows
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.sessions import Releases
-from lakehouse.query.engine.values import columns_of, selecting
+from lakehouse.query.engine.values import selecting
 
 STATEMENTS_KNOWN = 256
 MAX_PLACES = 10_000
@@ -266,7 +266,7 @@ class Worker:
             check_plan(session, statement.sql, call.parameters, asks_catalog=statement.asks_catalog)
         except duckdb.Error as error:
             raise self._explained(error, call, lines_before=1) from None
-        found = columns_of(session.sql(_planned(statement), params=call.parameters or None))
+        found = described(session, _planned(statement), call.parameters)
         if not call.parameters:
             self._known[(call.attach, call.sql)] = statement, found
             if len(self._known) > STATEMENTS_KNOWN:
