@@ -38,6 +38,10 @@ class PublishedTable:
     group: str = ""  # the first of the tables that it moved with: they are all of one snapshot
     snapshot: int = 0  # of the lake; 0 in releases from before there were groups: the release's own
     as_of: str = ""  # when that was cut, UTC
+    owner: str = ""  # who answers for it, as the model says
+    grain: tuple[str, ...] = ()  # the columns that tell its rows apart
+    cron: str = ""  # how often it is computed anew
+    checks: tuple[Mapping[str, Any], ...] = ()  # name, audit, blocking, result, at
 
     @property
     def rows(self) -> int:
@@ -58,8 +62,14 @@ class PublishedTable:
                 "columns": tuple((name, kind, text) for name, kind, text in stored["columns"]),
                 "files": tuple(PublishedFile(**file) for file in stored["files"]),
                 "partitioned_by": tuple(stored["partitioned_by"]),
+                "grain": tuple(stored.get("grain", ())),
+                "checks": tuple(stored.get("checks", ())),
             }
         )
+
+
+Lineage = Mapping[str, Mapping[str, Sequence[Sequence[str]]]]
+"""Table -> column -> the (table, column) that it is computed from, of all tables between raw and served ones."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +87,18 @@ class Manifest:
     tables: tuple[PublishedTable, ...]
     format: int = FORMAT
     held: tuple[Mapping[str, Any], ...] = ()  # groups that stayed as they were: tables, reasons, since
+    lineage: Lineage = field(default_factory=dict)
 
     @classmethod
-    def of(cls, release: Release, tables: tuple[PublishedTable, ...], held: Sequence[HeldBack] = ()) -> Manifest:
+    def of(
+        cls, release: Release, tables: tuple[PublishedTable, ...], held: Sequence[HeldBack] = (),
+        lineage: Lineage | None = None,
+    ) -> Manifest:  # fmt: skip
         """What there is to say of a release whose files are written."""
         return cls(
             release.environment, release.number, release.snapshot, release.code_version, release.run, release.author,
             release.cut_at.isoformat() + "Z", release.changed, tables, held=tuple(one.record() for one in held),
+            lineage=lineage or {},
         )  # fmt: skip
 
     def find(self, name: str) -> PublishedTable | None:

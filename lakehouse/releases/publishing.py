@@ -13,7 +13,14 @@ from lakehouse.lake.postgres import connect
 from lakehouse.releases import held, log
 from lakehouse.releases.frozen import write_catalog
 from lakehouse.releases.log import Release, ReleaseError, environment_folder
-from lakehouse.releases.manifest import Manifest, PublishedTable, data_folder, read_manifest, write_manifest
+from lakehouse.releases.manifest import (
+    Lineage,
+    Manifest,
+    PublishedTable,
+    data_folder,
+    read_manifest,
+    write_manifest,
+)
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.releases.tables import PublishError
 from lakehouse.storage import StorageError
@@ -57,14 +64,14 @@ def same_content_elsewhere(lake: Lake, connection: psycopg.Connection, release: 
 
 
 def complete(
-    lake: Lake, connection: psycopg.Connection, release: Release, tables: tuple[PublishedTable, ...]
-) -> Manifest:
+    lake: Lake, connection: psycopg.Connection, release: Release, tables: tuple[PublishedTable, ...],
+    lineage: Lineage | None = None,
+) -> Manifest:  # fmt: skip
     """All files of a release are there: write its manifest and its catalog, then its row, then the pointer."""
     connection.execute("SELECT")  # its locks may be lost, and another publisher be at it
     left = {table.name for table in release.tables if table.snapshot}
-    manifest = Manifest.of(
-        release, tables, [one for one in held.read(connection, release.environment) if left & set(one.tables)]
-    )
+    back = [one for one in held.read(connection, release.environment) if left & set(one.tables)]
+    manifest = Manifest.of(release, tables, back, lineage)
     write_manifest(lake.storage, release.folder, manifest)
     write_catalog(lake, release.folder, manifest)
     log.published(connection, release)

@@ -12,6 +12,7 @@ import pytest
 
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
+from lakehouse.releases.manifest import read_manifest
 from lakehouse.releases.reading import connect_release
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 from tests.lakehouse_assets.conftest import House
@@ -69,6 +70,18 @@ def test_a_release_holds_every_served_table_as_the_lake_has_it(published: House)
     listed = read(published, "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE comment IS NOT NULL")
     assert {name for (name,) in listed} == {table.name for table in current.tables}
     assert current.author and current.code_version and current.run.startswith("run ")
+
+
+def test_a_release_says_whose_its_tables_are_and_what_they_are_made_of(published: House) -> None:
+    manifest = read_manifest(published.lake.storage, newest(published, "published").folder)
+    assert manifest is not None
+    revenue = manifest.find("marts.daily_revenue")
+    assert revenue is not None
+    assert (revenue.owner, revenue.grain, revenue.cron) == ("analytics", ("event_date",), "@daily")
+    checks = {check["name"]: check for check in revenue.checks}
+    assert checks and all(check["result"] == "passed" for check in checks.values() if check["blocking"])
+    staging = manifest.lineage["marts.daily_revenue"]["total_revenue"]
+    assert staging and all(manifest.lineage[table][column][0][0].startswith("raw.") for table, column in staging)
 
 
 def test_only_what_readers_see_makes_a_release(published: House) -> None:

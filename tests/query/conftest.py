@@ -22,6 +22,10 @@ from tests.ports import free_ports
 
 DAYS = 100
 ROWS = 100_000
+CHECK = {
+    "name": "not_null", "audit": "not_null(columns := i)", "blocking": True, "result": "passed",
+    "at": "2026-11-28T04:00:00Z",
+}  # fmt: skip
 
 
 @dataclass
@@ -94,7 +98,11 @@ def publisher(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Publ
     publisher.publish(
         served("marts.days", "1", partitioned_by=("day",), description="Numbers by day.", columns={"i": "A number."}),
         served("marts.names", "1"),
-    )
+        told={"marts.days": {"owner": "analytics", "grain": ("i",), "cron": "@daily", "checks": (CHECK,)}},
+        lineage={
+            "marts.days": {"part": [["staging.numbers", "n"]]}, "staging.numbers": {"n": [["raw.numbers", "value"]]},
+        },
+    )  # fmt: skip
     return publisher
 
 

@@ -62,6 +62,10 @@ class Source:
                     "rows": table.rows,
                     "bytes": table.size_bytes,
                     "partitioned_by": list(table.partitioned_by),
+                    "grain": list(table.grain),
+                    "owner": table.owner,
+                    "cron": table.cron,
+                    "checks": [dict(check) for check in table.checks],
                     "columns": [
                         {"name": name, "type": kind, "description": text} for name, kind, text in table.columns
                     ],

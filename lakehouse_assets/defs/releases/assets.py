@@ -11,13 +11,14 @@ import psycopg
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import held, log, publishing
 from lakehouse.releases.frozen import attach_statement
-from lakehouse.releases.manifest import PublishedTable
+from lakehouse.releases.manifest import Lineage, PublishedTable
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.releases.rule import locks_of_others
 from lakehouse.releases.tables import publish_table
 from lakehouse.settings import load_settings
 from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
+from lakehouse_assets.defs.releases.describing import described
 from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB, author_of, cut_release
 from lakehouse_assets.io_managers import ToPublish, explaining, handed
 from lakehouse_assets.models import PUBLISHED, Translator, deployed_graph, resource
@@ -114,7 +115,8 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
                         tables.append(handed(storage.open(), environment, key).table)
                     else:  # deployed, but not in the code that this code location was loaded from
                         tables.append(publish_table(lake.lake, release, table, before, elsewhere).table)
-                shown = _finish(context, lake, connection, release, tuple(tables))
+                told = described(context.instance, connection, release, tables, manifest, before)
+                shown = _finish(context, lake, connection, release, *told)
             yield dg.Output(None, RELEASE, metadata=shown)
 
     return publish
@@ -126,11 +128,12 @@ def _finish(
     connection: psycopg.Connection,
     release: log.Release,
     tables: tuple[PublishedTable, ...],
+    lineage: Lineage,
 ) -> dict[str, Any]:
     """Catalog, log, pointer; then let go of the oldest releases. What the release's page shows."""
     environment = release.environment
     if release.state == "cut":
-        publishing.complete(lake.lake, connection, release, tables)
+        publishing.complete(lake.lake, connection, release, tables, lineage)
     else:
         context.log.info(f"{str(release).capitalize()} is the newest: nothing that readers see has changed.")
         swap_pointer(lake.lake.storage, connection, environment)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import duckdb
 import pytest
@@ -14,6 +16,7 @@ from lakehouse.lake.extensions import extension_directory
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.log import Release
+from lakehouse.releases.manifest import Lineage
 from lakehouse.releases.tables import Written, publish_table
 from lakehouse.writing.graph import ServedTable
 from tests.databases import empty_lake
@@ -41,14 +44,17 @@ class Publisher:
                 code_version="v1", run="run 1", author="tester", changed=["test"],
             )  # fmt: skip
 
-    def publish(self, *tables: ServedTable) -> dict[str, Written]:
-        """Cut and publish."""
+    def publish(
+        self, *tables: ServedTable, told: Mapping[str, Mapping[str, Any]] | None = None, lineage: Lineage | None = None
+    ) -> dict[str, Written]:
+        """Cut and publish. `told`: what models say of a table beside that."""
         release = self.cut(*tables)
         with publishing.publishing(self.lake, self.environment, run="test") as connection:
             before = publishing.last_manifest(self.lake, connection, self.environment)
             elsewhere = publishing.same_content_elsewhere(self.lake, connection, release)
             done = {table.name: publish_table(self.lake, release, table, before, elsewhere) for table in release.tables}
-            publishing.complete(self.lake, connection, release, tuple(written.table for written in done.values()))
+            entries = tuple(replace(one.table, **(told or {}).get(one.table.name, {})) for one in done.values())
+            publishing.complete(self.lake, connection, release, entries, lineage)
         return done
 
     def give_up(self, release: Release) -> None:
