@@ -68,6 +68,7 @@ def psql(service: Service, *statements: str) -> str:
 def test_psql_lists_and_describes_tables_and_nothing_else(service: Service) -> None:
     printed = psql(service, "\\dt", "\\d marts.days", "\\d+ marts.names", "\\dn", "\\l", "\\df", "\\conninfo")
     assert "marts  | days  | table" in printed and "double precision" in printed
+    assert '"days_pkey" PRIMARY KEY, btree (i)' in printed
     assert "secret" not in printed and "__release" not in printed and "pgc" not in printed
 
 
@@ -131,6 +132,7 @@ def test_sqlalchemy_and_pandas_find_their_way(service: Service) -> None:
     assert [column["name"] for column in inspector.get_columns("days", "marts")] == ["day", "i", "part"]
     assert inspector.get_columns("days", "marts")[1]["comment"] == "A number."
     assert inspector.get_table_comment("days", "marts")["text"] == "Numbers by day."
+    assert inspector.get_pk_constraint("days", "marts")["constrained_columns"] == ["i"]
     table = sa.Table("days", sa.MetaData(), schema="marts", autoload_with=engine)
     with engine.connect() as connection:
         counted = connection.execute(sa.select(table.c.day, sa.func.count()).group_by(table.c.day)).fetchall()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RELEASE = "__release"
@@ -38,3 +38,5 @@ class Call:
     """`postgres` when a client of PostgreSQL wrote it."""
     literals: list[tuple[str, Any]] | None = None
     """For `$1`, `$2`, …: DuckDB type and value."""
+    keys: dict[str, list[str]] = field(default_factory=dict)
+    """The columns that tell a table's rows apart, of those served tables where that is known."""

@@ -7,7 +7,7 @@ HTTP, Lambda and the command line share it, and so may another protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -77,9 +77,12 @@ def catalog_of(tables: Iterable[TableWithoutRows]) -> duckdb.DuckDBPyConnection:
     for table in sorted(tables, key=lambda one: (one.schema, one.name)):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(table.schema)}")
         full = f"{identifier(table.schema)}.{identifier(table.name)}"
-        columns = [f"{identifier(name)} {kind}" for name, kind, _ in table.columns]
-        key = [f"PRIMARY KEY ({', '.join(map(identifier, table.key))})"] if table.key else []
-        connection.execute(f"CREATE TABLE {full} ({', '.join(columns + key)})")
+        columns = ", ".join(f"{identifier(name)} {kind}" for name, kind, _ in table.columns)
+        key = f", PRIMARY KEY ({', '.join(map(identifier, table.key))})" if table.key else ""
+        try:
+            connection.execute(f"CREATE TABLE {full} ({columns}{key})")
+        except duckdb.Error:  # a column of a type that DuckDB makes no key of
+            connection.execute(f"CREATE TABLE {full} ({columns})")
         if table.description:
             connection.execute(f"COMMENT ON TABLE {full} IS {quoted(table.description)}")
         for name, _, text in table.columns:
@@ -89,8 +92,10 @@ def catalog_of(tables: Iterable[TableWithoutRows]) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def tables_of(connection: duckdb.DuckDBPyConnection, database: str) -> list[TableWithoutRows]:
-    """The tables of an attached release."""
+def tables_of(
+    connection: duckdb.DuckDBPyConnection, database: str, keys: Mapping[str, Sequence[str]]
+) -> list[TableWithoutRows]:
+    """The tables of an attached release. `keys`: the columns of a table's grain, by `schema.table`."""
     columns: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
     for schema, table, *column in connection.execute(
         "SELECT schema_name, table_name, column_name, data_type, coalesce(comment, '') FROM duckdb_columns() "
@@ -99,7 +104,7 @@ def tables_of(connection: duckdb.DuckDBPyConnection, database: str) -> list[Tabl
         name, kind, text = column
         columns.setdefault((schema, table), []).append((name, kind, text))
     return [
-        TableWithoutRows(schema, name, columns[schema, name], text)
+        TableWithoutRows(schema, name, columns[schema, name], text, keys.get(f"{schema}.{name}", ()))
         for schema, name, text in connection.execute(
             "SELECT schema_name, table_name, coalesce(comment, '') FROM duckdb_tables() WHERE database_name = ?",
             [database],

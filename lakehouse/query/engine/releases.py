@@ -40,6 +40,11 @@ class Source:
         """The tables that it holds, `schema.table`."""
         return [table.name for table in self.manifest.tables]
 
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """The grain of each table that has one."""
+        return {table.name: list(table.grain) for table in self.manifest.tables if table.grain}
+
     def about(self) -> dict[str, Any]:
         """What an answer says of where it came from."""
         manifest = self.manifest

@@ -225,6 +225,7 @@ class QueryService:
             about=source.about(),
             dialect=question.dialect,
             literals=question.literals,
+            keys=source.keys,
         )
         known = hashlib.sha256(json.dumps([question.sql, question.parameters]).encode()).hexdigest()
         since, error = self._deadly.get(known, (-math.inf, None))

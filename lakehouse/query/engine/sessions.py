@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import duckdb
@@ -29,8 +29,9 @@ class OpenRelease:
     lie (`filename`, `rowid`, …).
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection):
+    def __init__(self, connection: duckdb.DuckDBPyConnection, keys: Mapping[str, Sequence[str]]):
         self._connection = connection
+        self._keys = keys
         self._catalog: duckdb.DuckDBPyConnection | None = None
         self._has_postgres = False
         self._viewed: set[str] = set()
@@ -38,7 +39,7 @@ class OpenRelease:
     def session(self, statement: Statement) -> duckdb.DuckDBPyConnection:
         """A session for one statement."""
         if statement.asks_catalog:
-            self._catalog = self._catalog or catalog_of(tables_of(self._connection, RELEASE))
+            self._catalog = self._catalog or catalog_of(tables_of(self._connection, RELEASE, self._keys))
             session = self._catalog.cursor()
             if POSTGRES in statement.sql and not self._has_postgres:
                 fill(self._catalog.cursor())
@@ -81,7 +82,7 @@ class Releases:
         if not warm:
             while len(self._open) >= RELEASES_OPEN:
                 self._open.popitem(last=False)[1].close()
-            self._open[call.attach] = OpenRelease(self._connect(call))
+            self._open[call.attach] = OpenRelease(self._connect(call), call.keys)
         self._open.move_to_end(call.attach)
         return self._open[call.attach], warm
 
