@@ -35,7 +35,7 @@ from lakehouse.wording import plural
 TABLE_ROWS = 50
 PANELS = {
     "Everyday": ("demo", "up", "status", "upload", "files", "dataset", "source", "model", "plan", "deploy", "query"),
-    "Releases": ("releases", "release", "rollback", "export", "serve"),
+    "Releases": ("releases", "release", "rollback", "export", "serve", "mcp"),
     "Environments": ("env", "promote", "diff", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
     "Set-up and access": ("bootstrap", "login", "token", "policies"),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import getpass
 import re
+from contextlib import closing
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
+import psycopg
 import typer
 
 from lakehouse.cli.console import Commands, err, fail, folding_table, out
+from lakehouse.lake.postgres import PostgresError, connect
 from lakehouse.query.engine import tokens
+from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.tokens import Grant
+from lakehouse.releases import held
 from lakehouse.releases.pointer import read_pointer
 from lakehouse.settings import load_settings
 from lakehouse.storage import Storage, StorageError, open_storage
@@ -34,6 +39,34 @@ def serve() -> None:
         serve_queries(settings)
     except StorageError as error:
         fail(error, 2)
+
+
+@app.command()
+def mcp() -> None:
+    """Answer an agent that speaks MCP on standard input and output. Over HTTP `lakehouse serve` does, at /mcp."""
+    settings = load_settings()
+    from lakehouse.query.engine.service import QueryService
+
+    service = QueryService(settings)
+    service.start()
+    import anyio
+
+    from lakehouse.query.mcp.server import serve_stdio
+
+    def waiting(environment: str) -> list[dict[str, Any]]:
+        try:
+            with closing(connect(settings)) as connection:
+                return [one.record() for one in held.read(connection, environment)]
+        except (PostgresError, psycopg.Error) as error:
+            raise QueryError("unavailable", f"The lake's catalog can't be asked now: {error}") from None
+
+    has_lake = settings.postgres_url.get_secret_value() or (settings.data_dir / "postgres").exists()
+    try:
+        anyio.run(serve_stdio, service, waiting if has_lake else None)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        service.close()
 
 
 @token_app.command()

@@ -19,6 +19,7 @@ from lakehouse.storage import Storage, StorageError
 
 REFRESH_SECONDS = 0.5
 MANIFESTS_KEPT = 64
+ENVIRONMENTS_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Releases:
         self._newest: dict[str, tuple[float, Source]] = {}
         self._numbered: OrderedDict[tuple[str, int], tuple[float, Source]] = OrderedDict()
         self._manifests: OrderedDict[str, Manifest] = OrderedDict()
+        self._environments: tuple[float, list[str]] = (float("-inf"), [])
 
     def fresh(self, environment: str, number: int | None) -> Source | None:
         """What `find` would give, when that takes no look at the storage."""
@@ -125,6 +127,21 @@ class Releases:
             while len(self._numbered) > MANIFESTS_KEPT:
                 self._numbered.popitem(last=False)
         return source
+
+    def environments(self) -> list[str]:
+        """Those with a release, by a look through the whole zone, once a minute at most.
+
+        Raises:
+            QueryError: the storage can't be read.
+        """
+        if time.monotonic() - self._environments[0] > ENVIRONMENTS_SECONDS:
+            try:
+                keys = [found.key.split("/") for found in self.storage.list("published/")]
+            except StorageError as error:
+                raise QueryError("unavailable", "The published zone can't be read now.") from error
+            found = sorted(key[1] for key in keys if len(key) == 3 and key[2] == "current.json")
+            self._environments = time.monotonic(), found
+        return self._environments[1]
 
     def history(self, environment: str) -> Sequence[Manifest]:
         """The releases that are kept, the newest first.

@@ -83,6 +83,23 @@ def environment_of(allowed: Collection[str] | None, asked: str | None, default: 
     return environment
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and what they may."""
+
+    name: str
+    limits: Limits
+    environments: tuple[str, ...] | None  # None: all
+
+    def environment(self, asked: str | None, default: str) -> str:
+        """What they ask: the only one of their token unless they name one, else the service's own.
+
+        Raises:
+            QueryError: it is not theirs.
+        """
+        return environment_of(self.environments, asked, default)
+
+
 _NOBODY = Grant("", "", "0" * 64, (), "", "")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -23,10 +22,11 @@ from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.releases import Source
 from lakehouse.query.engine.service import QueryService, Reply
 from lakehouse.query.http import openapi
+from lakehouse.query.http.agents import AgentEndpoint
 from lakehouse.query.http.callers import Callers, asked_environment
 from lakehouse.query.http.heads import HeadLimits
 from lakehouse.query.http.metrics import Metrics
-from lakehouse.query.http.requests import MAX_BODY_BYTES, media_type, parse_request
+from lakehouse.query.http.requests import caller_left, media_type, parse_request, read_body
 from lakehouse.query.http.responses import (
     LOG,
     SAFE_HEADERS,
@@ -64,6 +64,7 @@ class Endpoints:
         self._callers = Callers(service, needs_token=needs_token)
         self._admission = Admission(service)
         self._metrics = Metrics(service, self._admission.gate)
+        self._agents = AgentEndpoint(service, self._callers, self._admission)
         self._ready_at = float("-inf")
         page = openapi.page_folder()
         self.app = Starlette(
@@ -71,6 +72,7 @@ class Endpoints:
                 Route("/query", self._explained(self._query), methods=["POST"]),
                 Route("/tables", self._explained(self._tables), methods=["GET"]),
                 Route("/releases", self._explained(self._releases), methods=["GET"]),
+                Route("/mcp", self._agents, methods=["POST"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
                 Route("/readyz", self._readyz, methods=["GET"]),
                 Route("/metrics", self._explained(self._show_metrics), methods=["GET"]),
@@ -93,6 +95,7 @@ class Endpoints:
             for door in self._doors:
                 await open_doors.enter_async_context(door(self._service, self._admission))
             yield
+            await self._agents.close()
         self._service.close()
 
     # ------------------------------------------------------------------------------------------- query
@@ -102,7 +105,7 @@ class Endpoints:
         caller = await self._callers.of(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise QueryError("unsupported-type", "Send JSON, as Content-Type: application/json.")
-        body = await _body(request, self._service.settings.query_client_seconds)
+        body = await read_body(request, self._service.settings.query_client_seconds)
         chosen = media_type(request.headers.get("accept", ""))
         asked = parse_request(body)
         question = asked.question(caller.environment(asked.environment, self._environment), chosen)
@@ -119,7 +122,9 @@ class Endpoints:
             known = self._service.known(question, caller.limits, source)
             if known:
                 return self._whole(known, chosen, started)
-        turn = await self._admission.ask(question, caller.name, caller.limits, _left(request), use_cache=use_cache)
+        turn = await self._admission.ask(
+            question, caller.name, caller.limits, caller_left(request.receive), use_cache=use_cache
+        )
         reply = turn.reply
         if reply.is_whole:
             return self._whole(reply, chosen, started)
@@ -223,25 +228,6 @@ class Endpoints:
                 return Response(status_code=499)
 
         return answered
-
-
-async def _body(request: Request, seconds: float) -> bytes:
-    content = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > MAX_BODY_BYTES:
-                    raise QueryError("too-large", f"A request may have {MAX_BODY_BYTES:,} bytes.")
-    except TimeoutError:
-        raise QueryError("invalid-request", f"The request did not arrive within {seconds:g} seconds.") from None
-    return bytes(content)
-
-
-async def _left(request: Request) -> None:
-    """Return when the caller has gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _etags(header: str) -> set[str]:

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.service import QueryService
-from lakehouse.query.engine.tokens import Grant, Limits, TokenBook, environment_of
+from lakehouse.query.engine.tokens import Caller, Grant, TokenBook
 from lakehouse.query.http.requests import ENVIRONMENT
 from lakehouse.same_origin import reason_to_refuse
 from lakehouse.storage import StorageError
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, and what they may."""
-
-    name: str
-    limits: Limits
-    environments: tuple[str, ...] | None  # None: all
-
-    def environment(self, asked: str | None, default: str) -> str:
-        """What they ask: the only one of their token unless they name one, else the service's own.
-
-        Raises:
-            QueryError: it is not theirs.
-        """
-        return environment_of(self.environments, asked, default)
 
 
 class Callers:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lakehouse.query.engine.formats import FORMATS, JSON
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.service import DEFAULT_ROWS, Question
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import Receive
 
 MAX_BODY_BYTES = 200_000
 ENVIRONMENT = "[a-z][a-z0-9_]{0,39}"
@@ -47,6 +52,26 @@ def parse_request(body: bytes) -> QueryRequest:
         raise QueryError("invalid-request", f"{where}: {message}." if where else f"{message}.") from None
     except RecursionError:
         raise QueryError("invalid-request", "The JSON is nested too deeply.") from None
+
+
+async def read_body(request: Request, seconds: float) -> bytes:
+    """Raises QueryError: it is too long, or slow to come."""
+    content = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > MAX_BODY_BYTES:
+                    raise QueryError("too-large", f"A request may have {MAX_BODY_BYTES:,} bytes.")
+    except TimeoutError:
+        raise QueryError("invalid-request", f"The request did not arrive within {seconds:g} seconds.") from None
+    return bytes(content)
+
+
+async def caller_left(receive: Receive) -> None:
+    """Return when the caller has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def media_type(accept: str) -> str:
