@@ -24,9 +24,12 @@ ORDERS = """
 NOON = datetime(2024, 2, 5, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def clock() -> Iterator[None]:
-    """It is noon: a model has five weeks of days to compute, and not all that have passed since."""
+    """It is noon: a model has five weeks of days to compute, and not all that have passed since.
+
+    For a module: a package's fixture ends with the session, and other tests would live in 2024.
+    """
     with time_machine.travel(NOON):
         yield
 
