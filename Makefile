@@ -33,14 +33,19 @@ demo: .venv/installed .env ## From source to answer (DATA=folder: real files, LI
 up: .venv/installed .env ## PostgreSQL, Dagster, query service, dashboard; Ctrl-C ends them
 	@$(BIN)/lakehouse up
 
-test: .venv/installed-dev .env ## Every test but the long ones (make prove)
-	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=50 --durations-min=1 $(ARGS)
+PYTEST = $(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=50 --durations-min=1
+
+test: .venv/installed-dev .env ## Whether it still stands, in minutes
+	@$(PYTEST) $(ARGS)
+
+test-slow: .venv/installed-dev .env ## The tests of more than two seconds each; CI runs both
+	@$(PYTEST) -m slow $(ARGS)
 
 prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all that takes long (FAULT_SEED=n: again)
 	@$(BIN)/python -m pytest -m proof -s tests/faults tests/releases_proof $(ARGS)
 	@$(BIN)/python -m pytest -m proof --ignore=tests/faults --ignore=tests/releases_proof $(ARGS)
 	@seed=$${ORDER:-$$RANDOM}; echo "Every test again in another order (ORDER=$$seed: in this one)"; \
-	$(BIN)/python -m pytest -n 3 --dist loadscope -p randomly --randomly-seed=$$seed --hypothesis-profile=many $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope -m 'not proof' -p randomly --randomly-seed=$$seed --hypothesis-profile=many $(ARGS)
 
 prove-faults: .venv/installed-dev .env ## Thousands of faults, for a night (FAULTS=n, FAULT_SECONDS=s, FAULT_SEED=n, FAULT_STORE=s3): one lake; run several beside
 	@$(BIN)/python -m tests.faults.nights
@@ -67,4 +72,4 @@ lock: ## Pin the newest versions that pyproject.toml allows (uv is there after a
 	uv pip compile --group pyproject.toml:lambda -c requirements.lock --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-lambda.lock
 	echo uv | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-uv.lock
 
-.PHONY: help reset demo up test prove lint audit secrets bench lock
+.PHONY: help reset demo up test test-slow prove lint audit secrets bench lock

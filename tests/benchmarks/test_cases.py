@@ -29,6 +29,7 @@ EVERY_TIME = "models"
 """It loads every source and computes every model; the others' many commands are run by `make prove`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == EVERY_TIME else pytest.mark.proof) for name in CASES]
 )
@@ -38,6 +39,7 @@ def test_every_case_measures_on_a_lake_of_its_own(options: Options, name: str) -
     assert tempfile.gettempdir() not in told
 
 
+@pytest.mark.slow
 def test_a_throwaway_lakehouse_leaves_nothing() -> None:
     with throwaway() as lakehouse:
         root = lakehouse.root

@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 
 from tests.running_services import RunningServices
 
+pytestmark = pytest.mark.slow
+
 PAGES = {
     "": ("Pick-ups", "SELECT sum(trips)::BIGINT AS n FROM marts.trips_by_pickup_location"),
     "collisions": ("Collisions", "SELECT sum(crashes)::BIGINT AS n FROM marts.collisions_by_cause"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.arrivals import MAX_AUDIT, TOO_DEAR, TRIPS, Arrivals, computed_at, settle
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
+
+pytestmark = pytest.mark.slow
 
 MART = "marts/daily_revenue"
 TIMEOUT_SECONDS = 240

@@ -13,6 +13,8 @@ from tests.browser.graph_page import GraphPage
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
 
+pytestmark = pytest.mark.slow
+
 MART = "marts/top_pickup_locations"
 Graph = dict[str, set[str]]
 

@@ -11,6 +11,7 @@ from tests.lakehouse_instance import LakehouseInstance
 from tests.object_store import ACCESS_KEY, SECRET_KEY, ObjectStore
 
 
+@pytest.mark.slow
 def test_a_missing_bucket_is_a_sentence_until_its_creation_is_asked_for(
     new_lakehouse: Callable[[], LakehouseInstance],
     object_store: ObjectStore,

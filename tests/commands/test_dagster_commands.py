@@ -76,6 +76,7 @@ def test_asset_list(demo_at_rest: LakehouseInstance) -> None:
     assert "marts/daily_revenue" in ran(demo_at_rest, "env dagster asset list").split()
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_is_taken_where_the_environment_is_activated(demo_lakehouse: LakehouseInstance) -> None:
     mine = demo_lakehouse.root / "mine.py"
     mine.write_text("import dagster as dg\n\n@dg.asset\ndef mine(): ...\n\ndefs = dg.Definitions(assets=[mine])\n")
@@ -102,6 +103,7 @@ def test_asset_materialize_loads_a_raw_table_again_without_a_change(demo_at_rest
     assert demo_at_rest.rows(sql) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "days"),
     [

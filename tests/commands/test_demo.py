@@ -79,6 +79,7 @@ def test_another_feed_over_the_same_lake_is_refused(demo_lakehouse: LakehouseIns
     assert "LAKEHOUSE_DATA_DIR" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_data_folder_without_files_is_named_and_spoils_nothing(
     new_lakehouse: Callable[[], LakehouseInstance], tmp_path: Path, database_url: str
 ) -> None:

@@ -7,11 +7,14 @@ import io
 import json
 import re
 
+import pytest
+
 from tests.lakehouse_instance import LakehouseInstance
 
 SQL = "SELECT event_date, unique_users, total_revenue, NULL AS nothing FROM marts.daily_revenue_example ORDER BY 1"
 
 
+@pytest.mark.slow
 def test_json_is_an_array_of_records_and_nothing_else(demo_lakehouse: LakehouseInstance) -> None:
     done = demo_lakehouse.command("query", "--format", "json", SQL)
     assert (done.returncode, done.stderr) == (0, "")
@@ -35,6 +38,7 @@ def test_csv_has_a_header_and_empty_fields_for_null(demo_lakehouse: LakehouseIns
     ]
 
 
+@pytest.mark.slow
 def test_a_table_says_how_many_rows_it_shows(demo_lakehouse: LakehouseInstance) -> None:
     done = demo_lakehouse.command("query", "--limit", "3", "FROM marts.top_pickup_locations")
     assert done.returncode == 0
@@ -56,6 +60,7 @@ def test_two_statements_are_refused(demo_lakehouse: LakehouseInstance) -> None:
     assert "One statement is wanted, 2 were given." in done.stderr
 
 
+@pytest.mark.slow
 def test_a_query_can_not_write(demo_lakehouse: LakehouseInstance) -> None:
     before = demo_lakehouse.value("SELECT COUNT(*) FROM marts.daily_revenue")
     for options in ([], ["--head"]):

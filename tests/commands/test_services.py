@@ -135,6 +135,7 @@ def test_an_address_of_another_machine_is_named_with_its_setting(
     assert lakehouse.processes() == []
 
 
+@pytest.mark.slow
 def test_sigterm_while_it_starts_leaves_nothing_running(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
     lakehouse = new_lakehouse()
     with open(lakehouse.root / "up.log", "wb") as output:

@@ -14,6 +14,8 @@ from tests.arrivals import KNOWN_DAY, LONG_AGO, Arrivals, computed_at, other_mar
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import RunningServices, until
 
+pytestmark = pytest.mark.slow
+
 LOCATION = "lakehouse_assets.definitions"
 
 

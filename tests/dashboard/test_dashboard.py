@@ -17,6 +17,8 @@ from lakehouse.releases import publishing
 from tests.dashboard import marts
 from tests.dashboard.conftest import Dashboard
 
+pytestmark = pytest.mark.slow
+
 QUERY, RELEASES = "POST /query", "GET /releases"
 CAPTION = re.compile(r"release \d+ of prod · data .+ old · round trip .+ ms · executed in .+ ms · (warm|cold)")
 

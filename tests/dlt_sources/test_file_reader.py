@@ -149,6 +149,7 @@ def test_the_process_sees_no_credential_and_ends_with_its_owner(
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_crashes_the_reader_costs_the_load_nothing_else(
     loader: Loader, landing: Callable[[str], Landing], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_an_archive_of_several_files_is_one_file_whose_rows_count_on(sales: Sale
     assert "holds no file" in sales.refusal("", archive(), "zip")
 
 
+@pytest.mark.slow
 def test_what_a_compressed_file_may_become_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = declare("")
     row = b"1," + b"a" * 1000 + b"\n"

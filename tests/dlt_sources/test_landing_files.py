@@ -60,6 +60,7 @@ def test_all_taxi_months_arrive_those_with_mixed_line_ends_too(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.proof  # half a million rows
 def test_real_events_and_prices_arrive_with_their_totals(loader: Loader, landing: Landings, shared_data: Path) -> None:
     events = landing("ecommerce").copy(shared_data / "ecommerce" / "ecommerce_events_2009_2010.parquet")
@@ -114,6 +115,7 @@ def test_a_changed_file_replaces_exactly_its_own_rows_at_once(loader: Loader, la
     assert loader.value("SELECT count(DISTINCT _dlt_load_id) FROM raw.ecommerce__events") == 2
 
 
+@pytest.mark.slow
 def test_keys_that_only_look_alike_are_not_taken_for_one_file(loader: Loader, landing: Landings) -> None:
     """Object stores have keys that no folder has."""
     file = landing("ecommerce").write("events.csv", EVENTS + event(1))
@@ -124,6 +126,7 @@ def test_keys_that_only_look_alike_are_not_taken_for_one_file(loader: Loader, la
     assert "the name holds an empty folder or a dot for one" in str(report.failures[0])
 
 
+@pytest.mark.slow
 def test_files_that_became_corrupt_or_empty_keep_their_earlier_rows_until_they_are_mended(
     loader: Loader, landing: Landings
 ) -> None:
@@ -139,6 +142,7 @@ def test_files_that_became_corrupt_or_empty_keep_their_earlier_rows_until_they_a
     assert loader.value("SELECT count(*) FROM raw.ecommerce__events") == 3
 
 
+@pytest.mark.slow
 def test_names_that_drifted_meet_in_one_column_and_a_new_one_is_added(
     loader: Loader, landing: Landings, shared_data: Path
 ) -> None:
@@ -158,6 +162,7 @@ def test_names_that_drifted_meet_in_one_column_and_a_new_one_is_added(
     assert loader.rows(found) == loader.rows(expected)
 
 
+@pytest.mark.slow
 def test_a_new_column_has_the_type_of_the_first_file_that_has_it(loader: Loader, landing: Landings) -> None:
     events = landing("ecommerce")
 
@@ -177,6 +182,7 @@ def test_a_new_column_has_the_type_of_the_first_file_that_has_it(loader: Loader,
     assert loader.rows("SELECT flag FROM raw.ecommerce__events") == [(True,)]
 
 
+@pytest.mark.slow
 def test_a_new_lake_beside_old_pipeline_folders_gets_every_file(loader: Loader, landing: Landings) -> None:
     file = landing("ecommerce").write("events.csv", EVENTS + event(1))
     loader.load_files(ecommerce, [file])
@@ -203,6 +209,7 @@ def test_a_file_of_another_dataset_or_format_is_refused_by_name(name: str, reaso
     assert dataset("ecommerce").refusal(name) == reason
 
 
+@pytest.mark.slow
 def test_names_of_any_script_arrive_in_a_table_that_an_earlier_version_made(
     loader: Loader, landing: Landings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def differing(loader: Loader, source: Path) -> int:
     return int(loader.value(f"SELECT count(*) FROM {difference}"))
 
 
+@pytest.mark.slow
 @pytest.mark.proof  # 300 of them do each time
 def test_all_real_collisions_arrive_every_value_as_it_is(loader: Loader, shared_data: Path) -> None:
     source = shared_data / "collisions" / "collisions_soda_strings.parquet"
@@ -62,6 +63,7 @@ def test_every_value_arrives_as_it_is_and_a_second_load_asks_only_for_what_chang
     assert found == [("ATLANTIS",)]
 
 
+@pytest.mark.slow
 def test_rows_inserted_and_changed_while_pages_are_read_are_neither_missed_nor_doubled(
     loader: Loader, portal: RunningPortal
 ) -> None:
@@ -81,6 +83,7 @@ def test_rows_inserted_and_changed_while_pages_are_read_are_neither_missed_nor_d
     assert portal_count(portal) == 302
 
 
+@pytest.mark.slow
 def test_a_row_that_shows_up_late_with_an_earlier_time_is_not_missed_and_a_deletion_shows_as_a_difference(
     loader: Loader, portal: RunningPortal
 ) -> None:
@@ -94,6 +97,7 @@ def test_a_row_that_shows_up_late_with_an_earlier_time_is_not_missed_and_a_delet
     assert loader.value(COUNT) - portal_count(portal) == 1
 
 
+@pytest.mark.slow
 def test_every_fault_in_one_load_and_still_every_row(loader: Loader, portal: RunningPortal) -> None:
     faults = [Status(202), Status(429), ShortPage(7), CutConnection(), None, Status(500), NotJson(), ShortPage(1)]
     portal.faults.order(*faults)
@@ -103,6 +107,7 @@ def test_every_fault_in_one_load_and_still_every_row(loader: Loader, portal: Run
     assert "refused the app token" in report.warnings[0]
 
 
+@pytest.mark.slow
 def test_a_field_added_reaches_the_table_and_one_dropped_becomes_null(loader: Loader, portal: RunningPortal) -> None:
     loader.load_collisions(portal)
     portal.rows.add_column("weather", "rain")
@@ -113,6 +118,7 @@ def test_a_field_added_reaches_the_table_and_one_dropped_becomes_null(loader: Lo
     ]
 
 
+@pytest.mark.slow
 def test_a_portal_that_is_down_leaves_the_table_as_it_is_and_says_why(loader: Loader, portal: RunningPortal) -> None:
     loader.load_collisions(portal)
     before = loader.lake.newest_snapshot()
@@ -125,6 +131,7 @@ def test_a_portal_that_is_down_leaves_the_table_as_it_is_and_says_why(loader: Lo
     assert loader.load_collisions(portal).rows == 0, "and no progress was noted"
 
 
+@pytest.mark.slow
 def test_a_load_that_breaks_off_in_the_middle_loads_nothing_and_the_next_one_all(
     loader: Loader, portal: RunningPortal
 ) -> None:
@@ -135,6 +142,7 @@ def test_a_load_that_breaks_off_in_the_middle_loads_nothing_and_the_next_one_all
     assert loader.rows(DISTINCT) == [(300, 300)]
 
 
+@pytest.mark.slow
 def test_a_wider_window_fetches_what_the_narrower_one_left_out(loader: Loader, portal: RunningPortal) -> None:
     dates = portal.rows.query({"select": "crash_date", "order": "crash_date"}, 300, 0).rows
     middle = dates[200].split('"')[3][:10]

@@ -20,6 +20,7 @@ COLUMNS = (
 )
 
 
+@pytest.mark.slow
 def test_every_declared_table_is_made_empty_with_its_columns_in_order(loader: Loader) -> None:
     for name, (source, table) in SOURCES.items():
         assert create_tables(loader.pipeline(name), source()) == [table.name]
@@ -28,6 +29,7 @@ def test_every_declared_table_is_made_empty_with_its_columns_in_order(loader: Lo
         assert create_tables(loader.pipeline(name), source()) == [], "a second time changes nothing"
 
 
+@pytest.mark.slow
 def test_a_load_into_a_declared_table_adds_no_column(loader: Loader, landing: Callable[[str], Landing]) -> None:
     source, table = SOURCES["ecommerce"]
     create_tables(loader.pipeline("ecommerce"), source())

@@ -55,6 +55,7 @@ def judge(report: Report) -> None:
     assert report.loads and report.reads, str(report)
 
 
+@pytest.mark.slow
 def test_a_sample_of_faults_loses_and_doubles_nothing(tmp_path: Path) -> None:
     judge(campaign(tmp_path, len(SAMPLE), only=SAMPLE, bursts=(8,)))
 

@@ -82,6 +82,7 @@ def test_a_restored_lakehouse_gives_the_same_rows_and_goes_on(house: House, serv
     assert len(after["marts.daily_revenue"]) == len(before["marts.daily_revenue"]) + 1
 
 
+@pytest.mark.slow
 def test_models_that_the_lake_does_not_have_are_named(house: House) -> None:
     from lakehouse_assets.defs.maintenance.verifying import check_models
 

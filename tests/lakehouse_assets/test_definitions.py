@@ -60,6 +60,7 @@ def test_a_process_that_loads_what_has_not_changed_imports_neither_sqlmesh_nor_d
     assert load() == {**first, "imported": []}
 
 
+@pytest.mark.slow
 def test_a_changed_source_shows_in_the_next_process(project: Path, load: Load) -> None:
     load()
     for file, table, old, new in (

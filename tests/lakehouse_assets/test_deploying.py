@@ -20,6 +20,7 @@ from tests.lakehouse_assets.conftest import House
 DAILY = dg.AssetKey(["marts", "daily_revenue"])
 
 
+@pytest.mark.slow
 def test_a_deploy_without_backfill_computes_nothing_and_the_next_run_does_everything(house: House) -> None:
     with closing(connect(house.lake.settings)) as connection:
         rows = connection.execute("SELECT to_regclass('sqlmesh._environments') IS NOT NULL").fetchone()
@@ -49,6 +50,7 @@ def test_unit_tests_show_as_checks_of_their_models(house: House) -> None:
     assert record.status.value == "SUCCEEDED"
 
 
+@pytest.mark.slow
 def test_a_failing_unit_test_shows_as_a_failed_check_until_it_is_mended_and_nothing_is_deployed(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def unit_tests(house: House, mart: str) -> tuple[str, dict[str, Any]]:
     return record.status.value, {name: entry.value for name, entry in record.evaluation.metadata.items()}
 
 
+@pytest.mark.slow
 def test_what_sqlmesh_computed_by_itself_shows_as_materialized_without_a_run(house: House) -> None:
     house.run("catch_up")
     shown = house.instance.get_materialized_partitions(DAILY)
@@ -104,6 +107,7 @@ def test_what_sqlmesh_computed_by_itself_shows_as_materialized_without_a_run(hou
         instance=house.instance, definitions=house.definitions, cursor=context.cursor)).skip_message)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_left_shows_as_missing_once_nobody_computes(house: House) -> None:
     house.run("catch_up")
     sensor = house.definitions.get_sensor_def("sqlmesh_state_sensor")
@@ -131,6 +135,7 @@ def day(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+@pytest.mark.slow
 def test_a_developer_s_run_never_computes_what_prod_owns_nor_takes_it_for_done(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

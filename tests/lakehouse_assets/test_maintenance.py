@@ -22,6 +22,7 @@ def small_files(house: House) -> int:
         return measure(connection).small_files
 
 
+@pytest.mark.slow
 def test_a_run_does_every_step_and_shows_what_it_did(house: House) -> None:
     with closing(connect(house.lake.settings)) as connection:  # other tests' releases, which nobody publishes
         connection.execute("UPDATE ledger.releases SET state = 'gone' WHERE state = 'cut'")

@@ -235,6 +235,7 @@ def test_a_publication_that_fails_gives_its_lock_back_at_once(desk: Desk, monkey
         gc.enable()
 
 
+@pytest.mark.slow
 def test_a_candidate_that_cannot_be_published_does_not_hold_up_the_next(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_release_says_whose_its_tables_are_and_what_they_are_made_of(published
     assert staging and all(manifest.lineage[table][column][0][0].startswith("raw.") for table, column in staging)
 
 
+@pytest.mark.slow
 def test_only_what_readers_see_makes_a_release(published: House) -> None:
     before = newest(published)
     published.run("catch_up")
@@ -110,6 +111,7 @@ def test_a_load_is_seen_only_after_the_release_that_holds_it(published: House) -
     assert written == {"daily_revenue"}  # the other has no rows
 
 
+@pytest.mark.slow
 def test_a_subset_that_leaves_others_behind_cuts_none_and_names_them(published: House) -> None:
     before = newest(published)
     land(published, "behind", 73_200_000, "2014-05-01")
@@ -130,6 +132,7 @@ def _cut_sentence(house: House, result: dg.ExecuteInProcessResult) -> str:
     return "\n".join(record.message for record in records if "elease" in record.message)
 
 
+@pytest.mark.slow
 def test_a_failed_model_blocks_until_it_is_healed_whatever_else_succeeds(published: House) -> None:
     before = newest(published)
     bad = "SELECT 73300000, 1, 'purchase', TIMESTAMP '2014-06-01', 1 UNION ALL SELECT 73300001, 1, 'x', NULL, 1"
@@ -155,6 +158,7 @@ def test_a_failed_model_blocks_until_it_is_healed_whatever_else_succeeds(publish
         assert not marks.read(connection, "model", "prod")
 
 
+@pytest.mark.slow
 def test_a_run_in_which_something_else_failed_releases_what_is_well(
     published: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +189,7 @@ def test_a_run_in_which_something_else_failed_releases_what_is_well(
     release(published)
 
 
+@pytest.mark.slow
 def test_what_another_program_wrote_is_checked_before_it_is_released(published: House) -> None:
     """SQLMesh's own command line leaves no evidence: the audits run at the cut, and a bad row blocks it."""
     table = next(one for one in newest(published).tables if one.name == "marts.daily_revenue").physical_table

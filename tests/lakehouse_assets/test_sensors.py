@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from tests.lakehouse_assets.conftest import House
 
@@ -26,6 +27,7 @@ def test_a_landed_file_is_asked_for_until_it_is_loaded_and_never_again(house: Ho
     assert isinstance(tick(house, "ecommerce_landing_sensor"), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_a_refused_file_is_not_tried_again_until_it_changes(house: House, monkeypatch: Any) -> None:
     monkeypatch.setattr("lakehouse.landing.zones.SETTLE_SECONDS", 0.0)
     bad = Path(house.lake.settings.landing_uri) / "ecommerce" / "ecommerce_events_refused.parquet"
@@ -43,6 +45,7 @@ def test_a_file_that_is_still_being_copied_waits(house: House) -> None:
     path.unlink()
 
 
+@pytest.mark.slow
 def test_catch_up_follows_a_load_that_changed_something_once(house: House) -> None:
     house.run("catch_up")
     assert isinstance(tick(house, "catch_up_sensor"), dg.SkipReason)

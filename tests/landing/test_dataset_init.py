@@ -45,6 +45,7 @@ GERMAN = (
 )
 
 
+@pytest.mark.slow
 def test_a_file_with_its_own_marks_is_declared_so_that_it_loads(desk: Path) -> None:
     file = desk / "Umsatz_2024-05.csv"
     file.write_bytes(GERMAN.encode("latin-1"))
@@ -69,6 +70,7 @@ def test_a_file_with_its_own_marks_is_declared_so_that_it_loads(desk: Path) -> N
     assert f"lakehouse upload {file} --dataset umsatz" in done.stdout
 
 
+@pytest.mark.slow
 def test_what_fits_in_two_ways_is_said(desk: Path) -> None:
     file = desk / "a.csv"
     file.write_text('id,day,amount\n1,01/02/2024,"1,234"\n2,03/04/2024,"5,678"\n')
@@ -82,6 +84,7 @@ def test_what_fits_in_two_ways_is_said(desk: Path) -> None:
     assert (declared["date_format"], declared["thousands"]) == ("%m/%d/%Y", ",") and "a guess:" not in text
 
 
+@pytest.mark.slow
 def test_files_of_every_format_are_drafted_from(desk: Path) -> None:
     csv = "id,at,fee,name\n1,2024-01-01T10:00:00Z,0.125,a\n2,2024-01-02T10:00:00Z,7,b\n"
     rows = [{"id": 1, "at": "2024-01-01T10:00:00Z", "fee": 0.125, "name": "a"}, {"id": 2, "name": "b", "fee": 7}]
@@ -153,6 +156,7 @@ REAL = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "types"), REAL)
 def test_real_files_are_drafted_from_and_load(desk: Path, shared_data: Path, name: str, types: dict[str, str]) -> None:
     file = desk / Path(name).name
@@ -163,6 +167,7 @@ def test_real_files_are_drafted_from_and_load(desk: Path, shared_data: Path, nam
     assert {header: found[header] for header in types} == types
 
 
+@pytest.mark.slow
 def test_a_draft_is_the_same_twice(desk: Path) -> None:
     file = desk / "a.csv"
     file.write_bytes(GERMAN.encode())

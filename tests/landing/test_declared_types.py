@@ -55,6 +55,7 @@ def failure(house: LandingHouse) -> str:
     return str(failed.step_failure_data.user_failure_data.description)
 
 
+@pytest.mark.slow
 @ON_A_FOLDER
 def test_declaring_a_learned_column_otherwise_is_refused_and_nothing_stays_behind(
     house: LandingHouse, declaration: Declaration
@@ -80,6 +81,7 @@ def test_declaring_a_learned_column_otherwise_is_refused_and_nothing_stays_behin
     ]
 
 
+@pytest.mark.slow
 @ON_A_FOLDER
 def test_a_table_follows_a_wider_declaration_and_keeps_every_value(
     house: LandingHouse, declaration: Declaration

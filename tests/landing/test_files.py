@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import dagster as dg
+import pytest
 
 from tests.landing.conftest import EVENTS, LandingHouse, event
 
 
+@pytest.mark.slow
 def test_a_file_is_asked_for_until_it_is_loaded_and_a_column_that_nobody_declared_is_on_the_assets_page(
     house: LandingHouse,
 ) -> None:
@@ -22,6 +24,7 @@ def test_a_file_is_asked_for_until_it_is_loaded_and_a_column_that_nobody_declare
     assert len(columns) == len(load.metadata["dagster/column_schema"].value.columns)
 
 
+@pytest.mark.slow
 def test_an_earlier_version_comes_back_and_replaces_exactly_its_rows(house: LandingHouse) -> None:
     asked = []
     for rows in (1, 3):
@@ -73,6 +76,7 @@ def test_a_deleted_file_takes_its_rows_along_and_brings_them_back(house: Landing
     assert house.per_file() == {"events.csv": 1, "other_events.csv": 1}
 
 
+@pytest.mark.slow
 def test_a_dataset_that_keeps_rows_keeps_them(house: LandingHouse, monkeypatch) -> None:
     import dataclasses
 
@@ -90,6 +94,7 @@ def test_a_dataset_that_keeps_rows_keeps_them(house: LandingHouse, monkeypatch) 
     assert "gone, its rows are in the lake" in house.command("files", "ecommerce").stdout
 
 
+@pytest.mark.slow
 def test_a_file_that_goes_while_it_loads_is_named_and_the_others_load(house: LandingHouse, monkeypatch) -> None:
     from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 
@@ -112,6 +117,7 @@ def test_a_file_that_goes_while_it_loads_is_named_and_the_others_load(house: Lan
     assert house.tick().run_requests, "the same content under the same name is not taken for refused"
 
 
+@pytest.mark.slow
 def test_a_refused_file_in_the_landing_zone_is_listed_with_its_reason(house: LandingHouse) -> None:
     house.lake.storage.upload(house.file("events.csv", EVENTS + event(1, "many")), "landing/ecommerce/events.csv")
     assert not house.load(raise_on_error=False).success
@@ -120,6 +126,7 @@ def test_a_refused_file_in_the_landing_zone_is_listed_with_its_reason(house: Lan
     assert isinstance(house.tick(), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_a_column_that_a_whole_file_lacks_is_told_until_it_comes_or_may_be_missing(
     house: LandingHouse, monkeypatch
 ) -> None:
@@ -167,6 +174,7 @@ def test_unknown_files_and_versions_are_sentences(house: LandingHouse) -> None:
     assert "There is no dataset shop." in house.command("files", "shop").stderr
 
 
+@pytest.mark.slow
 def test_a_dataset_that_was_declared_after_the_bootstrap_needs_no_other(house: LandingHouse) -> None:
     house.define("nyc_taxi")
     assert house.load().success, "with no file and no table yet"

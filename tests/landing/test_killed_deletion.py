@@ -15,6 +15,7 @@ from lakehouse.settings import PROJECT_ROOT
 from tests.landing.conftest import EVENTS, LandingHouse, event
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [

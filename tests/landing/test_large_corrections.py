@@ -47,6 +47,7 @@ def test_six_million_corrected_rows_load_within_the_default(memory_limit: str, h
     assert sums == [(6_000_000, 2_997_000_000), (6_000_000, 3_003_000_000)]
 
 
+@pytest.mark.slow
 def test_a_load_without_memory_says_what_to_set_and_leaves_no_mark(
     house: LandingHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.landing.conftest import EVENTS, LandingHouse, event
 
 
@@ -46,6 +48,7 @@ def test_a_refused_file_is_explained_and_does_not_travel_the_others_do(house: La
     assert [file.key for file in house.lake.storage.list("quarantine/")] == []
 
 
+@pytest.mark.slow
 def test_force_lands_it_in_quarantine_where_it_is_listed_and_nobody_loads_it(house: LandingHouse) -> None:
     bad = house.file("events.csv", EVENTS + event(1, "many"))
     done = house.upload(bad, options=("--force",))
@@ -63,6 +66,7 @@ def test_force_lands_it_in_quarantine_where_it_is_listed_and_nobody_loads_it(hou
     assert house.landed() == {"ecommerce/events.csv": "loaded"}
 
 
+@pytest.mark.slow
 def test_a_file_is_refused_as_the_load_would_by_what_was_loaded_before(house: LandingHouse) -> None:
     header = EVENTS.strip() + ",discount\n"
     house.upload(house.file("events.csv", header + event(1).strip() + ",0.5\n"))
@@ -74,6 +78,7 @@ def test_a_file_is_refused_as_the_load_would_by_what_was_loaded_before(house: La
     assert "it holds no rows any more; its earlier rows stay: delete it instead, and they go" in done.stderr
 
 
+@pytest.mark.slow
 def test_every_name_loads_or_is_refused_by_name(house: LandingHouse) -> None:
     names = [
         "events 1.csv", "events'2'.csv", 'events"3".csv', "événements events 🚕.csv", "events#4.csv", "events%5.csv",

@@ -37,6 +37,7 @@ def rows_of(content: bytes, media_type: str) -> int:
     return int(pq.read_table(io.BytesIO(content)).num_rows)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from([JSON, CSV, ARROW, PARQUET]),

@@ -200,6 +200,7 @@ def test_callers_who_leave_in_the_middle_of_a_stream_leave_no_place_taken(servic
     assert service.rows("SELECT 1") == [[1]]
 
 
+@pytest.mark.slow
 def test_too_many_calls_are_told_to_come_again(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> None:
     with (
         serving(
@@ -263,6 +264,7 @@ def test_pages_about_it(service: Service) -> None:
     assert "marts." not in metrics
 
 
+@pytest.mark.slow
 def test_a_new_release_and_a_rollback_are_picked_up_without_an_error(
     publisher: Publisher, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -41,6 +41,7 @@ def hog(service: Service, number: int) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 def test_short_statements_are_answered_while_four_hogs_take_all_they_get(patient: Service) -> None:
     def gauge(name: str) -> float:
         lines = httpx.get(f"{patient.url}/metrics", timeout=60).text.splitlines()
@@ -110,6 +111,7 @@ def balanced(*services: Service) -> Iterator[str]:
         loop.close()
 
 
+@pytest.mark.slow
 def test_two_services_behind_one_address_need_nothing_of_each_other(
     patient: Service, publisher: Publisher, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -347,6 +347,7 @@ def test_whoever_does_not_read_or_asks_nothing_or_half_is_cut_off(
             one.close()
 
 
+@pytest.mark.slow
 def test_beyond_loopback_a_token_and_tls_are_wanted(
     publisher: Publisher, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -380,6 +381,7 @@ def test_beyond_loopback_a_token_and_tls_are_wanted(
                 psycopg.connect(address(service, **told))
 
 
+@pytest.mark.slow
 def test_without_a_certificate_it_does_not_listen_beyond_loopback(publisher: Publisher, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="needs TLS"):
         with serving(publisher.lake.settings, tmp_path, LAKEHOUSE_QUERY_POSTGRES_HOST="0.0.0.0"):

@@ -11,6 +11,7 @@ from tests.object_store import ACCESS_KEY, READER_KEY, READER_SECRET, SECRET_KEY
 from tests.query.conftest import serving
 
 
+@pytest.mark.slow
 def test_a_key_that_only_reads_the_published_zone_is_enough(
     server_url: str, object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

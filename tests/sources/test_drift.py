@@ -18,6 +18,7 @@ ROWS = """
 TABLES = ("orders", "arrow")
 
 
+@pytest.mark.slow
 def test_a_changed_type_stops_every_load_until_it_is_the_old_one_again(team: Sources) -> None:
     team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5}, {"id": 2, "amount": 6}]))
     team.load("shop")
@@ -34,6 +35,7 @@ def test_a_changed_type_stops_every_load_until_it_is_the_old_one_again(team: Sou
         assert team.rows(f"SELECT amount FROM raw.shop__{table} ORDER BY id") == [(5,), (7,)]
 
 
+@pytest.mark.slow
 def test_a_column_that_is_gone_stops_the_load_and_one_that_was_often_null_does_not(team: Sources) -> None:
     team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5, "note": "a"}, {"id": 2, "amount": 6, "note": None}]))
     team.load("shop")
@@ -57,6 +59,7 @@ def test_a_column_that_is_gone_stops_the_load_and_one_that_was_often_null_does_n
     team.load("shop")
 
 
+@pytest.mark.slow
 def test_a_changed_type_that_is_accepted_keeps_every_value(team: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drift, "readers", lambda table, column: ["staging.stg_shop"] if column == "amount" else [])
     team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5}, {"id": 2, "amount": 6}]))
@@ -76,6 +79,7 @@ def test_a_changed_type_that_is_accepted_keeps_every_value(team: Sources, monkey
     assert "No change of shop waits" in command("accept", "shop").stdout
 
 
+@pytest.mark.slow
 def test_a_type_in_which_a_value_would_be_lost_is_not_accepted(team: Sources) -> None:
     team.write("shop", ROWS.format(rows=[{"id": 1, "amount": 5.5}]))
     team.load("shop")

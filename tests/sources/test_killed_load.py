@@ -54,6 +54,7 @@ def kill(team: Sources, environment: dict[str, str], moment: str) -> None:
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment", ["4", *(pytest.param(moment, marks=pytest.mark.proof) for moment in ("mark", *map(str, range(2, 11))))]
 )
@@ -79,6 +80,7 @@ def test_a_killed_run_is_undone_and_the_next_one_is_exact(
     assert team.rows("SELECT loads FROM raw.shop__counted ORDER BY 1") == [(1,), (2,)], "the state is the lake's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment", ["1", *(pytest.param(m, marks=pytest.mark.proof) for m in ("2", "3", "mark", "done"))]
 )

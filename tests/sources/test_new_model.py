@@ -48,6 +48,7 @@ def said(*arguments: str) -> str:
     return " ".join(done.output.split())
 
 
+@pytest.mark.slow
 def test_a_new_model_keeps_the_rules_and_a_column_that_goes_is_named(team: Sources, project: Path) -> None:
     team.write("shop", SHOP)
     team.load("shop")

@@ -85,6 +85,7 @@ def shop(server_url: str, database_url: str) -> Iterator[tuple[str, psycopg.Conn
         yield url, connection
 
 
+@pytest.mark.slow
 def test_a_database_is_looked_at_and_its_file_loads_what_changed(
     team: Sources, add: Add, secrets: Path, shop: tuple[str, psycopg.Connection]
 ) -> None:
@@ -193,6 +194,7 @@ def api() -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_an_api_says_how_it_pages_by_being_asked(team: Sources, add: Add, secrets: Path, api: str) -> None:
     done = add("blog", f"{api}/posts", typed="bearer\nPLANTED-tok3n\n")
     assert done.exit_code == 0, done.output
@@ -205,6 +207,7 @@ def test_an_api_says_how_it_pages_by_being_asked(team: Sources, add: Add, secret
         assert team.rows("SELECT count(*), min(id), max(id) FROM raw.blog__posts") == [(25, 1, 25)]
 
 
+@pytest.mark.slow
 def test_several_paths_page_each_in_its_way(team: Sources, add: Add, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__FORUM__TOKEN", "PLANTED-tok3n")
     paths = ("--table", "posts", "--table", "users", "--table", "events")
@@ -217,6 +220,7 @@ def test_several_paths_page_each_in_its_way(team: Sources, add: Add, api: str, m
     assert "SOURCES__OTHER__TOKEN" in " ".join(refused.output.split())
 
 
+@pytest.mark.slow
 def test_a_description_tells_paths_login_and_what_asks_for_changes(
     team: Sources, add: Add, api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +250,7 @@ def test_a_description_tells_paths_login_and_what_asks_for_changes(
     assert team.rows("SELECT count(*) FROM raw.blog__posts") == [(25,)]
 
 
+@pytest.mark.slow
 def test_files_are_read_once_each(team: Sources, add: Add, tmp_path: Path) -> None:
     folder = tmp_path / "in" / "orders"
     folder.mkdir(parents=True)
@@ -261,6 +266,7 @@ def test_files_are_read_once_each(team: Sources, add: Add, tmp_path: Path) -> No
 NUMBERS = "import dlt\nnumbers = dlt.resource([{'n': 1}], name='numbers')\n"
 
 
+@pytest.mark.slow
 def test_a_dropped_source_leaves_its_tables_until_they_are_dropped_too(team: Sources) -> None:
     for name in ("one", "two"):
         team.write(name, NUMBERS)

@@ -66,6 +66,7 @@ def test_a_hand_written_source_shows_its_tables_before_and_after_its_first_load(
     assert team.rows("SELECT count(*) FROM raw.shop__orders__lines") == [(6,)]
 
 
+@pytest.mark.slow
 def test_a_part_of_a_source_brings_what_it_can_not_be_loaded_without(team: Sources) -> None:
     team.write("shop", SHOP)
     team.load("shop", "shop__shipments")
@@ -76,6 +77,7 @@ def test_a_part_of_a_source_brings_what_it_can_not_be_loaded_without(team: Sourc
     assert not {"shop__orders", "shop__visits"} & tables
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_or_kills_the_process_that_reads_it_is_named(
     team: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +140,7 @@ def shop_database(server_url: str, database_url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://")
 
 
+@pytest.mark.slow
 def test_a_database_by_sql_database(team: Sources, shop_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__CRM__CREDENTIALS", shop_database)
     team.write(
@@ -208,6 +211,7 @@ API = """
 """
 
 
+@pytest.mark.slow
 def test_two_apis_by_rest_api_are_two_files(team: Sources, json_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("blog", "forum"):
         monkeypatch.setenv(f"SOURCES__{name.upper()}__TOKEN", "sesame-1")
@@ -221,6 +225,7 @@ def test_two_apis_by_rest_api_are_two_files(team: Sources, json_api: str, monkey
     assert "401" in refused and "posts" in refused and "PLANTED" not in refused
 
 
+@pytest.mark.slow
 def test_files_by_filesystem(team: Sources) -> None:
     folder = team.folder.parent / "in"
     folder.mkdir()
@@ -239,6 +244,7 @@ def test_files_by_filesystem(team: Sources) -> None:
     assert team.rows("SELECT id, name FROM raw.hr__people ORDER BY id") == [(1, "Ann"), (2, "Bob")]
 
 
+@pytest.mark.slow
 def test_of_several_resources_one_fails_and_the_rest_is_loaded_by_choice(team: Sources) -> None:
     text = """
         import dlt
@@ -265,6 +271,7 @@ def test_of_several_resources_one_fails_and_the_rest_is_loaded_by_choice(team: S
     assert team.rows("SELECT n FROM raw.half__good") == [(1,)]
 
 
+@pytest.mark.slow
 def test_days_of_a_source_are_asked_for_as_partitions_and_its_progress_stays(team: Sources) -> None:
     team.write(
         "log",

@@ -51,6 +51,7 @@ def rewritten(shop: Sandbox, before: dict[str, object], table: str) -> set[str]:
     return {key for key in after if after[key] != before[key]}
 
 
+@pytest.mark.slow
 def test_a_catch_up_computes_the_newest_days_again_and_what_reads_them_once(restating: Sandbox) -> None:
     before, growth = restating.stamps(DAY), restating.stamps(GROWTH)
     assert restating.run().outcomes[DAY].state == "up_to_date"

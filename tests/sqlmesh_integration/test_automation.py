@@ -52,6 +52,7 @@ def test_ticks_of_several_crons_at_one_moment_are_one_run(empty_shop: Sandbox) -
     assert [f"{next(ticks):%a %H:%M}" for _ in range(3)] == ["Sun 00:00", "Mon 00:00", "Tue 00:00"]
 
 
+@pytest.mark.slow
 def test_a_tick_starts_a_catch_up_which_computes_what_is_due(empty_shop: Sandbox) -> None:
     empty_shop.deploy()
     job = catch_up_job(empty_shop.assets(), resources={"sqlmesh": empty_shop.resource})

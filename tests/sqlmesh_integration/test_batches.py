@@ -40,6 +40,7 @@ def batched(saved: Saved) -> Sandbox:
     return saved.put_back()
 
 
+@pytest.mark.slow
 def test_batches_side_by_side_are_one_materialization_with_all_rows(tmp_path: Path) -> None:
     made = Sandbox.with_models(tmp_path, {"models/orders.sql": A_DAY_EACH, "config.yaml": SIDE_BY_SIDE})
     made.deploy()

@@ -58,6 +58,7 @@ def test_a_failed_result_stays_until_its_model_is_healed(shop: Sandbox) -> None:
     assert shown(shop) is Shown.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_model_that_is_skipped_keeps_its_result(shop: Sandbox) -> None:
     file = shop.folder / "models" / "daily_growth.sql"
     file.write_text(file.read_text().replace("kind INC", "audits (not_null(columns := (revenue_usd))),\n  kind INC"))
@@ -108,6 +109,7 @@ def restate(shop: Sandbox) -> None:
     shop.sqlmesh("plan", "prod", *both, "--auto-apply", "--no-prompts", "--skip-tests")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rewrite",
     [
@@ -129,6 +131,7 @@ def test_a_result_is_not_shown_as_that_of_content_which_came_after_it(
     assert Shown.SUCCEEDED not in [shown_of_newest(shop, key) for key in (NOT_NULL, POSITIVE)]
 
 
+@pytest.mark.slow
 def test_a_model_that_the_option_downstream_added_shows_its_results_too(shop: Sandbox) -> None:
     file = shop.folder / "models" / "daily_growth.sql"
     audited = "audits (accepted_range(column := revenue_usd, max_v := 1000)),\n  kind INC"

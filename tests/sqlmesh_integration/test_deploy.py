@@ -29,6 +29,7 @@ def test_a_deploy_creates_every_table_and_marks_nothing_computed(empty_shop: San
     assert empty_shop.query("SELECT COUNT(*) FROM marts.customer_revenue") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_deploy_over_empty_raw_computes_late_rows_all_the_same(empty_shop: Sandbox) -> None:
     empty_shop.execute("DELETE FROM raw.shop__orders")
     empty_shop.deploy()
@@ -115,6 +116,7 @@ def test_a_plan_that_adds_a_column_names_it(shop: Sandbox) -> None:
     assert not change.is_breaking
 
 
+@pytest.mark.slow
 def test_a_plan_that_takes_a_column_from_readers_is_breaking(shop: Sandbox) -> None:
     """Whatever SQLMesh calls it: nothing of ours reads the column, and somebody's report may."""
     edit(shop, "daily_growth", "  @execution_ts", "  1::BIGINT AS one,\n  'x'::TEXT AS two,\n  @execution_ts")

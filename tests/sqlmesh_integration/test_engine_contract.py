@@ -186,6 +186,7 @@ def test_a_closed_session_leaves_its_database_files_to_others(shop: Sandbox) -> 
         assert Deployment(session, "prod").snapshots
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_process_use_one_context(empty_shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Context] = []
     make = Context.__init__

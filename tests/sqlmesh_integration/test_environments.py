@@ -65,6 +65,7 @@ def test_a_changed_model_is_computed_in_its_own_table(dev: Sandbox) -> None:
     assert changed == prod * 2
 
 
+@pytest.mark.slow
 def test_a_promoted_table_belongs_to_prod_from_then_on(shop: Sandbox, dev: Sandbox) -> None:
     change_growth(dev)
     dev.deploy()
@@ -76,6 +77,7 @@ def test_a_promoted_table_belongs_to_prod_from_then_on(shop: Sandbox, dev: Sandb
     assert shop.resource.deployed()["marts.daily_growth"].missing == ()
 
 
+@pytest.mark.slow
 def test_a_forward_only_change_is_marked_missing_in_its_own_intervals(dev: Sandbox) -> None:
     file = dev.folder / "models" / "daily_growth.sql"
     text = file.read_text().replace("(time_column ordered_on)", "(time_column ordered_on, forward_only true)")
@@ -90,6 +92,7 @@ def test_a_forward_only_change_is_marked_missing_in_its_own_intervals(dev: Sandb
     assert prod.deployed()[name].missing == ()
 
 
+@pytest.mark.slow
 def test_the_first_environment_in_the_order_of_precedence_owns_a_table(shop: Sandbox) -> None:
     qa = shop.in_environment("qa", precedence=("prod", "qa"))
     change_growth(shop)

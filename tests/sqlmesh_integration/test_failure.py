@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests import forking
@@ -66,6 +67,7 @@ def test_failed_days_are_missing_until_a_run_heals_them(shop: Sandbox) -> None:
     assert shop.query("SELECT revenue_usd FROM marts.daily_growth WHERE ordered_on = '2024-01-10'") == [(21,)]
 
 
+@pytest.mark.slow
 def test_failed_days_show_as_missing_in_dagster(shop: Sandbox) -> None:
     shop.run(config={"mode": "recompute"})
     assert "2024-01-10" in shop.partitions("marts", "daily_revenue")
@@ -78,6 +80,7 @@ def test_failed_days_show_as_missing_in_dagster(shop: Sandbox) -> None:
     assert "2024-01-10" in shop.partitions("marts", "daily_revenue")
 
 
+@pytest.mark.slow
 def test_days_computed_before_a_later_batch_failed_are_shown(shop: Sandbox) -> None:
     file = shop.folder / "models" / "daily_revenue.sql"
     file.write_text(file.read_text().replace("lookback 2", "lookback 2, batch_size 10").replace("1000", "1001"))
@@ -135,6 +138,7 @@ def test_an_error_in_the_engine_is_told_with_the_model(shop: Sandbox) -> None:
     assert "amount_usd" in ran.failure
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_shows_its_days_as_missing_and_the_next_repairs_them(
     shop: Sandbox, tmp_path: Path
 ) -> None:

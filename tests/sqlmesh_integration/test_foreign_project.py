@@ -45,6 +45,7 @@ def dagster(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_ten_lines_make_assets_of_it_that_run(folder: Path) -> None:
     assert len([line for line in LINES.splitlines() if line]) < 10
     sqlmesh(folder / "sqlmesh_project", "plan", "--auto-apply", "--no-prompts", "--skip-backfill")

@@ -138,6 +138,7 @@ def test_a_deploy_shows_what_is_lost_and_the_next_run_computes_it(lake: Sandbox)
     assert answers(lake) == RIGHT
 
 
+@pytest.mark.slow
 def test_nothing_is_promoted_that_is_gone(lake: Sandbox) -> None:
     (lake.folder / "models" / "total.sql").write_text(
         FILES["models/total.sql"].replace("SUM(amount)", "SUM(amount) + 0")
@@ -172,6 +173,7 @@ def test_a_table_that_prod_shares_is_refused_in_dev_and_computed_by_prod(lake: S
     assert answers(lake) == RIGHT
 
 
+@pytest.mark.slow
 def test_history_that_cant_be_computed_again_is_refused_until_it_is_begun_anew(tmp_path: Path) -> None:
     history = Sandbox.with_models(
         tmp_path,

@@ -110,6 +110,7 @@ def test_the_same_audit_twice_is_two_checks(mixture: Sandbox) -> None:
     assert {"small_enough_most_50", "small_enough_most_60", "inline_positive"} <= names
 
 
+@pytest.mark.slow
 def test_a_signal_opens_a_model(tmp_path: Path) -> None:
     mixture = Sandbox.of("mixture", tmp_path)
     gate = tmp_path / "gate"

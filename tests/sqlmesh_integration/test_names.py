@@ -33,6 +33,7 @@ def files(names: list[str]) -> dict[str, str]:
     return made
 
 
+@pytest.mark.slow
 def test_models_of_any_name_load_run_and_are_checked(tmp_path: Path) -> None:
     project = Sandbox.with_models(tmp_path, files(NAMES))
     assets = project.assets()

@@ -92,6 +92,7 @@ def test_deploy_catch_up_touch_recompute_fail_and_heal(shop: LakeSandbox) -> Non
     assert shop.resource.deployed()[DAY].missing == ()
 
 
+@pytest.mark.slow
 def test_another_environment_reads_prods_tables_and_writes_its_own(shop: LakeSandbox) -> None:
     dev = LakeSandbox(shop.folder, "dev")
     dev.lake = shop.lake

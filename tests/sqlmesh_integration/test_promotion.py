@@ -102,6 +102,7 @@ def test_a_forward_only_change_is_promoted_onto_prods_own_table(shop: Sandbox, n
     assert (no_batches, shop.stamps(GROWTH)) == ([], before)
 
 
+@pytest.mark.slow
 def test_dropping_takes_what_nobody_else_uses_and_the_same_model_is_computed_again(shop: Sandbox) -> None:
     tables = set(shop.query(TABLES))
     change_growth(shop)

@@ -159,6 +159,7 @@ def attempt(folder: Path, seed: int, size: int, steps: int) -> None:
     trial.finish()
 
 
+@pytest.mark.slow
 def test_a_random_project_is_right_after_every_request(tmp_path: Path) -> None:
     attempt(tmp_path, seed=1, size=4, steps=2)
 

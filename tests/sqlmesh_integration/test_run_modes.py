@@ -111,6 +111,7 @@ def test_recompute_with_downstream_rewrites_everything_that_reads_it(shop: Sandb
     assert shop.query("SELECT DISTINCT computed_at FROM marts.customer_revenue") == customers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "models",
     [
@@ -153,6 +154,7 @@ def test_a_view_made_again_with_downstream_rewrites_every_day_that_reads_it(shop
     assert changed(before, shop.stamps(DAY)) == set(before)
 
 
+@pytest.mark.slow
 def test_downstream_reaches_models_without_partitions_and_what_reads_them(tmp_path: Path) -> None:
     made = Sandbox.with_models(tmp_path, {f"models/{name}.sql": text for name, text in UNPARTITIONED.items()})
     made.execute("CREATE SCHEMA raw; CREATE TABLE raw.t AS SELECT DATE '2024-01-02' AS ds, 1 AS id, 10 AS amount")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from lakehouse_assets.sqlmesh_integration.environments import promote
 from lakehouse_assets.sqlmesh_integration.sync import Synced, sync_partitions
@@ -73,6 +74,7 @@ def test_a_whole_model_written_elsewhere_gets_an_event(shop: Sandbox) -> None:
     assert sync(shop).materialized == {"marts.customer_revenue": 1}
 
 
+@pytest.mark.slow
 def test_a_promotion_shows_the_days_that_the_other_environment_has_computed(shop: Sandbox) -> None:
     sync(shop)
     change_growth(shop)
@@ -135,6 +137,7 @@ SnapshotEvaluator.audit = wait
         assert shown(shop, name) == held(shop, name)
 
 
+@pytest.mark.slow
 def test_a_whole_model_of_other_content_gets_an_event_when_it_is_promoted(shop: Sandbox) -> None:
     sync(shop)
     qa = shop.in_environment("qa")
@@ -157,6 +160,7 @@ def test_before_the_first_deploy_there_is_nothing_to_show(empty_shop: Sandbox) -
     assert not sync(empty_shop)
 
 
+@pytest.mark.slow
 def test_a_state_file_that_is_replaced_under_the_process_is_read_anew(tmp_path: Path) -> None:
     files = {"models/one.sql": "MODEL (name marts.one, kind FULL);\nSELECT 1 AS id"}
     sandbox = Sandbox.with_models(tmp_path, files)

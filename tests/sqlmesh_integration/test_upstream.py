@@ -79,6 +79,7 @@ def test_models_chosen_alone_take_along_all_that_they_read(made: Sandbox) -> Non
     assert all(model.missing == () for model in made.resource.deployed().values())
 
 
+@pytest.mark.slow
 @time_machine.travel(NOW)
 def test_a_day_takes_along_the_same_day_only(made: Sandbox) -> None:
     ran = made.run("a.over_view", partition="2026-11-03", by_hand=True)
@@ -118,6 +119,7 @@ def test_a_hole_in_what_reads_itself_is_filled_and_followed(made: Sandbox) -> No
     assert made.query("SELECT MAX(v) FROM a.chain") == [(75,)]
 
 
+@pytest.mark.slow
 @time_machine.travel(NOW)
 def test_a_full_model_beside_some_days_is_recorded_as_far_as_all_that_it_reads(made: Sandbox) -> None:
     ran = made.run("a.days", "a.total", partition="2026-11-05", by_hand=True)
@@ -131,6 +133,7 @@ def test_a_full_model_beside_some_days_is_recorded_as_far_as_all_that_it_reads(m
     assert made.query("SELECT rows FROM a.total") == [(7,)]
 
 
+@pytest.mark.slow
 @time_machine.travel(NOW)
 def test_without_computing_upstream_it_is_refused_with_the_names_and_never_recorded(made: Sandbox) -> None:
     made.computes_upstream = False
@@ -147,6 +150,7 @@ def test_without_computing_upstream_it_is_refused_with_the_names_and_never_recor
     assert made.query("SELECT MAX(v) FROM a.chain") == [(70,)]
 
 
+@pytest.mark.slow
 @time_machine.travel(NOW)
 def test_a_table_of_another_environment_that_is_behind_is_waited_for(made: Sandbox) -> None:
     file = made.folder / "models" / "days.sql"

@@ -34,6 +34,7 @@ def test_a_check_fails_when_one_row_of_the_mart_is_missing(sample, check):
     assert f"{check.mart} and raw disagree" in comparison.problem
 
 
+@pytest.mark.slow
 def test_a_mart_without_rows_is_a_problem(deployed_empty):
     with deployed_empty.lake.connect(read_only=True) as connection:
         problems = {comparison.check.mart: comparison.problem for comparison in compare(connection)}

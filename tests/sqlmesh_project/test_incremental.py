@@ -25,6 +25,7 @@ def run(lake, when):
         return context.run("prod", execution_time=when)
 
 
+@pytest.mark.slow
 def test_a_late_row_inside_the_look_back_is_picked_up(deployed, crash):
     computed = "SELECT computed_at FROM marts.collisions_daily WHERE crash_date = '2024-03-20'"
     before = deployed.query(computed)
@@ -35,6 +36,7 @@ def test_a_late_row_inside_the_look_back_is_picked_up(deployed, crash):
     assert deployed.query(computed) == before
 
 
+@pytest.mark.slow
 def test_a_duplicate_fails_its_audit_and_no_mart_counts_it(deployed, crash):
     before = crashes(deployed)
     deployed.execute(crash(3, "2024-03-31"))

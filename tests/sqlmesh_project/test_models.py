@@ -71,6 +71,7 @@ def test_real_totals(real):
     assert real.query("SELECT SUM(prices) FROM marts.food_prices_monthly") == [(59_953,)]
 
 
+@pytest.mark.slow
 def test_a_row_that_is_neither_kept_nor_counted_fails_the_audit(sample):
     """The audit compares with raw as it is now, and the mart was computed before this row came."""
 

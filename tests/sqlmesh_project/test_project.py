@@ -73,6 +73,7 @@ def test_rows_before_a_models_start_are_rejected_not_lost(context, mart):
     assert re.search(rf"< CAST\('{start}' AS TIMESTAMP\)", rendered)
 
 
+@pytest.mark.slow
 def test_sql_models_can_be_written_for_other_engines(context):
     for model in models(context):
         if model.is_sql:
@@ -98,6 +99,7 @@ COLLISIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("settings")
 def test_the_columns_of_a_marts_asset_lead_through_staging_and_raw_to_the_fields_of_their_source():
     specs = {**model_assets().specs_by_key, **{spec.key: spec for assets in raw_assets for spec in assets.specs}}
@@ -143,6 +145,7 @@ def test_the_files_are_formatted(context):
     assert context.format(check=True)
 
 
+@pytest.mark.slow
 def test_the_unit_tests_pass(context):
     result = context.test()
     assert result.testsRun >= 10

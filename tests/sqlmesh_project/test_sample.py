@@ -14,6 +14,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(sample_files, tmp_path):
     write_sample(tmp_path / "again")
     write_sample(tmp_path / "other", seed=1)

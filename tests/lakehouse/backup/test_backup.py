@@ -225,6 +225,7 @@ def test_a_backup_is_of_one_moment_while_a_loader_writes(
     assert verify(lake, fast=False, run="test").problems == []
 
 
+@pytest.mark.slow
 @FOLDER
 def test_a_landed_file_replaced_during_a_backup_is_loaded_by_the_restored_lakehouse(
     publisher: Publisher, place: BackupPlace, elsewhere: Callable[[], Lake], monkeypatch: pytest.MonkeyPatch

@@ -125,6 +125,7 @@ def done_by_hand(tended: Tended, statement: str) -> None:
             raise
 
 
+@pytest.mark.slow
 def test_a_renamed_partition_column_holds_compaction_up_no_more_than_another(tended: Tended) -> None:
     tried(tended, ["insert", "insert", "rename", "insert", "delete", "tend", "insert", "rename", "insert", "merge"])
 

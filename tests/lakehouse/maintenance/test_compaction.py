@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 
+import pytest
+
 from lakehouse.lake.feed import is_whole
 from lakehouse.releases import log
 from lakehouse.releases.rule import changed_at
@@ -22,6 +24,7 @@ def files_of(tended: Tended, table: str = "raw.t") -> TableFiles:
     return next(found for found in measure(tended.ledger).tables if found.table == table)
 
 
+@pytest.mark.slow
 def test_many_small_files_become_one_and_deleted_rows_leave_it(tended: Tended) -> None:
     tended.small_increments(40)
     tended.execute("DELETE FROM raw.t WHERE id % 2 = 0", "INSERT INTO raw.t VALUES (-1, 'inlined')")
@@ -84,6 +87,7 @@ def test_inlined_rows_that_move_into_a_file_are_no_new_content(tended: Tended) -
     assert tended.rows("FROM raw.t ORDER BY ALL") == rows
 
 
+@pytest.mark.slow
 def test_deletions_that_ducklake_flushed_and_kept_too_hold_nothing_up(tended: Tended) -> None:
     """As it was found under load: without the repair DuckLake refuses every later compaction of the table."""
     flush = "CALL ducklake_flush_inlined_data('lakehouse', schema_name => 'raw', table_name => 't')"

@@ -100,6 +100,7 @@ def test_any_duckdb_attaches_it_by_its_address_under_any_alias(every_type: Publi
             reader.execute(f"COPY (SELECT 1) TO '{every_type.lake.storage.uri_of('published/x.parquet')}'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
 def test_a_copy_of_the_published_zone_reads_the_same_from_disk_and_over_http(
     every_type: Publisher, tmp_path: Path

@@ -260,6 +260,7 @@ def shown(world: World) -> str:
     return CliRunner().invoke(app, ["releases", "prod"]).output + said.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_group_that_is_held_back_keeps_its_files_for_as_long_as_it_takes(two_groups: World) -> None:
     world = two_groups
     world.compute(world.graph)
@@ -312,6 +313,7 @@ def test_what_is_published_is_published_again_when_the_lake_has_forgotten_its_sn
         assert again.table == manifest.find(table.name) and not again.files_written
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_published_leaves_the_others_their_release(two_groups: World) -> None:
     world = two_groups
     world.compute(world.graph)

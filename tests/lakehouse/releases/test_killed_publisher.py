@@ -58,6 +58,7 @@ def _orphans(publisher: Publisher) -> set[str]:
     return found - needed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [pytest.param(BEFORE_CATALOG, marks=pytest.mark.proof), BEFORE_ROW])
 def test_killed_before_the_logs_row_readers_keep_the_old_release(publisher: Publisher, point: str) -> None:
     publisher.execute(DAYS)

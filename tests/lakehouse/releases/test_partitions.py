@@ -54,6 +54,7 @@ def partitioned(publisher: Publisher, name: str, kind: str, values: list[str | N
     )
 
 
+@pytest.mark.slow
 def test_a_partition_may_have_any_value(publisher: Publisher) -> None:
     """No file system takes a folder's name of more than 255 bytes, and no store a key of more than 1,024."""
     by = {"partitioned_by": ("label",)}
@@ -80,6 +81,7 @@ def test_a_partition_may_have_any_value(publisher: Publisher) -> None:
             assert rows == same.fetchall()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
 @pytest.mark.parametrize(
     "kinds", [("DATE", "TIMESTAMP_NS", "DOUBLE", "BLOB"), pytest.param(tuple(OTHERS), marks=pytest.mark.proof)]
@@ -124,6 +126,7 @@ STEPS = {
 MEANWHILE = ("released", "failed", "given up", "compacted", "rolled back", "by nothing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
 @pytest.mark.parametrize(
     ("seed", "count"), [(1, 7), *(pytest.param(seed, None, marks=pytest.mark.proof) for seed in range(1, 6))]
@@ -151,6 +154,7 @@ def test_whatever_became_of_the_table_the_next_release_holds_it(
         check(publisher, served("marts.t", str(number), partitioned_by=by))
 
 
+@pytest.mark.slow
 def test_a_partition_with_a_long_value_is_compacted(publisher: Publisher) -> None:
     """DuckLake's own folders would be named by it: neither a write nor a merge got past."""
     partitioned(publisher, "marts.t", "VARCHAR", [LONG, "x" * 300, "a"], copies=4)

@@ -27,6 +27,7 @@ def _sum(publisher: Publisher, number: int | None = None, environment: str = "pr
     return int(row[0])
 
 
+@pytest.mark.slow
 def test_only_the_partitions_that_differ_are_written_again(publisher: Publisher) -> None:
     publisher.execute(DAYS)
     days = {"partitioned_by": ("day",)}
@@ -63,6 +64,7 @@ def test_another_environments_files_are_copied_inside_the_storage(publisher: Pub
     assert all(found.key.startswith("published/qa/") for found in publisher.lake.storage.list("published/qa/"))
 
 
+@pytest.mark.slow
 def test_a_rollback_holds_readers_until_somebody_resumes(publisher: Publisher) -> None:
     publisher.execute(DAYS)
     publisher.publish(served("marts.days", "1"))
@@ -123,6 +125,7 @@ def test_the_last_releases_are_kept_and_the_files_they_need(publisher: Publisher
         publishing.rollback(lake, "prod", 2, by="ann")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partitioned_by", [(), ("day",)])
 def test_files_that_a_kept_release_shares_with_one_that_goes_stay(
     publisher: Publisher, partitioned_by: tuple[str, ...]

@@ -38,6 +38,7 @@ def flip_a_bit(storage: Storage, key: str) -> None:
     storage.write(key, bytes(content))
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_named_and_comes_back_from_a_backup(publisher: Publisher, place: BackupPlace) -> None:
     fill(publisher)
     lake = publisher.lake
@@ -119,6 +120,7 @@ def inlined_table(connection: object) -> str:
     return str(row[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
 def test_what_is_no_fault_is_a_note(publisher: Publisher) -> None:
     fill(publisher)

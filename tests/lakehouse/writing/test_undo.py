@@ -145,6 +145,7 @@ def kill_and_undo(lake: Lake, dying: Callable[[int], None], jobs: int, seed: int
     assert told(lake, "shop") == told(lake, "twin")
 
 
+@pytest.mark.slow
 @pytest.mark.proof  # tests/sources/test_killed_load.py kills one each time
 @pytest.mark.parametrize("seed", range(40))
 def test_a_load_killed_after_some_of_its_commits_is_undone(lake: Lake, dying: Callable[[int], None], seed: int) -> None:
@@ -184,6 +185,7 @@ def test_a_load_that_fails_is_undone_and_holds_nothing(lake: Lake) -> None:
     assert [value for value, *_ in contents(lake)["raw.shop__numbers"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_an_abandoned_load_leaves_the_tables_as_they_were_and_a_second_time_does_nothing(
     lake: Lake, dying: Callable[[int], None]
 ) -> None:
@@ -206,6 +208,7 @@ def test_a_load_at_work_is_not_abandoned(lake: Lake) -> None:
             abandon(lake, "shop", run="a test")
 
 
+@pytest.mark.slow
 def test_a_table_that_a_load_dropped_or_made_anew_is_there_again(lake: Lake) -> None:
     load(lake, small("shop", [1]))
     snapshot, before = lake.newest_snapshot(), contents(lake)

@@ -185,6 +185,7 @@ def test_a_hundred_calls_at_once_are_all_answered(new_container: None) -> None:
     assert aws_lambda._service().pool.restarts == 0
 
 
+@pytest.mark.slow
 def test_what_lambda_leaves_of_its_time_is_all_that_is_used() -> None:
     handler({"q": COUNT})
     busy = "SELECT count(*) AS n FROM range(100000) a, range(100000) b WHERE a.range + b.range = 7"

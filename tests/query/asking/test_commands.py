@@ -62,6 +62,7 @@ def lakehouse(*arguments: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(app, list(arguments), input=stdin, catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_a_table_has_its_metadata_under_it(where: list[str]) -> None:
     done = lakehouse("query", *where, BY_ID)
     assert done.exit_code == 0, done.stderr
@@ -82,6 +83,7 @@ def test_json_and_csv_have_all_rows(where: list[str]) -> None:
     assert json.loads(lakehouse("query", *where, "FROM marts.trips WHERE false", "-f", "json").stdout) == []
 
 
+@pytest.mark.slow
 def test_arrow_and_parquet_go_into_a_file_or_a_pipe(where: list[str], tmp_path: Path) -> None:
     done = lakehouse("query", *where, "FROM marts.trips", "-f", "parquet", "-o", str(tmp_path / "trips.parquet"))
     assert (done.exit_code, done.stdout) == (0, ""), done.stderr
@@ -106,6 +108,7 @@ def test_a_binary_format_refuses_a_terminal() -> None:
         os.close(terminal)
 
 
+@pytest.mark.slow
 def test_wide_rows_become_blocks_and_no_rows_are_fine(where: list[str]) -> None:
     wide = "SELECT " + ", ".join(f"{number} AS column_{number}" for number in range(60))
     done = lakehouse("query", *where, wide)
@@ -118,6 +121,7 @@ def test_wide_rows_become_blocks_and_no_rows_are_fine(where: list[str]) -> None:
     assert "zone" in narrow.stdout and "0 rows" in narrow.stdout
 
 
+@pytest.mark.slow
 def test_sql_comes_from_an_argument_a_file_or_standard_input(tmp_path: Path) -> None:
     file = tmp_path / "query.sql"
     file.write_text("-- how many?\nSELECT count(*) AS n FROM marts.trips;\n")
@@ -163,6 +167,7 @@ def test_a_service_that_is_away_is_said_in_a_sentence() -> None:
     assert "does not answer" in done.stderr and "hidden" not in done.stderr
 
 
+@pytest.mark.slow
 def test_days_are_split_and_combined(where: list[str]) -> None:
     days = ["--days", "2024-01-01..2024-01-10"]
     combined = ["--combine", "SELECT sum(n) AS n FROM parts"]
@@ -201,6 +206,7 @@ def test_a_token_with_wrong_words_is_not_made() -> None:
 # ------------------------------------------------------------------------- what is written, read and shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["table", "json", "csv", "parquet"])
 def test_an_answer_replaces_a_file_only_when_told_to(output_format: str, tmp_path: Path) -> None:
     target = tmp_path / "answer"
@@ -262,6 +268,7 @@ def test_sql_is_read_no_further_than_a_service_would(head: list[str], tmp_path: 
     assert (done.exit_code, "100,000 bytes" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_sql_that_is_no_text_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "latin.sql").write_bytes("SELECT 'é'".encode("latin-1"))
     (tmp_path / "marked.sql").write_bytes("\ufeffSELECT 7 AS n".encode())
@@ -280,6 +287,7 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxt\r\x08[red]x[/red][/nothing]"
 QUOTED = "'" + HOSTILE + "'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [[], ["--head"]])
 def test_data_is_text_to_a_terminal_and_nothing_else(where: list[str], head: list[str]) -> None:
     if head and where:
@@ -297,6 +305,7 @@ def test_data_is_text_to_a_terminal_and_nothing_else(where: list[str], head: lis
     assert not set(failed.stderr) & set("\x1b\x07\x9b\u202e\r\x08")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output_format", ["csv", "json"])
 def test_a_file_has_the_data_as_it_is_and_a_terminal_has_not(output_format: str) -> None:
     sql = f"SELECT {QUOTED} AS x"
@@ -315,6 +324,7 @@ def test_a_file_has_the_data_as_it_is_and_a_terminal_has_not(output_format: str)
     assert "owned" in shown
 
 
+@pytest.mark.slow
 def test_head_reads_the_lake_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "creds.csv").write_text("user,password\nann,hunter2\n")

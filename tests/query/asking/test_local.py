@@ -29,6 +29,7 @@ def test_a_worker_outlives_the_thread_that_started_it(released: Settings) -> Non
         assert client.service.pool.restarts == 0
 
 
+@pytest.mark.slow
 def test_workers_of_a_killed_owner_end_in_the_middle_of_a_statement(released: Settings) -> None:
     script = f"""
 import sys, threading
@@ -53,6 +54,7 @@ client.query("SELECT sum(a.i * b.i) FROM range(1000000) a(i), range(1000000) b(i
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_a_statement_that_cost_a_worker_costs_no_second_one(released: Settings) -> None:
     settings = released.model_copy(update={"query_seconds": 1})
     endless = "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))"  # DuckDB can't be interrupted in it
