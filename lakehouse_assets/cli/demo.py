@@ -22,7 +22,7 @@ from lakehouse.landing.zones import LANDING as LANDING_ZONE
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments.deploy_job import report_tests
 from lakehouse_assets.defs.job_progress import JobFailedError, run_job
-from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
+from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB
 
 LANDING = {
     "nyc_taxi": "taxi/yellow_tripdata_sample_*.csv",

@@ -101,7 +101,7 @@ def promote(
     lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.environments import lifecycle as environments
-    from lakehouse_assets.defs.releases.publishing import publish_waiting
+    from lakehouse_assets.defs.releases.publish_by_hand import publish_waiting
 
     promotion = environments.look(source, target)
     for line in promotion.summary.lines():

@@ -101,7 +101,7 @@ def deploy(
 
     from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.environments.deploy_job import report_tests
-    from lakehouse_assets.defs.releases.publishing import publish_waiting, resume_readers
+    from lakehouse_assets.defs.releases.publish_by_hand import publish_waiting, resume_readers
 
     lake = Lake(settings)
     require_ledger(lake)

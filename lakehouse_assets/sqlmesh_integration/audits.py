@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from lakehouse_assets.sqlmesh_integration import engine
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome
 from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 

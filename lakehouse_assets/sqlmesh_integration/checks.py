@@ -9,7 +9,7 @@ import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import engine, event_log
 from lakehouse_assets.sqlmesh_integration.audits import run_audits, run_standalone, standalone_over
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, ModelOutcome
 from lakehouse_assets.sqlmesh_integration.request import Request

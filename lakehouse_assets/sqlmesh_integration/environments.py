@@ -124,7 +124,7 @@ def look_at_promotion(
         UnknownEnvironmentError: there is no `source`.
     """
     from lakehouse_assets.sqlmesh_integration import engine
-    from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+    from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 
     source, target = engine.environment_name(source), engine.environment_name(target)
     with engine.session(project) as session:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse_assets.sqlmesh_integration import engine
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.outcome import (
     CheckOutcome,

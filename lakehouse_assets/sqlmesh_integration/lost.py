@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import event_log
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.decision import Work, whole_or_merged
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.request import Request
-from lakehouse_assets.sqlmesh_integration.work import Work, whole_or_merged
 
 
 @dataclass

@@ -17,7 +17,7 @@ from lakehouse_assets.sqlmesh_integration.markdown import table as markdown_tabl
 if TYPE_CHECKING:
     from sqlmesh.core.model import Model
 
-    from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+    from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 
 logger = logging.getLogger(__name__)
 

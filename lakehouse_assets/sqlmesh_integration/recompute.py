@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.model_intervals import ModelIntervals
 from lakehouse_assets.sqlmesh_integration.outcome import State

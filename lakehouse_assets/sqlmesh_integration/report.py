@@ -9,7 +9,7 @@ import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import event_log
 from lakehouse_assets.sqlmesh_integration.checks import Checks
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.event_log import PARTITION_ROWS
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome

@@ -13,9 +13,9 @@ from lakehouse_assets.sqlmesh_integration.owners import Ownership
 from lakehouse_assets.sqlmesh_integration.project import SqlmeshProject
 
 if TYPE_CHECKING:
+    from lakehouse_assets.sqlmesh_integration.decision import Touched
     from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
-    from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
-    from lakehouse_assets.sqlmesh_integration.work import Touched
+    from lakehouse_assets.sqlmesh_integration.run_events import SqlmeshRun
 
 
 class SqlmeshResource(dg.ConfigurableResource):
@@ -71,7 +71,7 @@ class SqlmeshResource(dg.ConfigurableResource):
         Raises dagster.Failure when a model fails, after everything that does not read it was computed.
         """
         with first_import("sqlmesh"):
-            from lakehouse_assets.sqlmesh_integration.run import SqlmeshRun
+            from lakehouse_assets.sqlmesh_integration.run_events import SqlmeshRun
 
         return SqlmeshRun(self, context, touched or {})
 
@@ -79,7 +79,7 @@ class SqlmeshResource(dg.ConfigurableResource):
         """The environment's models as they are deployed, by `schema.table`; empty before the first deploy."""
         with first_import("sqlmesh"):
             from lakehouse_assets.sqlmesh_integration import engine
-            from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
+            from lakehouse_assets.sqlmesh_integration.deployed import Deployment, NotDeployedError
 
         with engine.session(self.project) as session:
             try:
@@ -91,7 +91,7 @@ class SqlmeshResource(dg.ConfigurableResource):
         """Write to SQLMesh's state, durably, that these ranges of these models are not computed."""
         with first_import("sqlmesh"):
             from lakehouse_assets.sqlmesh_integration import engine
-            from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+            from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 
         with engine.session(self.project) as session:
             deployment = Deployment(session, self.environment, list(touched), self.ownership)
@@ -106,7 +106,7 @@ class SqlmeshResource(dg.ConfigurableResource):
         with first_import("sqlmesh"):
             from lakehouse_assets.sqlmesh_integration import engine
             from lakehouse_assets.sqlmesh_integration.audits import run_audits
-            from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+            from lakehouse_assets.sqlmesh_integration.deployed import Deployment
             from lakehouse_assets.sqlmesh_integration.outcome import audit_sentence
 
         failed = {}

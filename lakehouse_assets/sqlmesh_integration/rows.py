@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval, columns_of
 from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from lakehouse_assets.sqlmesh_integration.engine import Interval
 from lakehouse_assets.sqlmesh_integration.model_intervals import ModelIntervals
 from lakehouse_assets.sqlmesh_integration.ranges import common, merged, without

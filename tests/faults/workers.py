@@ -70,7 +70,7 @@ def run_models(folder: Path, project: Path) -> None:
     steps.arm(steps.RUN, folder)
     if (folder / "no-rule").exists():
         switch_the_rule_off()
-    from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
+    from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB
 
     with jobs() as run:
         again({"catch-up": lambda: run("catch_up"), "publish": lambda: run(PUBLISH_JOB)}, pause=0.2)

@@ -21,7 +21,6 @@ from lakehouse_assets import models as models_module
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.jobs import recompute_jobs
 from lakehouse_assets.defs.releases import assets as releases
-from lakehouse_assets.defs.releases import releasing
 from lakehouse_assets.defs.transformation import assets as transformation
 from lakehouse_assets.io_managers import ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
@@ -34,7 +33,7 @@ def use_project(project: Path) -> None:
     """Let the product's code find the proof's models and its one source."""
     models_module.PROJECT_DIR = project
     deploying.source_names = lambda: [feed.SOURCE]
-    for module in (transformation, releasing, releases):
+    for module in (transformation, cutting, releases):
         module.pipeline_of = lambda: feed.PIPELINE_OF  # type: ignore[attr-defined]
 
 

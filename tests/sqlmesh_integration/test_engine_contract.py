@@ -26,7 +26,7 @@ from sqlmesh.core.state_sync.db.interval import IntervalState, _intervals_to_df
 from sqlmesh.utils.errors import CircuitBreakerError
 
 from lakehouse_assets.sqlmesh_integration import engine
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
 DAY = "marts.daily_revenue"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
-from lakehouse.upkeep.doctor import database, files, installation, machine, readers, work
+from lakehouse.upkeep.doctor import database, files, installation, machine, readers, unfinished
 from lakehouse.upkeep.doctor.examination import Examination, UnableError, reason
 from lakehouse.upkeep.doctor.findings import Check, Level, Result, wrong
 
@@ -24,8 +24,8 @@ CHECKS = (
     Check("lakes", database.lakes),
     Check("data path", files.data_path),
     Check("files", files.sample),
-    Check("marks", work.marks),
-    Check("locks", work.locks),
+    Check("marks", unfinished.marks),
+    Check("locks", unfinished.locks),
     Check("releases", readers.releases),
     Check("pointer", readers.pointer),
     Check("query service", readers.query_service),

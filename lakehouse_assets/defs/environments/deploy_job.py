@@ -8,7 +8,7 @@ import dagster as dg
 
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs.environments.jobs import refusals
-from lakehouse_assets.defs.releases.releasing import author_of
+from lakehouse_assets.defs.releases.cutting import author_of
 from lakehouse_assets.models import PROJECT_DIR, Translator, project
 from lakehouse_assets.resources import LakeResource
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest

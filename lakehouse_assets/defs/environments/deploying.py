@@ -18,7 +18,7 @@ from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, raw_tables, source_names, tables_of
-from lakehouse_assets.defs.releases.releasing import author_of, checked_out_version, cut_release
+from lakehouse_assets.defs.releases.cutting import author_of, checked_out_version, cut_release
 from lakehouse_assets.models import deployed_graph, project, resource
 from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary

@@ -8,8 +8,8 @@ import dagster as dg
 from lakehouse.settings import load_settings
 from lakehouse.writing.environments import EnvironmentNameError
 from lakehouse.writing.locks import LockTimeoutError
-from lakehouse_assets.defs.releases.publishing import publish_elsewhere
-from lakehouse_assets.defs.releases.releasing import author_of
+from lakehouse_assets.defs.releases.cutting import author_of
+from lakehouse_assets.defs.releases.publish_by_hand import publish_elsewhere
 from lakehouse_assets.resources import LakeResource
 
 

@@ -16,7 +16,7 @@ from lakehouse.writing import environments as ledger
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name
 from lakehouse_assets.defs.environments.deploying import without_warnings
-from lakehouse_assets.defs.releases.releasing import author_of, cut_release
+from lakehouse_assets.defs.releases.cutting import author_of, cut_release
 from lakehouse_assets.models import project, resource
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError

@@ -69,7 +69,7 @@ def _releases(work: Work) -> Outcome:
 
 def _compaction(work: Work) -> Outcome:
     from lakehouse_assets.defs.ingestion.sources import pipeline_of
-    from lakehouse_assets.defs.releases.publishing import publish_waiting_elsewhere
+    from lakehouse_assets.defs.releases.publish_by_hand import publish_waiting_elsewhere
 
     if not work.dry_run:  # a release that waits needs the past that compaction spoils
         publish_waiting_elsewhere(work.lake, work.report)

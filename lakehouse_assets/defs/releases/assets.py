@@ -18,8 +18,8 @@ from lakehouse.releases.tables import publish_table
 from lakehouse.settings import load_settings
 from lakehouse.writing.locks import LockTimeoutError, environment_lock, holding
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
+from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB, author_of, cut_release
 from lakehouse_assets.defs.releases.describing import described
-from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB, author_of, cut_release
 from lakehouse_assets.io_managers import ToPublish, explaining, handed
 from lakehouse_assets.models import PUBLISHED, Translator, deployed_graph, resource
 from lakehouse_assets.resources import LakeResource, StorageResource

@@ -12,7 +12,7 @@ from lakehouse.writing.runs import Run, computing
 from lakehouse.writing.touched import Ranges
 from lakehouse_assets.defs.environments.lifecycle import finish
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
-from lakehouse_assets.defs.releases.releasing import author_of, cut_release, readers_see
+from lakehouse_assets.defs.releases.cutting import author_of, cut_release, readers_see
 from lakehouse_assets.models import Translator, deployed_graph, project
 from lakehouse_assets.resources import LakeResource
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource, sqlmesh_assets

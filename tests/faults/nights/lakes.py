@@ -27,7 +27,7 @@ from lakehouse.writing import loads, marks
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
-from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
+from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB
 from tests.faults import workers
 from tests.faults.nights import baskets
 from tests.faults.nights.store import Store

@@ -12,7 +12,7 @@ from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs.job_progress import JobFailedError, run_job
-from lakehouse_assets.defs.releases.releasing import PUBLISH_JOB
+from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB
 
 
 def publish_waiting(lake: Lake, environment: str, console: Console) -> None:

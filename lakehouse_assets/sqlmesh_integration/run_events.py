@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import dagster as dg
 
 from lakehouse_assets.sqlmesh_integration import engine, event_log
-from lakehouse_assets.sqlmesh_integration.deployment import Deployment, NotDeployedError
+from lakehouse_assets.sqlmesh_integration.decision import Touched, Work, decide
+from lakehouse_assets.sqlmesh_integration.deployed import Deployment, NotDeployedError
 from lakehouse_assets.sqlmesh_integration.execution import Execution, Mark, Message
 from lakehouse_assets.sqlmesh_integration.lost import Lost
 from lakehouse_assets.sqlmesh_integration.outcome import ModelOutcome, failure_message, times_sentence
@@ -21,7 +22,6 @@ from lakehouse_assets.sqlmesh_integration.reasons import error_sentence
 from lakehouse_assets.sqlmesh_integration.report import Reporter
 from lakehouse_assets.sqlmesh_integration.request import Request
 from lakehouse_assets.sqlmesh_integration.rows import RowCounter
-from lakehouse_assets.sqlmesh_integration.work import Touched, Work, decide
 
 BEGUN = ("computed", "failed", "pending")
 
