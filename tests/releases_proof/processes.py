@@ -21,6 +21,7 @@ from lakehouse_assets import models as models_module
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.jobs import recompute_jobs
 from lakehouse_assets.defs.releases import assets as releases
+from lakehouse_assets.defs.releases import cutting
 from lakehouse_assets.defs.transformation import assets as transformation
 from lakehouse_assets.io_managers import ZoneIOManagerFactory
 from lakehouse_assets.resources import LakeResource, StorageResource
