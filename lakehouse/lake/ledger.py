@@ -230,9 +230,15 @@ def bootstrap(connection: psycopg.Connection) -> None:
             connection.execute(BOOTSTRAP_SQL)
             connection.execute(sql.SQL("COMMENT ON SCHEMA ledger IS {}").format(VERSION))
     except psycopg.errors.InsufficientPrivilege:
-        row = connection.execute("SELECT obj_description(to_regnamespace('ledger'), 'pg_namespace')").fetchone()
-        if row is None or row[0] != VERSION:
-            raise LedgerError(
-                f"The ledger in PostgreSQL is {'missing' if row is None or row[0] is None else 'of another version'}, "
-                f"and {connection.info.user} may not make it: run `lakehouse bootstrap` once as a login that owns it."
-            ) from None
+        require(
+            connection,
+            f"{connection.info.user} may not make it: run `lakehouse bootstrap` once as a login that owns it",
+        )
+
+
+def require(connection: psycopg.Connection, what_to_do: str = "run `lakehouse bootstrap` once") -> None:
+    """Raises LedgerError where the ledger is not the one that this version works with."""
+    row = connection.execute("SELECT obj_description(to_regnamespace('ledger'), 'pg_namespace')").fetchone()
+    if row is None or row[0] != VERSION:
+        found = "missing" if row is None or row[0] is None else "of another version of this program"
+        raise LedgerError(f"The ledger in PostgreSQL is {found}; {what_to_do}.") from None

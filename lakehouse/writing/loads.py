@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import holding, pipeline_lock
@@ -37,6 +38,7 @@ def loading(
     the load begins as if neither had been.
     """
     with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
+        ledger.require(connection)
         _undo_predecessor(lake, connection, pipeline, report)
         marks.write(
             connection,

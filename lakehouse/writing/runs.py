@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
 from lakehouse.writing import environments, evidence, marks, touched
 from lakehouse.writing.graph import Graph, reached_raw_tables, stored_above
@@ -86,6 +87,7 @@ def computing(
         with ExitStack() as stack:
             locks = [environment_lock(environment), *(pipeline_lock(name, shared=True) for name in pipelines)]
             connection = stack.enter_context(holding(lake.settings, locks, holder=run, waiting=report))
+            ledger.require(connection)
             graph = read_graph()  # a deploy may have come before us
             unfinished = {mark.scope for mark in marks.read(connection, "load")} & pipelines
             if pipelines == _pipelines(graph, selected, pipeline_of) and not unfinished:

@@ -14,6 +14,7 @@ import dagster as dg
 import duckdb
 
 from lakehouse.lake.ducklake import Lake, identifier
+from lakehouse.lake.ledger import LedgerError
 from lakehouse.landing.zones import LandingFolder
 from lakehouse.settings import make_private
 from lakehouse.storage import StorageError
@@ -384,9 +385,9 @@ def innermost(error: BaseException) -> str:
 
 
 def _reason_outside(error: BaseException | None, lake: Lake) -> str | None:
-    """What is no fault of the data, in a sentence: the storage's own, or of memory, somewhere in dlt's causes."""
+    """What is no fault of the data, in a sentence: the storage's, the ledger's, of memory, somewhere in the causes."""
     while error is not None:
-        if isinstance(error, StorageError):
+        if isinstance(error, (StorageError, LedgerError)):
             return str(error)
         if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
             return (

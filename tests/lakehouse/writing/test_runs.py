@@ -7,9 +7,11 @@ from functools import partial
 import pytest
 
 from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.ledger import LedgerError
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import environments, marks, touched
 from lakehouse.writing.graph import Node
+from lakehouse.writing.loads import loading
 from lakehouse.writing.runs import computing, deploying
 from lakehouse.writing.touched import Touched
 
@@ -157,3 +159,14 @@ def test_two_runs_of_one_environment_come_one_after_the_other(lake: Lake) -> Non
         with pytest.raises(Exception, match="environment prod was held by lakehouse first"):
             with attempt(short, run="second"):
                 pytest.fail("two runs at once")
+
+
+def test_a_lake_of_another_version_is_written_to_after_a_bootstrap_only(lake: Lake) -> None:
+    with closing(connect(lake.settings)) as connection:
+        connection.execute("COMMENT ON SCHEMA ledger IS 'lakehouse before'; DROP TABLE ledger.workers")
+    with pytest.raises(LedgerError, match="of another version of this program; run `lakehouse bootstrap` once"):
+        compute(lake, *GRAPH)
+    with pytest.raises(LedgerError), loading(lake, "taxi", {}, run="run"):
+        pytest.fail("a load into it")
+    lake.bootstrap()
+    compute(lake, *GRAPH)
