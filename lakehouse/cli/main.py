@@ -25,6 +25,7 @@ from lakehouse.cli.doctor import app as doctor_app
 from lakehouse.cli.loads import app as loads_app
 from lakehouse.cli.releases import app as releases_app
 from lakehouse.cli.serve import app as query_app
+from lakehouse.cli.sharing import app as sharing_app
 from lakehouse.garbage import collect_seldom
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.head import connect_head, rewritten
@@ -35,7 +36,7 @@ from lakehouse.wording import plural
 TABLE_ROWS = 50
 PANELS = {
     "Everyday": ("demo", "up", "status", "upload", "files", "dataset", "source", "model", "plan", "deploy", "query"),
-    "Releases": ("releases", "release", "rollback", "export", "serve", "mcp"),
+    "Releases": ("releases", "release", "rollback", "export", "serve", "mcp", "share", "shares"),
     "Environments": ("env", "promote", "diff", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
     "Set-up and access": ("bootstrap", "login", "token", "policies"),
@@ -47,7 +48,7 @@ app = Commands(no_args_is_help=True, add_completion=False, pretty_exceptions_ena
 
 app.add_typer(releases_app)
 app.add_typer(query_app)
-for commands in (access_app, alerts_app, backup_app, doctor_app, loads_app):
+for commands in (access_app, alerts_app, backup_app, doctor_app, loads_app, sharing_app):
     app.add_typer(commands)
 
 

@@ -15,13 +15,12 @@ from lakehouse.cli.console import Commands, err, fail, folding_table, out
 from lakehouse.lake.postgres import PostgresError, connect
 from lakehouse.query.engine import tokens
 from lakehouse.query.engine.problems import QueryError
-from lakehouse.query.engine.tokens import Grant
+from lakehouse.query.engine.tokens import TOKEN_NAME, Grant
 from lakehouse.releases import held
 from lakehouse.releases.pointer import read_pointer
 from lakehouse.settings import load_settings
 from lakehouse.storage import Storage, StorageError, open_storage
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 ENVIRONMENT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 app = Commands()
@@ -83,7 +82,7 @@ def create(
 ) -> None:
     """Make a token and print it, this once. Limits are the service's own unless they are given."""
     environments = environment or [load_settings().environment]
-    if not NAME.fullmatch(name):
+    if not TOKEN_NAME.fullmatch(name):
         fail(f"{name!r} can't name a token: letters, digits and . _ @ - are wanted, 64 at most.", 2)
     for one in environments:
         if not ENVIRONMENT.fullmatch(one):
@@ -122,9 +121,10 @@ def list_tokens() -> None:
     table = folding_table("name", "for", "made (UTC)", "by", "until (UTC)", "limits")
     for grant in sorted(grants, key=lambda one: one.name):
         until = (grant.expires_at or "")[:16].replace("T", " ")
+        whose = "" if grant.sees is None else ", a share"
         table.add_row(
-            grant.name, ", ".join(grant.environments), grant.created_at[:16].replace("T", " "), grant.created_by,
-            f"[red]{until}, over[/red]" if grant.is_expired else until, _limits(grant),
+            grant.name, f"{', '.join(grant.environments)}{whose}", grant.created_at[:16].replace("T", " "),
+            grant.created_by, f"[red]{until}, over[/red]" if grant.is_expired else until, _limits(grant),
         )  # fmt: skip
     out.print(table)
 

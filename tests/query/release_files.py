@@ -14,8 +14,8 @@ from lakehouse.query.engine.sessions import Releases
 SERVED = ["marts.days", "marts.own"]
 
 
-def open_release(folder: Path) -> tuple[Releases, Call]:
-    """Two tables, one with columns that are named as DuckLake's made-up ones."""
+def open_release(folder: Path, *more: str) -> tuple[Releases, Call]:
+    """Two tables, one with columns that are named as DuckLake's made-up ones; and what `more` statements make."""
     config = Config(str(extension_directory(folder / "cache")), 1, 512 << 20)
     place = folder / "published" / "prod"
     place.mkdir(parents=True)
@@ -33,5 +33,7 @@ def open_release(folder: Path) -> tuple[Releases, Call]:
         )
         connection.execute("COMMENT ON TABLE frozen.marts.days IS 'Numbers by day.'")
         connection.execute("COMMENT ON COLUMN frozen.marts.days.i IS 'A number.'")
+        for statement in more:
+            connection.execute(statement)
     attach = f"ATTACH 'ducklake:{place}/catalog.ducklake' AS {RELEASE} (READ_ONLY)"
     return Releases(config), Call("1", "", attach, f"{place}/", SERVED, "", 0, 0, {}, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,5 +39,12 @@ class Call:
     """`postgres` when a client of PostgreSQL wrote it."""
     literals: list[tuple[str, Any]] | None = None
     """For `$1`, `$2`, …: DuckDB type and value."""
+    views: dict[str, tuple[list[str], str]] | None = None
+    """Of whoever does not see all of the release: table -> its columns, and the filter of its rows."""
     keys: dict[str, list[str]] = field(default_factory=dict)
     """The columns that tell a table's rows apart, of those served tables where that is known."""
+
+    @property
+    def place(self) -> str:
+        """The release as it is seen: the same for calls that may share an open one."""
+        return self.attach if self.views is None else f"{self.attach}\n{json.dumps(self.views, sort_keys=True)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import duckdb
@@ -25,9 +25,12 @@ LIST_SCANS = _INNER | CATALOG_SCANS | {"SEQ_SCAN"}
 
 
 def check_plan(
-    session: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None, *, asks_catalog: bool
-) -> None:
+    session: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any] | None, *, asks_catalog: bool,
+    tables: Collection[str] | None = None,
+) -> None:  # fmt: skip
     """Look at every leaf of the plan. The statement stands on lines of its own, one below its first.
+
+    `tables`: the only ones (`schema.table`) that may be read; None: all of the release.
 
     Raises:
         QueryError: the statement would read what is no served table.
@@ -43,7 +46,10 @@ def check_plan(
         about = node.get("extra_info")
         if isinstance(about, dict) and "Function" in about:
             read.add(str(about["Function"]).strip())
-        if not read <= allowed:
+        is_seen = True
+        if tables is not None and "DUCKLAKE_SCAN" in read:
+            is_seen = isinstance(about, dict) and about.get("Table") in {name.split(".", 1)[1] for name in tables}
+        if not read <= allowed or not is_seen:
             raise QueryError("refused", "The statement reads what is no table of the release.")
         left += below
 

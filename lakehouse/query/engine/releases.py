@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.query.engine.calls import RELEASE
 from lakehouse.query.engine.problems import QueryError
+from lakehouse.query.engine.sights import Sights, View, narrowed, views_of
 from lakehouse.releases.frozen import attach_statement
 from lakehouse.releases.log import ReleaseError, environment_folder
-from lakehouse.releases.manifest import Manifest, read_manifest
+from lakehouse.releases.manifest import Manifest, PublishedTable, read_manifest
 from lakehouse.releases.reading import Reading, find_release, manifest_of
 from lakehouse.storage import Storage, StorageError
 
@@ -30,11 +31,25 @@ class Source:
     manifest: Manifest
     attach: str
     allowed: str
+    sees: Sights | None = None
+    """What is seen of it; the manifest holds nothing else. None: all."""
+
+    def seen_by(self, sights: Sights | None) -> Source:
+        """The same for who sees no more than that."""
+        if sights is None or self.sees == sights:
+            return self
+        assert self.sees is None, "what is narrowed is not narrowed otherwise"
+        return replace(self, manifest=narrowed(self.manifest, sights), sees=sights)
+
+    @property
+    def views(self) -> dict[str, View] | None:
+        """What a worker makes of it."""
+        return None if self.sees is None else views_of(self.manifest, self.sees)
 
     @property
     def held(self) -> str:
-        """`held at N by …`, or nothing."""
-        return self.reading.held
+        """`held at N by …`, or nothing; nor to whom not all is shown."""
+        return self.reading.held if self.sees is None else ""
 
     @property
     def served(self) -> list[str]:
@@ -65,8 +80,8 @@ class Source:
                     "name": table.name,
                     "description": table.description,
                     "as_of": table.as_of or self.manifest.cut_at,
-                    "rows": table.rows,
-                    "bytes": table.size_bytes,
+                    "rows": None if self._filters(table) else table.rows,
+                    "bytes": None if self._filters(table) else table.size_bytes,
                     "partitioned_by": list(table.partitioned_by),
                     "grain": list(table.grain),
                     "owner": table.owner,
@@ -79,6 +94,20 @@ class Source:
                 for table in sorted(self.manifest.tables, key=lambda table: table.name)
             ],
         }
+
+    def _filters(self, table: PublishedTable) -> bool:
+        return self.sees is not None and bool(self.sees[table.name].where)
+
+
+def release_entry(manifest: Manifest, sights: Sights | None) -> dict[str, Any]:
+    """One release in a list of them, as it is seen."""
+    filtered = sights is not None and any(sight.where for sight in sights.values())
+    manifest = manifest if sights is None else narrowed(manifest, sights)
+    return {
+        "release": manifest.number, "cut_at": manifest.cut_at, "author": manifest.author, "run": manifest.run,
+        "code_version": manifest.code_version, "changed": list(manifest.changed), "tables": len(manifest.tables),
+        "rows": None if filtered else sum(table.rows for table in manifest.tables),
+    }  # fmt: skip
 
 
 class Releases:

@@ -10,6 +10,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.lake.ducklake import create_secret
@@ -20,9 +21,12 @@ from lakehouse.query.engine.formats import JSON
 from lakehouse.query.engine.frames import Kind
 from lakehouse.query.engine.literals import Literal
 from lakehouse.query.engine.pool import Pool, WorkerProcess
+from lakehouse.query.engine.postgres_rows import DESCRIBED
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.releases import Releases, Source
+from lakehouse.query.engine.sights import scope_of
 from lakehouse.query.engine.tokens import Limits
+from lakehouse.query.engine.usage import SQL_CHARACTERS, UsageLog, Use
 from lakehouse.settings import Settings
 from lakehouse.storage import Storage, open_storage
 
@@ -48,6 +52,8 @@ class Question:
     """`postgres` when a client of PostgreSQL wrote it: what DuckDB does not understand is translated."""
     literals: list[Literal] | None = None
     """Values for `$1`, `$2`, …."""
+    way: str = "http"
+    """How it came in."""
 
 
 @dataclass
@@ -129,6 +135,7 @@ class QueryService:
         self.releases = Releases(self.storage)
         self.cache = AnswerCache(settings.query_cache_mb << 20)
         self.pool = Pool(_worker_config(self.settings), workers or settings.query_workers)
+        self.usage = UsageLog(settings.data_dir)
         self._deadly: OrderedDict[str, tuple[float, QueryError]] = OrderedDict()
         """Statements that cost a worker process: when, and how."""
 
@@ -154,7 +161,7 @@ class QueryService:
         told = [
             source.manifest.environment, source.manifest.number, source.manifest.cut_at, question.sql,
             question.parameters, question.format, min(question.limit, limits.rows), limits.bytes,
-            question.dialect, question.literals,
+            question.dialect, question.literals, scope_of(limits.sees),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -164,11 +171,12 @@ class QueryService:
         found = self.cache.get(etag)
         if found is None:
             return None
-        return Reply(
-            source, etag, True, True, iter([found.body]),
+        reply = Reply(
+            source.seen_by(limits.sees), etag, True, True, iter([found.body]),
             columns=found.columns, translated=found.translated, parameters=found.parameters,
             is_whole=True, rows=found.rows, cut=found.cut, execution_ms=found.execution_ms,
         )  # fmt: skip
+        return self._counted(question, limits, time.monotonic(), reply)
 
     def ask(
         self,
@@ -196,8 +204,9 @@ class QueryService:
         reply = self.known(question, limits, source) if use_cache else None
         if reply:
             return reply
+        started = time.monotonic()
         try:
-            return self._computed(question, limits, source, cancellation, until)
+            reply = self._computed(question, limits, source, cancellation, until)
         except QueryError as error:
             if error.kind != "unavailable":
                 raise
@@ -207,11 +216,13 @@ class QueryService:
             moved = self.releases.find(question.environment, question.release)
             if moved.attach == source.attach:
                 raise
-            return self._computed(question, limits, moved, cancellation, until)
+            reply = self._computed(question, limits, moved, cancellation, until)
+        return self._counted(question, limits, started, reply)
 
     def _computed(
         self, question: Question, limits: Limits, source: Source, cancellation: Cancellation, until: float | None
     ) -> Reply:
+        source = source.seen_by(limits.sees)
         call = Call(
             id=uuid.uuid4().hex,
             sql=question.sql,
@@ -225,6 +236,7 @@ class QueryService:
             about=source.about(),
             dialect=question.dialect,
             literals=question.literals,
+            views=source.views,
             keys=source.keys,
         )
         known = hashlib.sha256(json.dumps([question.sql, question.parameters]).encode()).hexdigest()
@@ -266,6 +278,43 @@ class QueryService:
             # Begun, so that to close it gives the worker back whether or not anything was read.
             next(body_pieces)
             reply.body = body_pieces
+        return reply
+
+    def _counted(self, question: Question, limits: Limits, started: float, reply: Reply) -> Reply:
+        """Note the use of a share, when its answer ends."""
+        if not limits.share or question.format == DESCRIBED:
+            return reply
+        manifest = reply.source.manifest
+
+        def note(size: int) -> None:
+            seconds = 0.0 if reply.is_cached else round(time.monotonic() - started, 3)
+            self.usage.note(
+                Use(
+                    f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", limits.share, manifest.environment, manifest.number,
+                    question.sql[:SQL_CHARACTERS], reply.rows, size, seconds, question.way,
+                )
+            )  # fmt: skip
+
+        def noted(pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+            size = 0
+            try:
+                yield b""
+                for piece in pieces:
+                    size += len(piece)
+                    yield piece
+            finally:
+                if isinstance(pieces, Generator):
+                    pieces.close()
+                note(size)
+
+        if reply.is_whole:
+            body = b"".join(reply.body)
+            note(len(body))
+            reply.body = iter([body])
+        else:
+            counted = noted(reply.body)
+            next(counted)  # so that to close it is noted
+            reply.body = counted
         return reply
 
     def _begun(self, frames: Frames, source: Source) -> tuple[Reply, list[bytes], Frames]:

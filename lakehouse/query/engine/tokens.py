@@ -8,18 +8,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lakehouse.errors import LakehouseError
 from lakehouse.query.engine.problems import QueryError
+from lakehouse.query.engine.sights import Sight, Sights
 from lakehouse.storage import ConflictError, NotThereError, Storage
 
 KEY = "published/tokens.json"
 PREFIX = "lh"
+TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 ATTEMPTS = 10
 REFRESH_SECONDS = 1.0
 
@@ -36,6 +40,10 @@ class Limits:
     bytes: int
     seconds: float
     at_once: int
+    sees: Sights | None = None
+    """The tables, rows and columns that are there for it; None: all. Whoever asks with limits asks with these."""
+    share: str = ""
+    """Under which name its use is counted; empty: it is not."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,8 @@ class Grant:
     bytes: int | None = None
     seconds: float | None = None
     at_once: int | None = None
+    sees: Sights | None = None
+    """Of a share: what is there for it. None: all of its environments."""
 
     def limits(self, service: Limits) -> Limits:
         """The token's limits within the service's."""
@@ -61,7 +71,7 @@ class Grant:
             for name in ("rows", "bytes", "seconds", "at_once")
             if (value := getattr(self, name)) is not None
         }
-        return replace(service, **own)
+        return replace(service, **own, sees=self.sees, share="" if self.sees is None else self.name)
 
     @property
     def is_expired(self) -> bool:
@@ -119,6 +129,7 @@ def create(
     max_bytes: int | None = None,
     seconds: float | None = None,
     at_once: int | None = None,
+    sees: Sights | None = None,
 ) -> str:
     """Make a token and give it: it can't be shown again.
 
@@ -129,7 +140,7 @@ def create(
     public, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     grant = Grant(
         name, public, _hash(secret), tuple(environments), _iso(now), by, _iso(now + lasts) if lasts else None,
-        rows, max_bytes, seconds, at_once,
+        rows, max_bytes, seconds, at_once, sees,
     )  # fmt: skip
 
     def add(grants: dict[str, Grant]) -> None:
@@ -192,7 +203,13 @@ def _read(storage: Storage) -> tuple[dict[str, Grant], str]:
     except NotThereError:
         return {}, ""
     stored = json.loads(content)["tokens"]
-    return {one["id"]: Grant(**{**one, "environments": tuple(one["environments"])}) for one in stored}, etag
+    return {one["id"]: _grant(one) for one in stored}, etag
+
+
+def _grant(stored: dict[str, Any]) -> Grant:
+    sees = stored.get("sees")
+    sights = None if sees is None else {name: Sight(one["where"], tuple(one["hidden"])) for name, one in sees.items()}
+    return Grant(**{**stored, "environments": tuple(stored["environments"]), "sees": sights})
 
 
 def _change(storage: Storage, change: Callable[[dict[str, Grant]], None]) -> None:

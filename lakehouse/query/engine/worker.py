@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import re
 import resource
 import signal
 import socket
@@ -24,7 +25,7 @@ from typing import Any
 import duckdb
 
 from lakehouse.query.engine import frames
-from lakehouse.query.engine.calls import Call, Config
+from lakehouse.query.engine.calls import RELEASE, Call, Config
 from lakehouse.query.engine.dialect import readings
 from lakehouse.query.engine.formats import FORMATS, Answer
 from lakehouse.query.engine.guard import Statement, check
@@ -45,6 +46,7 @@ RETIRED_SHARE = 0.85
 """A worker that keeps more than this part of its memory after a call is replaced: the next caller gets all of it."""
 TOO_MUCH = "The statement needs more memory than a call may have."
 PR_SET_NO_NEW_PRIVS = 38
+RELEASE_NAME = re.compile(rf"{RELEASE}(_[0-9a-f]{{32}})?")
 
 
 class NotUnderstoodError(Exception):
@@ -170,11 +172,13 @@ class Worker:
             QueryError: it failed.
             NotUnderstoodError: PostgreSQL's client wrote it, and it was refused or not understood: nothing was sent.
         """
-        known = self._known.get((call.attach, call.sql))
+        known = self._known.get((call.place, call.sql))
         try:
             statement = known[0] if known else check(self._parser, call.sql, call.served)
         except QueryError as error:
             raise (NotUnderstoodError(error) if asked else error) from None
+        if statement.explain and call.views is not None:
+            raise QueryError("refused", "EXPLAIN is not answered to this token: a plan tells of what is not shared.")
         session: duckdb.DuckDBPyConnection | None = None
         try:
             release, warm = self._releases.open(call)
@@ -259,16 +263,18 @@ class Worker:
 
     def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[str, Any]]:
         """The columns of the answer, of a statement whose plan reads nothing but the release."""
-        known = self._known.get((call.attach, call.sql))
+        known = self._known.get((call.place, call.sql))
         if known and not call.parameters:
             return known[1]
         try:
-            check_plan(session, statement.sql, call.parameters, asks_catalog=statement.asks_catalog)
+            check_plan(
+                session, statement.sql, call.parameters, asks_catalog=statement.asks_catalog, tables=call.views
+            )  # fmt: skip
         except duckdb.Error as error:
             raise self._explained(error, call, lines_before=1) from None
         found = described(session, _planned(statement), call.parameters)
         if not call.parameters:
-            self._known[(call.attach, call.sql)] = statement, found
+            self._known[(call.place, call.sql)] = statement, found
             if len(self._known) > STATEMENTS_KNOWN:
                 self._known.popitem(last=False)
         return found
@@ -293,7 +299,7 @@ class Worker:
         root = call.allowed.rsplit("/published/", 1)[0]
         for word in {call.allowed, root, self._config.extension_directory}:
             text = text.replace(word, "…")
-        return text
+        return RELEASE_NAME.sub("…", text)
 
 
 def _data_bytes() -> int:

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from lakehouse.query.engine.admission import Admission, CallerLeftError
 from lakehouse.query.engine.formats import FORMATS
 from lakehouse.query.engine.problems import QueryError
-from lakehouse.query.engine.releases import Source
+from lakehouse.query.engine.releases import Source, release_entry
 from lakehouse.query.engine.service import QueryService, Reply
 from lakehouse.query.http import openapi
 from lakehouse.query.http.agents import AgentEndpoint
@@ -160,7 +160,7 @@ class Endpoints:
         environment = asked_environment(request, caller, self._environment)
         number = _number(request.query_params.get("release"))
         source = await run_in_threadpool(self._service.releases.find, environment, number)
-        return JSONResponse(source.listing(), headers=SAFE_HEADERS)
+        return JSONResponse(source.seen_by(caller.limits.sees).listing(), headers=SAFE_HEADERS)
 
     async def _releases(self, request: Request) -> Response:
         caller = await self._callers.of(request)
@@ -171,15 +171,8 @@ class Endpoints:
             {
                 "environment": environment,
                 "release": current.manifest.number,
-                "held": current.held or None,
-                "releases": [
-                    {
-                        "release": manifest.number, "cut_at": manifest.cut_at, "author": manifest.author,
-                        "run": manifest.run, "code_version": manifest.code_version, "changed": list(manifest.changed),
-                        "tables": len(manifest.tables), "rows": sum(table.rows for table in manifest.tables),
-                    }
-                    for manifest in history
-                ],
+                "held": current.seen_by(caller.limits.sees).held or None,
+                "releases": [release_entry(manifest, caller.limits.sees) for manifest in history],
             },
             headers=SAFE_HEADERS,
         )  # fmt: skip
@@ -198,7 +191,8 @@ class Endpoints:
         return JSONResponse({"status": "ready"})
 
     async def _show_metrics(self, request: Request) -> Response:
-        await self._callers.of(request)
+        if (await self._callers.of(request)).limits.sees is not None:
+            raise QueryError("forbidden", "This token sees tables, and nothing of the service.")
         return Response(self._metrics.rendered(), media_type="text/plain; version=0.0.4")
 
     async def _openapi(self, request: Request) -> Response:

@@ -92,15 +92,6 @@ def _reached(start: set[tuple[str, str]], steps: list[tuple[tuple[str, str], tup
     return found
 
 
-def release_entry(manifest: Manifest) -> dict[str, Any]:
-    """One release in a list of them."""
-    return {
-        "release": manifest.number, "cut_at": manifest.cut_at, "author": manifest.author, "run": manifest.run,
-        "code_version": manifest.code_version, "changed": list(manifest.changed), "tables": len(manifest.tables),
-        "rows": sum(table.rows for table in manifest.tables),
-    }  # fmt: skip
-
-
 def changes(older: Manifest, newer: Manifest) -> dict[str, Any]:
     """What differs between two releases, table by table: new, gone, its rows, its columns, its checks."""
     before = {table.name: table for table in older.tables}

@@ -19,7 +19,7 @@ from lakehouse.lake.ducklake import identifier
 from lakehouse.query.engine.admission import Admission
 from lakehouse.query.engine.formats import JSON
 from lakehouse.query.engine.problems import QueryError
-from lakehouse.query.engine.releases import Source
+from lakehouse.query.engine.releases import Source, release_entry
 from lakehouse.query.engine.service import QueryService, Question
 from lakehouse.query.engine.tokens import Caller
 from lakehouse.query.mcp import facts
@@ -90,7 +90,7 @@ class Tools:
         caller, name = self._caller(ctx, environment)
         current = await self._source(caller, name, None)
         history = await self._run(self._service.releases.history, name)
-        seen = [facts.release_entry(one) for one in history[:RELEASES]]
+        seen = [release_entry(one, caller.limits.sees) for one in history[:RELEASES]]
         about = {"environment": name, "readers_get": current.manifest.number, "held": current.held or None}
         return _json({**about, "kept": len(history), "releases": seen})
 
@@ -123,7 +123,7 @@ class Tools:
             "readers_are_held": source.held or None,
             "left_behind_by_this_release": list(source.manifest.held),
         }
-        if self._waiting:
+        if self._waiting and caller.limits.sees is None:
             told["held_back_now"] = await self._run(self._waiting, name)
         return _json(told)
 
@@ -148,7 +148,7 @@ class Tools:
 
     async def _source(self, caller: Caller, environment: str, release: int | None) -> Source:
         source: Source = await self._run(self._service.releases.find, environment, release)
-        return source
+        return source.seen_by(caller.limits.sees)
 
     async def _told(
         self, ctx: Context, environment: str | None, release: int | None, tell: Callable[[Source], dict[str, Any]]
@@ -166,7 +166,7 @@ class Tools:
     ) -> str:  # fmt: skip
         caller, name = self._caller(ctx, environment)
         within = replace(caller.limits, bytes=min(caller.limits.bytes, ANSWER_BYTES))
-        question = Question(sql, name, release, JSON, limit, parameters)
+        question = Question(sql, name, release, JSON, limit, parameters, way="mcp")
         try:
             turn = await self._admission.ask(question, caller.name, within, _stays())
         except QueryError as error:

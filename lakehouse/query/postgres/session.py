@@ -472,7 +472,7 @@ class Session:
             limits = replace(limits, seconds=min(limits.seconds, timeout))
         question = Question(
             sql, self._environment, self._release or self._pinned, named, limits.rows, dialect="postgres",
-            literals=literals or None if named != DESCRIBED else literals,
+            literals=literals or None if named != DESCRIBED else literals, way="postgres",
         )  # fmt: skip
         releases = self._service.releases
         source = releases.fresh(question.environment, question.release)
