@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from lakehouse.dashboard import collisions, food_prices, pick_ups, revenue
+from lakehouse.dashboard import collisions, food_prices, pick_ups, revenue, tables
 from lakehouse.dashboard.service import age_of, client, explain
 from lakehouse.query.engine.problems import QueryError
 
@@ -43,6 +43,7 @@ def main() -> None:
         st.Page(collisions.page, title="Collisions", icon=":material/car_crash:", url_path="collisions"),
         st.Page(revenue.page, title="Revenue", icon=":material/payments:", url_path="revenue"),
         st.Page(food_prices.page, title="Food prices", icon=":material/grocery:", url_path="food-prices"),
+        st.Page(tables.page, title="All tables", icon=":material/table:", url_path="tables"),
     ]
     chosen = st.navigation(pages)
     try:

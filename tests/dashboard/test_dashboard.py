@@ -222,3 +222,23 @@ def test_a_strangers_page_can_not_read_it_through_a_visitors_browser(
         assert connection.recv(4_096).split()[1] == status
     page = httpx.get(dashboard.url, headers={"host": host.format(port=port)})
     assert (page.status_code == 403) == host.startswith("evil")
+
+
+def test_any_table_has_its_page(page: Page, dashboard: Dashboard, images: Path) -> None:
+    page.set_viewport_size({"width": 1400, "height": 1500})
+    open_page(page, dashboard, f"tables?table={marts.REVENUE}")
+    page.wait_for_timeout(1_000)
+    expect(page.get_by_role("heading", name=marts.REVENUE)).to_be_visible()
+    expect(metric(page, "Rows")).to_have_text(f"{value(dashboard, f'SELECT count(*) FROM {marts.REVENUE}'):,}")
+    sold = value(dashboard, f"SELECT sum(net_revenue)::DOUBLE FROM {marts.REVENUE}")
+    expect(metric(page, "Net revenue")).to_have_text(f"{sold:,.0f}")
+    expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.screenshot(path=images / "dashboard-table.png", animations="disabled")
+    page.set_viewport_size({"width": 390, "height": 844})
+    for name in (marts.FOOD, marts.PICK_UPS):
+        open_page(page, dashboard, f"tables?table={name}")
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+        expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+    page.screenshot(path=images / "dashboard-phone.png", animations="disabled")

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import httpx2
+import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -105,6 +106,7 @@ def test_an_agent_finds_understands_and_asks(service: Service) -> None:
     assert service.rows("SELECT 42") == [[42]]
 
 
+@pytest.mark.slow
 def test_an_agent_on_this_machine_needs_no_service(publisher: Publisher) -> None:
     settings = publisher.lake.settings
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -123,6 +125,7 @@ def test_an_agent_on_this_machine_needs_no_service(publisher: Publisher) -> None
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_an_agent_comes_in_by_the_same_door(publisher: Publisher, tmp_path: Path) -> None:
     settings = publisher.lake.settings
     token = tokens.create(open_storage(settings), "agent", ["prod"], by="tester", rows=3)
