@@ -17,6 +17,9 @@ RAW_ZONE = "raw"
 # Before dlt is imported: its .dlt folder is the project's, wherever a process was started, and it tells nobody.
 os.environ.setdefault("DLT_PROJECT_DIR", str(PROJECT_ROOT))
 os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+# dlt (1.31) does a job again whose connection died. It may have been committed: its rows would be there twice. So the
+# load fails instead, is undone, and begins anew.
+os.environ["LOAD__RAISE_ON_MAX_RETRIES"] = "1"
 
 
 def _storage(lake: Lake) -> str | FilesystemConfiguration:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from lakehouse_assets.defs.ingestion.source_settings import SourceSettings
 
 COUNTED = "counted_by_source"
+RETRIES, RETRY_SECONDS = 3, 2
+"""Of a load whose connection died, or which lost against another writer. What it had written is undone before."""
 
 
 class LoadConfig(dg.Config):
@@ -150,6 +152,7 @@ def load_files(context: dg.AssetExecutionContext, lake: Lake, folder: LandingFol
         _make_missing_tables(lake, work)
         done, pipeline = _load(context, work, LoadConfig())
     except Exception as error:
+        _retry(context, error)
         reason = _reason_outside(error, lake)
         if reason is None:
             raise
@@ -180,6 +183,7 @@ def load(context: dg.AssetExecutionContext, lake: Lake, source: str, config: Loa
         try:
             done, pipeline = _load(context, work, config)
         except Exception as error:
+            _retry(context, error)
             said = missing_setting(source, error) or _reason_outside(error, lake) or innermost(error)
             context.log.debug(settings.without_secrets("".join(traceback.format_exception(error))))
             problem = settings.without_secrets(f"{source}: {said}\nIts tables are as they were before this load.")
@@ -382,6 +386,17 @@ def innermost(error: BaseException) -> str:
     lines = [line for line in str(error).strip().splitlines() if line.strip()][:10]
     where = f"resource {resource}: " if resource else ""
     return f"{where}{type(error).__name__}: " + "\n".join(lines)
+
+
+def _retry(context: dg.AssetExecutionContext, error: BaseException | None) -> None:
+    """Begin a load anew that only met a passing fault; `dlt` would write the same rows again."""
+    from dlt.load.exceptions import LoadClientJobRetry
+
+    while error is not None:
+        if isinstance(error, LoadClientJobRetry) and context.retry_number < RETRIES:
+            context.log.warning(f"undone, and begun anew: {error.failed_message}")
+            raise dg.RetryRequested(RETRIES, RETRY_SECONDS) from None
+        error = error.__cause__ or error.__context__
 
 
 def _reason_outside(error: BaseException | None, lake: Lake) -> str | None:
