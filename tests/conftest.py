@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-import lakehouse.cli.console  # noqa: F401 - made while COLUMNS is set, it would keep that width for good
+import lakehouse.cli.console  # noqa: F401 - made where a test has set COLUMNS, it would keep that width for good
 from lakehouse import settings as settings_module
 from lakehouse.garbage import collect_seldom
 from lakehouse.lake.ducklake import Lake

@@ -32,6 +32,8 @@ from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
 
+pytestmark = pytest.mark.slow  # one story, in this order
+
 EVENTS = "SELECT 300000 + i, i % 7, 'purchase', TIMESTAMP '2011-03-01' + INTERVAL (i) HOUR, 1.5 FROM range(24 * 5) t(i)"
 PHYSICAL = """
     SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema LIKE 'sqlmesh__%'
@@ -97,7 +99,6 @@ def test_a_new_environment_reads_prods_tables_and_computes_nothing(filled: House
     assert filled.marks("deploy") == []
 
 
-@pytest.mark.slow
 def test_what_is_not_computed_is_not_promoted(filled: House, changed_model: None) -> None:
     environments.create(filled.lake, "qa", source="prod", run="test")
     deploying.deploy(filled.lake, "qa", backfill=False, run="test")
@@ -106,7 +107,6 @@ def test_what_is_not_computed_is_not_promoted(filled: House, changed_model: None
     assert filled.marks("deploy") == [], "a refusal leaves nothing behind"
 
 
-@pytest.mark.slow
 def test_a_deploy_to_qa_computes_its_own_tables_only(filled: House, changed_model: None) -> None:
     before = filled.computed_at()
     done = deploying.deploy(filled.lake, "qa", backfill=True, run="test")
@@ -152,7 +152,6 @@ def test_a_promotion_moves_views_and_ownership_and_recomputes_nothing(filled: Ho
     assert environments.look("qa", "prod").summary.is_empty
 
 
-@pytest.mark.slow
 def test_a_killed_promotion_leaves_its_mark_and_the_next_one_repairs_it(filled: House) -> None:
     """dev_eve still has the old daily_revenue: the views of the new one are what the kill leaves out."""
     program = (
@@ -190,7 +189,6 @@ def test_a_killed_promotion_leaves_its_mark_and_the_next_one_repairs_it(filled: 
     assert environments.finish(filled.lake, "dev_eve", run="test") is False
 
 
-@pytest.mark.slow
 def test_a_dropped_environment_leaves_no_view_no_table_and_no_row(filled: House) -> None:
     tables = physical_tables(filled)
     deploying.deploy(filled.lake, "dev_bob", backfill=True, run="test")  # the files as they are: prod has the changed
@@ -244,7 +242,6 @@ def test_a_name_with_odd_characters_is_refused(filled: House, name: str) -> None
         deploying.plan(name)
 
 
-@pytest.mark.slow
 def test_a_reader_of_one_environment_gets_its_rows_or_an_error_never_prods(filled: House) -> None:
     day = "event_date = '2011-03-02'"
     environments.create(filled.lake, "dev_eve", source="prod", run="test")
@@ -304,7 +301,6 @@ def test_each_act_is_a_job_whose_result_reads_well_in_the_web_ui(filled: House) 
     assert "There is no environment dev_job" in str(described.description)
 
 
-@pytest.mark.slow
 def test_the_commands_say_what_they_did_and_end_with_the_right_code(filled: House) -> None:
     def lakehouse(*arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(cli.app, arguments, env={"COLUMNS": "200"})
