@@ -252,6 +252,8 @@ def test_a_share_is_the_same_by_every_way_and_is_counted(
     with_tag = {**bearer, "if-none-match": whole.headers["etag"], "content-type": "application/json"}
     again = httpx.post(f"{service.url}/query", json={"sql": everything}, headers=with_tag)
     assert again.status_code == 200 and again.json()["row_count"] == 100
+    long = "SELECT name, repeat('x', 60) FROM marts.people, range(1000)"  # more than is held back
+    assert service.ask(long, token=token, limit=200_000).json()["row_count"] == 100_000
     texts = [mine.text, json.dumps(dict(mine.headers))]
     texts += [httpx.get(f"{service.url}/{page}", headers=bearer).text for page in ("tables", "releases", "metrics")]
     (listed,) = json.loads(texts[2])["tables"]
@@ -282,7 +284,7 @@ def test_a_share_is_the_same_by_every_way_and_is_counted(
         assert "secret" not in text and "salary" not in text and "tester" not in text, text
 
     code, listing, _ = command(publisher, monkeypatch, "shares")
-    assert code == 0 and "partner" in listing and "5 answers" in listing and "all-of-it" not in listing
+    assert code == 0 and "partner" in listing and "6 answers, 100,401 rows" in listing and "all-of-it" not in listing
     code, listing, _ = command(publisher, monkeypatch, "shares", "partner")
     assert all(way in listing for way in ("http", "postgres", "mcp", "prod@2", everything))
     command(publisher, monkeypatch, "token", "revoke", "partner")
