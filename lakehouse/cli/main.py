@@ -37,7 +37,7 @@ TABLE_ROWS = 50
 PANELS = {
     "Everyday": ("demo", "up", "status", "upload", "files", "dataset", "source", "model", "plan", "deploy", "query"),
     "Releases": ("releases", "release", "rollback", "export", "serve", "mcp", "share", "shares"),
-    "Environments": ("env", "promote", "diff", "lint-models"),
+    "Environments": ("env", "promote", "diff", "ci", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
     "Set-up and access": ("bootstrap", "login", "token", "policies"),
 }

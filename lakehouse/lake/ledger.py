@@ -111,6 +111,8 @@ CREATE TABLE IF NOT EXISTS ledger.deployments (
 ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS code_version text NOT NULL DEFAULT '';
 ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
     source text NOT NULL DEFAULT ''; -- the environment that it was made or promoted from; '' for the project's files
+ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
+    preview jsonb; -- of a pull request's: the plans that were compared, and what was wrong
 
 -- Since when each environment uses a physical table: the first that still does computes it, but for prod and qa.
 CREATE TABLE IF NOT EXISTS ledger.table_users (

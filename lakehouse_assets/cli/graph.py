@@ -18,6 +18,7 @@ from lakehouse.lake.roles import Roles, RolesError
 from lakehouse.settings import load_settings
 from lakehouse.writing.environments import require_ledger
 from lakehouse_assets.cli import GraphCommands
+from lakehouse_assets.cli import ci as ci_cli
 from lakehouse_assets.cli import environments as environments_cli
 from lakehouse_assets.cli import maintenance as maintenance_cli
 from lakehouse_assets.cli import models as models_cli
@@ -30,6 +31,7 @@ app.add_typer(maintenance_cli.app)
 app.add_typer(verify_cli.app)
 app.add_typer(sources_cli.app)
 app.add_typer(models_cli.app)
+app.add_typer(ci_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 

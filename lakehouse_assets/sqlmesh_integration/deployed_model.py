@@ -49,6 +49,8 @@ class DeployedModel:
     """The columns, in small letters, that no sample of its rows shows: its tags `hidden:COLUMN` and those upstream."""
     grain: tuple[str, ...] = ()
     """The columns that tell its rows apart: its grain, else its unique key."""
+    audits: tuple[str, ...] = ()
+    """Its audits with their arguments, and whether they stop a run, in words."""
 
 
 def storage_columns(model: Model) -> tuple[str, ...]:

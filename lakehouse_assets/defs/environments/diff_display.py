@@ -28,16 +28,16 @@ def as_json(found: EnvironmentDifference) -> str:
 def as_rich(found: EnvironmentDifference) -> Iterator[RenderableType]:
     """The models as one table, then what differs in each."""
     if found.models:
-        overview = Table(*_overview_columns(found))
+        overview = Table(*overview_columns(found))
         for column in overview.columns[1:]:
             column.justify = "right"
         overview.columns[0].overflow = "fold"
-        for row in _overview(found):
+        for row in overview_rows(found):
             overview.add_row(*(escape(str(value)) for value in row))
         yield overview
     yield Text(_closing(found), style="dim")
     for model in found.models:
-        for title, columns, rows in _details(found, model):
+        for title, columns, rows in details(found, model):
             yield ""
             yield Text(title, style="bold")
             if columns:
@@ -53,21 +53,21 @@ def as_markdown(found: EnvironmentDifference) -> str:
     """The same for a Dagster page."""
     parts = [f"**`{found.left}` → `{found.right}`**"]
     if found.models:
-        parts.append(markdown.table(_overview_columns(found), _overview(found)))
+        parts.append(markdown.table(overview_columns(found), overview_rows(found)))
     parts.append(_closing(found))
     for model in found.models:
-        for title, columns, rows in _details(found, model):
+        for title, columns, rows in details(found, model):
             parts.append(f"**{title}**")
             if columns:
                 parts.append(markdown.table(columns, rows))
     return "\n\n".join(parts)
 
 
-def _overview_columns(found: EnvironmentDifference) -> list[str]:
+def overview_columns(found: EnvironmentDifference) -> list[str]:
     return ["model", "matched", "changed", f"only {found.left}", f"only {found.right}", "columns"]
 
 
-def _overview(found: EnvironmentDifference) -> Rows:
+def overview_rows(found: EnvironmentDifference) -> Rows:
     rows: list[list[object]] = []
     for model in found.models:
         one = model.difference
@@ -92,7 +92,7 @@ def _closing(found: EnvironmentDifference) -> str:
     return f"{one_table} in both{without}; at snapshot {found.snapshot} of the lake"
 
 
-def _details(
+def details(
     found: EnvironmentDifference, model: ModelDifference
 ) -> Iterator[tuple[str, Sequence[str], Rows]]:  # fmt: skip
     one = model.difference

@@ -59,16 +59,18 @@ def listing(lake: Lake) -> list[EnvironmentRow]:
     return found
 
 
-def create(lake: Lake, name: str, *, source: str, run: str, report: Report = lambda _: None) -> PlanSummary:
+def create(
+    lake: Lake, name: str, *, source: str, renew: bool = False, run: str, report: Report = lambda _: None
+) -> PlanSummary:
     """Make an environment that shows what `source` has deployed. Computes nothing, and copies nothing.
 
     Raises:
-        RefusedError: it exists, or the source doesn't.
+        RefusedError: it exists and is not to be made anew (`renew`), or the source doesn't.
     """
     checked_name(name)
     ledger.require_ledger(lake)
 
-    return _Creation(lake, source, name, run=run, report=report).make()
+    return _Creation(lake, source, name, renew=renew, run=run, report=report).make()
 
 
 def check_names(source: str, target: str) -> None:
@@ -100,16 +102,19 @@ def promote(
     *,
     run: str,
     author: str = "",
+    only_if: Callable[[psycopg.Connection], None] = lambda _: None,
     report: Report = lambda _: None,
 ) -> PlanSummary:
     """Give `target` the models that `source` has computed: views move, no row does.
+
+    `only_if` is asked with the locks held, and refuses by an error.
 
     Raises:
         RefusedError: something that would change is not computed or not finished; the message names it.
     """
     check_names(source, target)
     ledger.require_ledger(lake)
-    return _Promotion(lake, source, target, run=run, author=author, report=report).make()
+    return _Promotion(lake, source, target, run=run, author=author, only_if=only_if, report=report).make()
 
 
 def check(lake: Lake, promotion: Promotion) -> None:
@@ -280,12 +285,16 @@ class _Showing(ledger.Change):
 class _Creation(_Showing):
     """A new environment. It shows what another one's readers have: its first release comes with its first own act."""
 
+    def __init__(self, lake: Lake, source: str, target: str, *, renew: bool, run: str, report: Report) -> None:
+        super().__init__(lake, source, target, run=run, report=report)
+        self.renew = renew
+
     def check(self, connection: psycopg.Connection) -> None:
         known, name = sqlmesh.environment_names(project()), self.target
         if self.source not in known:
             raise UnknownEnvironmentError(self.source, known)
         begun = any("from" in mark.details for mark in marks.read(connection, "deploy", name))
-        if name in known and not begun:
+        if name in known and not begun and not self.renew:
             raise RefusedError(
                 f"There is an environment {name} already: `lakehouse promote {self.source} {name}` gives it "
                 f"{self.source}'s models, `lakehouse env drop {name}` makes room for a new one."
@@ -295,15 +304,27 @@ class _Creation(_Showing):
 class _Promotion(_Showing):
     """Models that move on: nobody computes in the source, nor where one of its tables belongs."""
 
-    def __init__(self, lake: Lake, source: str, target: str, *, run: str, author: str, report: Report) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        source: str,
+        target: str,
+        *,
+        run: str,
+        author: str,
+        only_if: Callable[[psycopg.Connection], None],
+        report: Report,
+    ) -> None:
         super().__init__(lake, source, target, run=run, author=author, report=report)
         self.held = {source}
+        self.only_if = only_if
 
     def others(self) -> set[str]:
         self.promotion = look(self.source, self.target)
         return {self.source, *self.promotion.computed_by.values()}
 
     def check(self, connection: psycopg.Connection) -> None:
+        self.only_if(connection)
         _check(connection, self.promotion)
 
     def done(self, connection: psycopg.Connection) -> None:
