@@ -68,13 +68,19 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
         # little.
         count = connection.execute(f'SELECT count(*) FROM "{schema}"."{name}"').fetchone()
         return Touched(table, [(None, None)], max(count[0] if count else 0, 1), 0)
-    changes = f"ducklake_table_changes('lakehouse', '{schema}', '{name}', {first:d}, {last:d})"
-    columns = [column for (column, *_) in connection.execute(f"DESCRIBE SELECT * FROM {changes}").fetchall()]
-    content = ", ".join(
-        f'"{column}"'
-        for column in columns
-        if column not in ("snapshot_id", "rowid", "change_type") and not column.startswith("_dlt_")
-    )
+    feed = f"('lakehouse', '{schema}', '{name}', {first:d}, {last:d})"
+    changes, change, content = f"ducklake_table_insertions{feed}", "1", "0"
+    if connection.execute(f"SELECT 1 FROM ducklake_table_deletions{feed} LIMIT 1").fetchone():
+        # Rows may have been written again as they were: they are told apart by all that they hold.
+        changes = f"ducklake_table_changes{feed}"
+        change = "CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END"
+        columns = [column for (column, *_) in connection.execute(f"DESCRIBE SELECT * FROM {changes}").fetchall()]
+        content = ", ".join(
+            f'"{column}"'
+            for column in columns
+            if column not in ("snapshot_id", "rowid", "change_type") and not column.startswith("_dlt_")
+        )
+        content = f"hash({content})"
     # An epoch as sentinel keeps rows without a time apart: no interval holds them, yet they count as changed.
     time = f'TRY_CAST("{event_time}" AS TIMESTAMP)' if event_time else "NULL::TIMESTAMP"
     rows = connection.execute(
@@ -84,8 +90,8 @@ def changes_since(connection: duckdb.DuckDBPyConnection, table: str, event_time:
                 CASE WHEN {time} IS NOT NULL -- both functions pass over NULL
                 THEN greatest(least(date_trunc('hour', {time}), TIMESTAMP '{LAST_HOUR}'), TIMESTAMP '{datetime.min}')
                 END AS hour,
-                hash({content}) AS content,
-                sum(CASE WHEN change_type IN ('insert', 'update_postimage') THEN 1 ELSE -1 END) AS rows
+                {content} AS content,
+                sum({change}) AS rows
             FROM {changes} GROUP BY ALL HAVING rows <> 0
         )
         SELECT hour, sum(rows) FILTER (rows > 0), sum(-rows) FILTER (rows < 0) FROM net GROUP BY hour ORDER BY hour
