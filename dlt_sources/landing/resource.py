@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ def landing_source(
     report: LandingReport | None = None,
     fetch: Fetch = link_local_file,
     types: Mapping[str, str] = NO_TYPES,
+    in_table: Container[str] | None = None,
 ) -> DltSource:
     """The dlt source of a dataset, named as it: its one resource is `landing_resource`."""
 
@@ -48,7 +49,7 @@ def landing_source(
 
     @dlt.source(name=dataset.name, section=dataset.name)
     def source() -> DltResource:
-        return landing_resource(dataset, files, report, fetch, types)
+        return landing_resource(dataset, files, report, fetch, types, in_table)
 
     return source()
 
@@ -59,13 +60,15 @@ def landing_resource(
     report: LandingReport | None = None,
     fetch: Fetch = link_local_file,
     types: Mapping[str, str] = NO_TYPES,
+    in_table: Container[str] | None = None,
 ) -> DltResource:
     """A resource that loads `files` into the dataset's table and tells `report` what became of each.
 
     `files` are all that lie in the dataset's landing folder. One whose etag or content was loaded before is left
     alone. One that can't be read is in `report.failures`; the others load. Which etags are loaded is kept in dlt's
     state, and believed only where the destination's own `_dlt_loads` confirms the load. `types` are those that the
-    destination's columns have, where dlt's schema may say otherwise.
+    destination's columns have, where dlt's schema may say otherwise. `in_table` are the files of which the table has
+    rows (None: any may be): where none of those that load is among them, there is nothing to replace.
     """
     table = dataset.table
     told = report if report is not None else LandingReport()
@@ -82,17 +85,18 @@ def landing_resource(
         arrived = load.arrived(files)
         if not arrived:
             return
+        replaces = in_table is None or any(file.name in in_table for file in arrived)
         with reader, tempfile.TemporaryDirectory(prefix="landing_") as folder:
             batch: list[Path] = []
             for number, file in enumerate(arrived):
                 path = load.typed(file, Path(folder) / str(number))
                 if path and batch and not _fits(batch, path):
-                    yield _import(batch, load.headers)
+                    yield _import(batch, load.headers, replaces=replaces)
                     batch = []
                 if path:
                     batch.append(path)
             if batch:
-                yield _import(batch, load.headers)
+                yield _import(batch, load.headers, replaces=replaces)
 
     rows.__doc__ = dataset.description
     resource: DltResource = dlt.resource(
@@ -226,8 +230,11 @@ def _fits(batch: list[Path], path: Path) -> bool:
     return same_columns and sum(part.stat().st_size for part in (*batch, path)) <= BATCH_BYTES
 
 
-def _import(batch: list[Path], headers: Mapping[str, str]) -> Any:
-    """Hand Parquet files to dlt as one, as they are. Without the hints dlt makes no table for it."""
+def _import(batch: list[Path], headers: Mapping[str, str], *, replaces: bool) -> Any:
+    """Hand Parquet files to dlt as one, as they are. Without the hints dlt makes no table for it.
+
+    What replaces nothing is written once, not into the merge area first and from there into the table.
+    """
     path = batch[0]
     if len(batch) > 1:
         path = path.with_name("batch.out")
@@ -240,5 +247,5 @@ def _import(batch: list[Path], headers: Mapping[str, str]) -> Any:
         str(path),
         "parquet",
         items_count=pyarrow.parquet.read_metadata(path).num_rows,
-        hints=dlt.mark.make_hints(columns=columns),
+        hints=dlt.mark.make_hints(columns=columns, write_disposition=None if replaces else "append"),
     )

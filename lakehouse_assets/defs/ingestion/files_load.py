@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import duckdb
 import psycopg
 
 from dlt_sources.datasets import dataset
@@ -44,7 +45,20 @@ class FilesLoad(SourceLoad):
         self.files = [LandedFile(landing_key(file), file.key, file.etag) for file in self.folder.files()]
         from dlt_sources.landing.resource import landing_source
 
-        return landing_source(self.dataset, self.files, self.report, self._fetch, self.types)
+        return landing_source(self.dataset, self.files, self.report, self._fetch, self.types, self._in_table())
+
+    def _in_table(self) -> set[str]:
+        """The files of which the table has rows."""
+        with closing(self.lake.connect(read_only=True)) as connection:
+            try:
+                found = connection.execute(f"SELECT DISTINCT {SOURCE_FILE.name} FROM {self._table}").fetchall()
+            except duckdb.CatalogException:  # it is yet to be made
+                return set()
+        return {name for (name,) in found}
+
+    @property
+    def _table(self) -> str:
+        return f'lakehouse.raw."{self.dataset.table.name}"'
 
     def complete(self) -> None:
         """Where the dataset says so, delete the rows of files that are gone: the table has what the folder holds.
@@ -55,14 +69,11 @@ class FilesLoad(SourceLoad):
         """
         if self.dataset.when_deleted != "delete_rows":
             return
-        lying = {file.name for file in self.files}
-        table = f'lakehouse.raw."{self.dataset.table.name}"'
-        with closing(self.lake.connect()) as connection:
-            found = connection.execute(f"SELECT DISTINCT {SOURCE_FILE.name} FROM {table}").fetchall()
-            self.deleted = sorted(name for (name,) in found if name not in lying)
-            if self.deleted:
+        self.deleted = sorted(self._in_table() - {file.name for file in self.files})
+        if self.deleted:
+            with closing(self.lake.connect()) as connection:
                 connection.execute(
-                    f"DELETE FROM {table} WHERE {SOURCE_FILE.name} IN (SELECT unnest(?))", [self.deleted]
+                    f"DELETE FROM {self._table} WHERE {SOURCE_FILE.name} IN (SELECT unnest(?))", [self.deleted]
                 )
 
     def metadata(self) -> dict[str, Any]:
