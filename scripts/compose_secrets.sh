@@ -23,4 +23,4 @@ cat > object_store.json <<JSON
    "credentials": [{"accessKey": "query", "secretKey": "$(cat query_s3_key)"}]}
 ]}
 JSON
-chmod 0444 ./*
+chmod 0444 *_password *_key object_store.json

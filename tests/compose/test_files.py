@@ -92,6 +92,12 @@ def test_only_what_ends_holds_an_owners_credentials() -> None:
     assert given["dashboard"] == set()
 
 
+def test_sources_settings_reach_whoever_loads_them_and_nobody_else(declared: dict[str, Any]) -> None:
+    given = {name: service["env_file"] for name, service in declared["services"].items() if "env_file" in service}
+    assert given.keys() == {"setup", "webserver", "daemon"}
+    assert all(files == [{"path": "./secrets/sources.env", "required": False}] for files in given.values())
+
+
 def test_our_containers_can_change_nothing_but_their_volume_and_gain_no_right(declared: dict[str, Any]) -> None:
     for name, service in declared["services"].items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
