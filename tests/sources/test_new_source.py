@@ -258,6 +258,7 @@ def test_files_are_read_once_each(team: Sources, add: Add, tmp_path: Path) -> No
     done = add("orders", f"file://{folder}/*.parquet", typed="id\n")
     assert done.exit_code == 0 and "id, amount" in done.output, done.output
     team.load("orders")
+    assert team.keys("orders") == {"orders__orders"}, "the list of files is none of its tables"
     pyarrow.parquet.write_table(pa.table({"id": [2, 3], "amount": [9.5, 3.5]}), folder / "b.parquet")
     team.load("orders")
     assert team.rows("SELECT id, amount FROM raw.orders__orders ORDER BY id") == [(1, 1.5), (2, 9.5), (3, 3.5)]

@@ -111,6 +111,9 @@ def _found(module: ModuleType) -> list[DltSource]:
             resources.append(value)
     if sources or not resources:
         return sources
+    # The list of files that another resource reads is no table: files = filesystem(…), rows = files | read_csv().
+    read = [one._pipe.parent.gen for one in resources if one._pipe.has_parent]
+    resources = [one for one in resources if one.name != "filesystem" or not any(one._pipe.gen is gen for gen in read)]
     return [DltSource(dlt.Schema(module.__name__.rpartition(".")[2]), resources[0].section, resources)]
 
 
