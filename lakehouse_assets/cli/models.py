@@ -22,18 +22,21 @@ def model() -> None:
 
 
 @model_app.command()
-def init(table: Annotated[str, typer.Argument(help="raw.crm__orders, say.")]) -> None:
-    """Write the staging model of a raw table and its unit test."""
+def init(
+    tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="raw.crm__orders, say; several at once.")],
+) -> None:
+    """Write the staging models of raw tables and their unit tests."""
     lake = Lake(load_settings())
     from lakehouse_assets.defs.transformation import external_models, new_model
 
     columns = external_models.there(lake)
-    made, files = new_model.make(table, columns)
-    external_models.write(columns, [made.replace("staging.stg_", "raw.")])
-    for path in files:
-        out.print(f"Wrote sqlmesh_project/{path}.", highlight=False, markup=False, soft_wrap=True)
+    for table in tables:
+        made, files = new_model.make(table, columns)
+        external_models.write(columns, [made.replace("staging.stg_", "raw.")])
+        for path in files:
+            out.print(f"Wrote sqlmesh_project/{path}.", highlight=False, markup=False, soft_wrap=True)
     out.print(
-        f"{made} is yours now: rename, describe, leave out. Then: lakehouse lint-models, lakehouse deploy",
+        "They are yours now: rename, describe, leave out. Then: lakehouse lint-models, lakehouse deploy",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 
