@@ -275,9 +275,11 @@ def _make_missing_tables(lake: Lake, work: SourceLoad) -> None:
 def _results(context: dg.AssetExecutionContext, work: SourceLoad, done: Load, pipeline: Pipeline) -> Iterator[Any]:
     tables = work.tables if isinstance(work, FilesLoad) else _learned(work, pipeline)
     common = {**work.metadata(), **_told_by_dlt(pipeline)}
+    with closing(work.lake.connect(read_only=True)) as connection:
+        held = {table.name: _metadata(connection, table, done) for table in tables}
     for table in tables:
         key = asset_key(table)
-        metadata = {**common, **_metadata(work.lake, table, done)}
+        metadata = {**common, **held[table.name]}
         if key in context.selected_asset_keys:
             yield dg.MaterializeResult(asset_key=key, metadata=metadata)
         elif table.full_name in done.touched and not done.touched[table.full_name].nothing:
@@ -343,19 +345,14 @@ def _told_by_dlt(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _metadata(lake: Lake, table: RawTable, done: Load) -> dict[str, Any]:
+def _metadata(connection: duckdb.DuckDBPyConnection, table: RawTable, done: Load) -> dict[str, Any]:
     """What a load's page should show of one table."""
     change = done.touched.get(table.full_name)
-    with closing(lake.connect(read_only=True)) as connection:
-        there = connection.execute(
-            "SELECT count(*) FROM information_schema.tables WHERE table_catalog = 'lakehouse' AND table_schema = 'raw' "
-            "AND table_name = ?", [table.name],
-        ).fetchone()  # fmt: skip
-        count = connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone() if there and there[0] else (0,)
-        held = connection.execute(
-            "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = 'lakehouse' "
-            "AND table_schema = 'raw' AND table_name = ? ORDER BY ordinal_position", [table.name],
-        ).fetchall()  # fmt: skip
+    held = connection.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = 'lakehouse' "
+        "AND table_schema = 'raw' AND table_name = ? ORDER BY ordinal_position", [table.name],
+    ).fetchall()  # fmt: skip
+    count = connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone() if held else (0,)
     declared = {name for name, *_ in table.columns}
     learned = [(name, kind, "") for name, kind in held if name not in declared and not name.startswith("_dlt_")]
     ranges = change.ranges if change else []
