@@ -11,8 +11,11 @@ from contextlib import closing
 import dagster as dg
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from lakehouse.cli import loads
 from lakehouse_assets.defs.ingestion import sources
+from lakehouse_assets.defs.jobs import source_schedules
 from lakehouse_assets.resources import LakeResource
 from tests.sources.conftest import Sources
 
@@ -298,3 +301,31 @@ def test_days_of_a_source_are_asked_for_as_partitions_and_its_progress_stays(tea
     assert team.rows("SELECT id FROM raw.log__events ORDER BY id") == [(3,), (4,), (5,)]
     team.load("log")
     assert team.rows("SELECT count(*) FROM raw.log__events") == [(10,)], "from the beginning: no progress was noted"
+
+
+QUEUE = """
+    import dlt
+
+    LAKEHOUSE = {{"asked_once": True}}
+    messages = dlt.resource([{{"n": {n}}}], name="messages")
+"""
+
+
+def test_what_was_taken_from_a_queue_and_can_not_be_loaded_is_given_up_by_command(team: Sources) -> None:
+    for n in ("1", "'one'"):
+        team.write("queue", QUEUE.format(n=n))
+        team.load("queue", raise_on_error=False)
+    team.write("queue", QUEUE.format(n=2))
+    assert "messages" in team.failure("queue"), "what was taken stays, and is what is loaded next"
+    said = CliRunner().invoke(loads.app, ["load", "abandon", "queue", "--extracted"], env={"COLUMNS": "200"}).output
+    assert "What was extracted and not loaded is given up." in said
+    team.load("queue")
+    assert team.rows("SELECT n FROM raw.queue__messages ORDER BY n") == [(1,), (2,)]
+
+
+def test_a_source_has_the_schedule_that_its_file_names(team: Sources) -> None:
+    for name, schedule in (("early", "0 6 * * *"), ("wrong", "every day")):
+        team.write(name, f"import dlt\nLAKEHOUSE = {{'schedule': '{schedule}'}}\nrows = dlt.resource([1], name='rows')")
+    (found,) = source_schedules([team.assets("early")])
+    assert (found.name, found.cron_schedule, found.execution_timezone) == ("early_schedule", "0 6 * * *", "UTC")
+    assert "is no cron schedule" in team.source("wrong").problem
