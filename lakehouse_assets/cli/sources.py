@@ -14,7 +14,7 @@ import typer
 
 from lakehouse.cli.console import fail, folding_table, out
 from lakehouse.errors import LakehouseError
-from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.ducklake import Lake, identifier
 from lakehouse.settings import load_settings
 from lakehouse.writing import loads
 from lakehouse.writing.pipelines import RAW_ZONE
@@ -87,7 +87,10 @@ def add(
         told.add_row(f"raw.{table}", said)
     out.print(told)
     for key in written.secrets:
-        out.print(f".dlt/secrets.toml holds its {key}; only you can read it, and git ignores it.", highlight=False)
+        out.print(
+            f".dlt/secrets.toml holds its {key}; only you can read it, and git ignores it.",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     out.print(
         f"Look at it: lakehouse source try {name}\n"
         f"Load it:    dagster asset materialize --select 'group:{name}'\n"
@@ -241,9 +244,14 @@ def _source(name: str) -> Source:
 
 
 def _show_rows(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    rows = connection.execute(f'FROM raw."{table}" LIMIT {SAMPLE_ROWS}').fetchall()
     described = connection.execute(f'DESCRIBE raw."{table}"').fetchall()
-    shown = folding_table(*(f"{column}\n{kind}" for column, kind, *_ in described), title=f"raw.{table}")
+    # dlt's own account would take half of a terminal, unless there is nothing else.
+    own = [one for one in described if not one[0].startswith("_dlt_")] or described
+    columns = ", ".join(identifier(name) for name, *_ in own)
+    rows = connection.execute(f'SELECT {columns} FROM raw."{table}" LIMIT {SAMPLE_ROWS}').fetchall()
+    # A title would wrap where its table is narrow.
+    out.print(f"raw.{table}", style="bold", highlight=False, soft_wrap=True)
+    shown = folding_table(*(f"{column}\n{kind}" for column, kind, *_ in own))
     for row in rows:
         shown.add_row(*("" if value is None else str(value)[:100].replace("[", "\\[") for value in row))
     out.print(shown)
