@@ -128,7 +128,8 @@ def deploy(number: Number, as_json: AsJson = False) -> None:
     has = f"pr_{number}'s models; nothing was recomputed" if moved else "the checked-out models already"
     told.print(f"prod has {has}.", highlight=False)
     publish_waiting(lake, pull_requests.TARGET, told)
-    pull_requests.drop(lake, number, run=_who("drop"), report=_say)
+    if moved or pull_requests.is_merged(lake, number):
+        pull_requests.drop(lake, number, run=_who("drop"), report=_say)
     if as_json:
         print(json.dumps({"ok": True, "deployed": moved, "reason": ""}))
 

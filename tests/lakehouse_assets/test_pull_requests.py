@@ -149,7 +149,7 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
     ("edits", "problem"),
     [
         ([(DAILY, "event_date::DATE AS event_date,", "*,")], "noselectstar"),
-        ([DOUBLED[0]], "1 of .* unit tests failed"),
+        ([(DAILY, "'refund' THEN revenue ELSE 0", "'refund' THEN 3 * revenue ELSE 0")], "1 of .* unit tests failed"),
         ([(DAILY, ":= refunds, min_v := 0", ":= purchases, max_v := 1")], "daily_revenue: .*accepted_range"),
     ],
     ids=["lint", "unit test", "audit"],

@@ -87,9 +87,16 @@ def plan(environment: str) -> PlanSummary:
 
 
 def deploy(
-    lake: Lake, environment: str, *, backfill: bool, run: str, author: str = "", report: Report = lambda _: None
+    lake: Lake,
+    environment: str,
+    *,
+    backfill: bool,
+    run: str,
+    author: str = "",
+    release: bool = True,
+    report: Report = lambda _: None,
 ) -> Deployed:
-    """Apply the checked-out models to the environment, with no load and no run of it beside.
+    """Apply the checked-out models to the environment, with no load and no run of it beside; cut its `release`.
 
     Raises:
         DeployError: a unit test or a model failed, or the project does not parse. Nothing changed, or the message says.
@@ -101,7 +108,8 @@ def deploy(
 
     def ended(connection: psycopg.Connection) -> None:
         _note(connection, environment, content_key, run)
-        report(str(cut_release(lake, connection, sqlmesh, run=run, author=author or author_of({}))))
+        if release:
+            report(str(cut_release(lake, connection, sqlmesh, run=run, author=author or author_of({}))))
 
     with deploying(
         lake,

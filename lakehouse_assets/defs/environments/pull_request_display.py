@@ -52,6 +52,8 @@ def headline(found: Preview) -> str:
     touched = sum(change.change == "modified indirectly" for change in found.changes)
     if not found.changes:
         return f"No model differs from {TARGET}"
+    if not models and not touched:
+        return f"{plural(len(found.changes), 'model')} changed in description, audits or schedule only"
     return f"{plural(len(models), 'model')} changed, {touched} more touched"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.writing import marks
@@ -75,19 +76,22 @@ def environment_of(number: int) -> str:
 def preview(lake: Lake, number: int, *, sample: int, run: str, report: Report = lambda _: None) -> Preview:
     """Make the pull request's environment from prod's data, or make it anew; compute, audit and compare what differs.
 
-    What it has computed before is not computed again.
+    What it has computed before is not computed again. No release is cut: that would copy what its readers share with
+    prod's.
 
     Raises:
         RefusedError: there is no prod yet.
     """
     name = environment_of(number)
+    with closing(connect(lake.settings)) as connection:
+        ledger.require(connection)
     environments.create(lake, name, source=TARGET, renew=True, run=run, report=report)
     with closing(connect(lake.settings)) as connection:
         base = _plan_ids(connection)[TARGET]  # before the look: what is deployed to prod meanwhile makes this stale
     changes: tuple[ModelChange, ...] = ()
     try:
         changes = deploying.plan(TARGET).changes
-        tests = deploying.deploy(lake, name, backfill=True, run=run, report=report).tests
+        tests = deploying.deploy(lake, name, backfill=True, run=run, release=False, report=report).tests
     except ModelsError as error:
         found = Preview(name, str(error), changes=changes)
     else:
@@ -103,7 +107,8 @@ def merge(lake: Lake, number: int, *, run: str, report: Report = lambda _: None)
         RefusedError: it was not previewed, or the preview is red or stale. Prod is as before.
     """
     name = environment_of(number)
-    require_ledger(lake)
+    with closing(connect(lake.settings)) as connection:
+        ledger.require(connection)
     plan = deploying.plan(TARGET)
     begun = _is_begun(lake, name)
     if plan.is_empty and not begun:
@@ -123,10 +128,17 @@ def merge(lake: Lake, number: int, *, run: str, report: Report = lambda _: None)
         raise RefusedError(f"The checked-out models are not those that were previewed:\n{lines}\n{_again(number)}")
     if sqlmesh.look_at_promotion(project(), name, TARGET, resource().ownership).incomplete:
         # Days that became due since the preview; nothing else is missing.
-        deploying.deploy(lake, name, backfill=True, run=run, report=report)
+        deploying.deploy(lake, name, backfill=True, run=run, release=False, report=report)
         _record(lake, name, base, "")
     environments.promote(lake, name, TARGET, run=run, only_if=as_previewed, report=report)
     return True
+
+
+def is_merged(lake: Lake, number: int) -> bool:
+    """Whether the pull request's environment is there, and shows nothing that prod does not."""
+    name = environment_of(number)
+    known = sqlmesh.environment_names(project())
+    return name in known and environments.look(name, TARGET).summary.is_empty
 
 
 def drop(lake: Lake, number: int, *, run: str, report: Report = lambda _: None) -> bool:
@@ -267,7 +279,10 @@ def _check(connection: psycopg.Connection, name: str, number: int, *, is_begun: 
     known = _preview_of(connection, name)
     plans = _plan_ids(connection)
     if not known or known["plan"] != plans.get(name):
-        raise RefusedError(f"Pull request {number} has no finished preview. {_again(number)}")
+        raise RefusedError(
+            f"Pull request {number} has no finished preview: `lakehouse ci preview --pr {number}` makes it. "
+            f"{TARGET} stays as it is."
+        )
     if known["problem"]:
         raise RefusedError(f"The preview of pull request {number} is red: {known['problem']}")
     if known["base"] != plans.get(TARGET) and not is_begun:
