@@ -228,8 +228,12 @@ class TypedParquet:
         if not self.dataset.key:
             return
         key = ", ".join(quote(name) for name in self.dataset.key)
+        source = f"read_parquet({literal(str(target))})"
+        all_differ = self.connection.execute(f"SELECT count(DISTINCT hash({key})) = count(*) FROM {source}").fetchone()
+        if all_differ and all_differ[0]:
+            return
         shared = self.connection.execute(
-            f"SELECT min({SOURCE_ROW.name}), max({SOURCE_ROW.name}), {key} FROM read_parquet({literal(str(target))})"
+            f"SELECT min({SOURCE_ROW.name}), max({SOURCE_ROW.name}), {key} FROM {source}"
             f" GROUP BY ALL HAVING count(*) > 1 ORDER BY 2 LIMIT 1"
         ).fetchone()
         if shared:
