@@ -49,8 +49,12 @@ class ProjectFiles:
         return folder / f"sqlmesh_manifest_{self.gateway or 'default'}_{self.environment}{several}.json"
 
     def content_key(self) -> str:
-        """A hash of every file SQLMesh reads, of its version, and of how the project is seen."""
-        folders = " ".join(map(str, self.folders))
+        """A hash of every file SQLMesh reads, of its version, and of how the project is seen.
+
+        The same in every checkout: where the files lie does not count, but for further repositories of one project,
+        whose paths are in the manifest.
+        """
+        folders = " ".join(map(str, self.folders[1:]))
         digest = hashlib.sha256(f"{FORMAT} {folders} {self.gateway} {self.environment}".encode())
         for package in ("sqlmesh", "sqlglot"):
             digest.update(importlib.metadata.version(package).encode())

@@ -1,7 +1,9 @@
 """The manifest: what it says of a model, that it is cached by content, and that a broken project still loads."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,11 @@ def test_a_virtual_environment_in_the_project_is_no_source(sources: Sandbox) -> 
     (sources.folder / "env" / "pyvenv.cfg").touch()
     (package / "module.py").write_text("x = 1")
     assert sources.project.content_key() == before
+
+
+def test_another_checkout_of_the_same_files_has_the_same_content(sources: Sandbox, tmp_path: Path) -> None:
+    other = shutil.copytree(sources.folder, tmp_path / "elsewhere" / "sqlmesh_project")
+    assert replace(sources.project, path=other).content_key() == sources.project.content_key()
 
 
 def test_two_models_of_one_name_in_two_catalogs_are_told_apart_by_nobody_and_refused(sources: Sandbox) -> None:
