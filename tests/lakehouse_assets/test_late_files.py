@@ -29,6 +29,7 @@ def raw_revenue(house: House) -> dict[str, float]:
     )
 
 
+@pytest.mark.slow
 def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
     house.land_events("ecommerce_events_a.parquet", DAYS)
     house.load_events()

@@ -15,6 +15,7 @@ from tests.landing.conftest import EVENTS, LandingHouse, event
 ON_A_FOLDER = pytest.mark.parametrize("storage_environment", ["folder"], indirect=True)
 
 
+@pytest.mark.slow
 @ON_A_FOLDER
 def test_every_bad_file_is_refused_by_upload_and_load_and_the_good_beside_it_arrive(house: LandingHouse) -> None:
     bad, odd = bad_files(), odd_files()

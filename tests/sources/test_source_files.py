@@ -45,6 +45,7 @@ SHOP = '''
 '''
 
 
+@pytest.mark.slow
 def test_a_hand_written_source_shows_its_tables_before_and_after_its_first_load(team: Sources) -> None:
     team.write("shop", SHOP)
     assert team.keys("shop") == {"shop__orders", "shop__visits", "shop__shipments"}
