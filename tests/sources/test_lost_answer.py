@@ -28,7 +28,13 @@ SHOP = """
 """
 
 
-@pytest.mark.parametrize("table", ["appended", "appended__lines", "merged", "replaced__lines"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "appended",
+        *(pytest.param(table, marks=pytest.mark.slow) for table in ("appended__lines", "merged", "replaced__lines")),
+    ],
+)
 def test_a_row_is_there_once(team: Sources, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
     team.write("shop", SHOP)
     job, lost = DuckDbCopyJob.run, []

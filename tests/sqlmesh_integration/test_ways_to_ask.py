@@ -27,6 +27,7 @@ from tests.ports import free_ports
 from tests.sqlmesh_integration.sandbox import Sandbox, Saved, moment
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 CODE = Path(__file__).parent / "code_location.py"
 DAY, GROWTH = "marts.daily_revenue", "marts.daily_growth"
 ONE_RUN_AT_A_TIME = "concurrency:\n  runs:\n    max_concurrent_runs: 1\ntelemetry:\n  enabled: false\n"
@@ -147,7 +148,6 @@ def served(saved_shop: Saved, tmp_path_factory: pytest.TempPathFactory) -> Itera
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.slow
 def test_one_partition_from_the_command_line(served: Served) -> None:
     before, growth = served.shop.stamps(DAY), served.shop.stamps(GROWTH)
     served.command(
@@ -165,7 +165,6 @@ def test_one_partition_from_the_command_line(served: Served) -> None:
     assert served.shop.stamps(GROWTH) == growth
 
 
-@pytest.mark.slow
 def test_a_range_from_the_command_line_is_one_run(served: Served) -> None:
     before = served.shop.stamps(DAY)
     served.command(
@@ -180,7 +179,6 @@ def test_a_range_from_the_command_line_is_one_run(served: Served) -> None:
         assert days <= instance.get_materialized_partitions(dg.AssetKey(["marts", "daily_revenue"]))
 
 
-@pytest.mark.slow
 def test_a_job_backfill_makes_a_run_for_each_day_whatever_an_asset_asks_for(served: Served) -> None:
     """`dagster job backfill` knows no ranges; `dagster asset materialize --partition-range` does."""
     before = served.shop.stamps(DAY)
@@ -229,7 +227,6 @@ def test_a_schedule_catches_up_on_what_is_missing_only(served: Served) -> None:
     assert served.rewritten(growth, GROWTH) == {"2024-01-08"}
 
 
-@pytest.mark.slow
 def test_sqlmeshs_own_command_line_shows_in_dagster(served: Served) -> None:
     before = served.shop.stamps(DAY)
     subprocess.run(
