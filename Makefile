@@ -39,7 +39,7 @@ test: .venv/installed-dev .env ## Whether it still stands, in minutes
 	@$(PYTEST) $(ARGS)
 
 test-slow: .venv/installed-dev .env ## The tests of more than two seconds each; CI runs both
-	@$(PYTEST) -m slow $(ARGS)
+	@$(PYTEST) -m 'slow and not proof' $(ARGS)
 
 prove: .venv/installed-dev .env ## Hundreds of faults (docs/faults.md), and all that takes long (FAULT_SEED=n: again)
 	@$(BIN)/python -m pytest -m proof -s tests/faults tests/releases_proof $(ARGS)
