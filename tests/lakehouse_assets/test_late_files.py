@@ -57,7 +57,8 @@ def test_a_late_file_recomputes_its_days_and_no_other(house: House) -> None:
 @pytest.mark.slow
 def test_a_second_load_on_the_same_day_arrives_and_nothing_new_computes_nothing(house: House) -> None:
     house.land_events(
-        "ecommerce_events_b.parquet", DAYS.replace("2010-01-01", "2011-01-01").replace("24 * 60", "24 * 3")
+        "ecommerce_events_b.parquet",
+        DAYS.replace("2010-01-01", "2011-01-01").replace("24 * 60", "24 * 3").replace("SELECT i,", "SELECT 30000 + i,"),
     )
     late = "SELECT {first} + i, 1, 'purchase', TIMESTAMP '2011-01-02 10:00:00', 100 FROM range(2) t(i)"
     for number in (910_000, 950_000):
