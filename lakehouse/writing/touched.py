@@ -177,11 +177,17 @@ def watermarks(connection: psycopg.Connection) -> Mapping[str, int]:
 
 
 def is_behind(connection: psycopg.Connection) -> bool:
-    """Whether a load has touched anything since some table was computed, or nothing was ever computed."""
+    """Whether a load has touched anything since some table was computed, or nothing was ever computed.
+
+    Tables that every environment has moved on from stay as they are.
+    """
     row = connection.execute(
         """
         SELECT coalesce(min(touched_id), -1) < (SELECT coalesce(max(id), 0) FROM ledger.touched)
         FROM ledger.watermarks
+        WHERE physical_table NOT IN (
+            SELECT physical_table FROM ledger.table_users GROUP BY physical_table HAVING NOT bool_or(used)
+        )
         """
     ).fetchone()
     assert row is not None
