@@ -122,3 +122,16 @@ def house(built_house: House) -> Iterator[House]:
     """The one house, as the tests before have left it."""
     with lived_in(built_house.environment):
         yield built_house
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every model batch that SQLMesh computes from here on."""
+    from lakehouse_assets.sqlmesh_integration import engine
+
+    begun: list[Any] = []
+    evaluate = engine.RecordingEvaluator.evaluate
+    monkeypatch.setattr(
+        engine.RecordingEvaluator, "evaluate", lambda self, *a, **k: (begun.append(a), evaluate(self, *a, **k))[1]
+    )
+    return begun

@@ -28,7 +28,6 @@ from lakehouse_assets import models as models_module
 from lakehouse_assets.cli import graph as cli
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
-from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
 
@@ -50,17 +49,6 @@ def filled(house: House) -> Iterator[House]:
     yield house
     deploying.deploy(house.lake, "prod", backfill=True, run="test")
     environments.drop(house.lake, "qa", even_if_it_stays=True, run="test")
-
-
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every model batch that SQLMesh computes from here on."""
-    begun: list[Any] = []
-    evaluate = engine.RecordingEvaluator.evaluate
-    monkeypatch.setattr(
-        engine.RecordingEvaluator, "evaluate", lambda self, *a, **k: (begun.append(a), evaluate(self, *a, **k))[1]
-    )
-    return begun
 
 
 @pytest.fixture(scope="module")

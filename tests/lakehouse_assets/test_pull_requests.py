@@ -21,7 +21,6 @@ from lakehouse.settings import PROJECT_ROOT
 from lakehouse_assets import models as models_module
 from lakehouse_assets.cli import graph as cli
 from lakehouse_assets.defs.environments import deploying, lifecycle, pull_requests
-from lakehouse_assets.sqlmesh_integration import engine
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
 
@@ -65,17 +64,6 @@ def checkout(filled: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield Checkout(folder)
     for number in pull_requests.forgotten(filled.lake, age=timedelta(days=-1)):
         pull_requests.drop(filled.lake, number, run="test")
-
-
-@pytest.fixture
-def batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every model batch that SQLMesh computes from here on."""
-    begun: list[Any] = []
-    evaluate = engine.RecordingEvaluator.evaluate
-    monkeypatch.setattr(
-        engine.RecordingEvaluator, "evaluate", lambda self, *a, **k: (begun.append(a), evaluate(self, *a, **k))[1]
-    )
-    return begun
 
 
 def lakehouse(*arguments: str) -> tuple[int, str]:
