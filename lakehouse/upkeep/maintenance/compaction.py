@@ -19,7 +19,7 @@ from lakehouse.lake.ducklake import Lake, identifier, quoted
 from lakehouse.lake.feed import MAINTENANCE
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
-from lakehouse.upkeep.maintenance.flushed_deletions import forget_flushed
+from lakehouse.upkeep.maintenance.flushed_deletions import FLUSH, flushed_alone, forget_flushed
 from lakehouse.upkeep.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
 from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
 from lakehouse.wording import megabytes, plural
@@ -167,21 +167,27 @@ def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report
         f"CALL ducklake_merge_adjacent_files({where}, max_compacted_files => {FILES_AT_ONCE})",
     ]
     if table.inlined_rows:
-        flush = f"schema_name => {quoted(schema)}, table_name => {quoted(name)}"
-        steps.insert(0, f"CALL ducklake_flush_inlined_data('lakehouse', {flush})")
-    count = f"SELECT count(*) FROM lakehouse.{identifier(schema)}.{identifier(name)}"
+        done = flushed_alone(lambda: _step(lake, postgres, table, FLUSH.format(quoted(schema), quoted(name)), report))
+        if not done:
+            raise InUseError("others commit to the lake all the time.")
     for step in steps:
-        with closing(lake.connect()) as connection:
-            if forget_flushed(postgres, connection, table.table):
-                report(f"{table.table}: deletions that DuckLake had flushed and kept in its catalog too are out of it")
-            rows = connection.execute(count).fetchone()
-            connection.execute("BEGIN")
-            connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
-            connection.execute(step)
-            if connection.execute(count).fetchone() != rows:
-                connection.execute("ROLLBACK")
-                raise InUseError("it would have held another number of rows; this is a fault of the lakehouse")
-            connection.execute("COMMIT")
+        _step(lake, postgres, table, step, report)
+
+
+def _step(lake: Lake, postgres: psycopg.Connection, table: TableFiles, step: str, report: Report) -> None:
+    schema, name = table.table.split(".", 1)
+    count = f"SELECT count(*) FROM lakehouse.{identifier(schema)}.{identifier(name)}"
+    with closing(lake.connect()) as connection:
+        if forget_flushed(postgres, connection, table.table):
+            report(f"{table.table}: deletions that DuckLake had flushed and kept in its catalog too are out of it")
+        rows = connection.execute(count).fetchone()
+        connection.execute("BEGIN")
+        connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
+        connection.execute(step)
+        if connection.execute(count).fetchone() != rows:
+            connection.execute("ROLLBACK")
+            raise InUseError("it would have held another number of rows; this is a fault of the lakehouse")
+        connection.execute("COMMIT")
 
 
 def _outcome(before: LakeFiles, after: LakeFiles, left: list[str], problems: list[str], tables: list[str]) -> Outcome:

@@ -1,11 +1,15 @@
-"""Deletions that lie in a file and in the catalog too.
+"""Rows and deletions that lie in the catalog move into files; nothing comes back.
 
-DuckLake (1.0) sometimes flushes inlined deletions into a file and leaves their rows where they were; seen when many
-write to one table, never made on purpose. No answer is wrong by it, but it then refuses every later flush and rewrite
-of the table ("Type INT128 with value -4 can't be cast"). This can go when DuckLake takes the rows along.
+DuckLake (1.0) takes the deletions that it flushes out of its catalog before it commits, and forgets to do so again when
+the commit lost a race with another writer's, of any table. They then lie in a file and in the catalog, its readers mix
+the two up, and **deleted rows are there again**; each later flush and rewrite of the table is refused too ("Type INT128
+with value -4 can't be cast"). So a flush of ours is committed at the first try or not at all. All this can go when a
+DuckLake's flush survives a commit beside it (tests/lakehouse/maintenance/test_beside_loads.py fails then).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import duckdb
 import psycopg
@@ -13,6 +17,12 @@ import psycopg
 from lakehouse.lake.catalog_paths import FILE_ADDRESS
 from lakehouse.lake.ducklake import METADATA_SCHEMA
 
+FLUSH = (
+    "SET ducklake_max_retry_count = 0; "
+    "CALL ducklake_flush_inlined_data('lakehouse', schema_name => {}, table_name => {})"
+)
+"""With schema and table as literals; in a transaction of its own, whose commit may lose a race."""
+ATTEMPTS = 10
 TWICE_SQL = f"""
     SELECT DISTINCT inlined.file_id, file.begin_snapshot, {FILE_ADDRESS}
     FROM {METADATA_SCHEMA}.{{inlined}} AS inlined
@@ -22,6 +32,19 @@ TWICE_SQL = f"""
     JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
     WHERE file.end_snapshot IS NULL
 """
+
+
+def flushed_alone(attempt: Callable[[], None]) -> bool:
+    """Flush by `attempt`, anew when somebody commits meanwhile; whether it was done."""
+    for _ in range(ATTEMPTS):
+        try:
+            attempt()
+        except duckdb.Error as error:
+            if "ducklake_max_retry_count" not in str(error):
+                raise
+        else:
+            return True
+    return False
 
 
 def forget_flushed(postgres: psycopg.Connection, connection: duckdb.DuckDBPyConnection, table: str) -> int:

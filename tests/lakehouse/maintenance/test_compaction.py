@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
+import duckdb
 import pytest
 
+from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.feed import is_whole
 from lakehouse.releases import log
 from lakehouse.releases.rule import changed_at
@@ -153,3 +157,50 @@ def test_one_table_in_use_holds_up_no_other(tended: Tended) -> None:
         done = compaction.compact(tended.lake, {"raw.t": "source", "raw.u": "other"}, wait_seconds=0.1)
     assert str(done.figures["left"]).startswith("raw.t is left")
     assert files_of(tended, "raw.u").files == 1
+
+
+class Overtaken:
+    """A connection before whose commits somebody else commits, and after whose commits somebody looks."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, before: Callable[[], None], after: Callable[[], None]):
+        self.connection, self.before, self.after = connection, before, after
+
+    def execute(self, sql: str, *values: object) -> duckdb.DuckDBPyConnection:
+        if sql != "COMMIT":
+            return self.connection.execute(sql, *values)
+        self.before()
+        done = self.connection.execute(sql)
+        self.after()
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+@pytest.mark.parametrize("times", [1, 1_000])
+def test_deleted_rows_stay_deleted_when_others_commit_during_the_flush(
+    tended: Tended, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """One commit beside each of the first tries; when it never ends, the table is left for the next time."""
+    tended.small_increments(3)
+    tended.execute("DELETE FROM raw.t WHERE id % 10 = 0", "CREATE TABLE raw.other (id INT)")
+    content = "SELECT count(*), sum(id)::INT FROM raw.t"
+    kept = tended.rows(content)
+    connect, commits = Lake.connect, iter(range(times))
+    seen = []
+
+    def another() -> None:
+        if next(commits, None) is not None:
+            with closing(connect(tended.lake)) as connection:
+                connection.execute("INSERT INTO raw.other VALUES (1)")
+
+    def look() -> None:
+        with closing(connect(tended.lake)) as connection:
+            seen.append(connection.execute(content).fetchall())
+
+    monkeypatch.setattr(Lake, "connect", lambda lake, **how: Overtaken(connect(lake, **how), another, look))
+    done = compaction.compact(tended.lake, PIPELINES)
+    assert not done.problems
+    assert seen == [kept] * len(seen)
+    assert ("others commit to the lake all the time" in str(done.figures["left"])) == (times > 1)
+    assert (files_of(tended).inlined_rows > 0) == (times > 1)
