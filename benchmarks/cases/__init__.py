@@ -11,6 +11,7 @@ from benchmarks.cases import (
     loads,
     many_models,
     one_partition,
+    ordinary_source,
     overhead,
     promotion,
     query,
@@ -24,6 +25,7 @@ CASES: dict[str, Case] = {
     for case in (
         demo.CASE,
         loads.CASE,
+        ordinary_source.CASE,
         real_models.CASE,
         code_location.CASE,
         one_partition.CASE,

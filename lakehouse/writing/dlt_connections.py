@@ -10,6 +10,7 @@ import duckdb
 from dlt.common.configuration import resolve
 from dlt.common.configuration.providers import environ
 from dlt.common.configuration.specs import base_configuration
+from dlt.common.destination import Destination
 from dlt.destinations.impl.duckdb.configuration import DuckDbConnectionPool
 from dlt.destinations.impl.ducklake import configuration
 
@@ -74,3 +75,11 @@ def install() -> None:
         for module in (base_configuration, resolve, environ):
             if hasattr(module, name):
                 setattr(module, name, remembered)
+
+
+def remember_capabilities(destination: Destination) -> None:
+    """Let dlt (1.31) resolve once what its destination can do, not eleven times: a fifth of a small load."""
+    ask = destination.capabilities
+    credentials = destination.config_params["credentials"].copy()
+    resolved = destination.configuration(destination.spec(credentials=credentials), accept_partial=True)
+    destination.capabilities = lambda config=None, naming=None: ask(config or resolved, naming)  # type: ignore[method-assign]

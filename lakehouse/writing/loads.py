@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
+import duckdb
 import psycopg
 
 from lakehouse.lake import ledger
@@ -17,6 +18,7 @@ from lakehouse.writing.touched import Touched
 from lakehouse.writing.undo import drop_tables, tables_of, undo
 
 Report = Callable[[str], None]
+Reader = Callable[[], duckdb.DuckDBPyConnection]
 ABANDON_SECONDS = 1.0
 
 
@@ -29,13 +31,20 @@ class Load:
 
 @contextmanager
 def loading(
-    lake: Lake, pipeline: str, event_times: Mapping[str, str | None], *, run: str, report: Report = lambda _: None
+    lake: Lake,
+    pipeline: str,
+    event_times: Mapping[str, str | None],
+    *,
+    run: str,
+    report: Report = lambda _: None,
+    reader: Reader | None = None,
 ) -> Iterator[Load]:
     """Everything that `pipeline` commits inside this block is either finished, recorded and unmarked, or marked.
 
     `event_times` names tables (`schema.table`) with the column that says when a row happened; of the pipeline's other
-    tables a change touches everything. An error inside the block is undone, and so is what a killed predecessor left:
-    the load begins as if neither had been.
+    tables a change touches everything. `reader` gives a connection that the caller closes, for what is looked up at the
+    end; without, one is opened. An error inside the block is undone, and so is what a killed predecessor left: the load
+    begins as if neither had been.
     """
     with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
         ledger.require(connection)
@@ -56,7 +65,9 @@ def loading(
         except Exception:
             _undo_predecessor(lake, connection, pipeline, lambda _: None)
             raise
-        load.touched = _finish(lake, connection, pipeline, run=run)
+        with ExitStack() as stack:
+            found = reader() if reader else stack.enter_context(closing(lake.connect(read_only=True)))
+            load.touched = _finish(lake, connection, pipeline, found, run=run)
 
 
 def repair(lake: Lake, pipelines: Iterable[str], *, run: str, report: Report = lambda _: None) -> None:
@@ -95,14 +106,15 @@ def _undo_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str,
         report(f"undone: {mark}; {', '.join(tables) or 'no table'} had changed")
 
 
-def _finish(lake: Lake, connection: psycopg.Connection, pipeline: str, *, run: str) -> dict[str, Touched]:
+def _finish(
+    lake: Lake, connection: psycopg.Connection, pipeline: str, reader: duckdb.DuckDBPyConnection, *, run: str
+) -> dict[str, Touched]:
     """Record what was touched since the mark's snapshot and remove the mark, in one transaction."""
     (mark,) = marks.read(connection, "load", pipeline)
-    with closing(lake.connect(read_only=True)) as reader:
-        changes = {
-            table: touched.changes_since(reader, table, event_time, mark.snapshot)
-            for table, event_time in (dict.fromkeys(tables_of(connection, pipeline)) | mark.details["tables"]).items()
-        }
+    changes = {
+        table: touched.changes_since(reader, table, event_time, mark.snapshot)
+        for table, event_time in (dict.fromkeys(tables_of(connection, pipeline)) | mark.details["tables"]).items()
+    }
     snapshot = lake.newest_snapshot()
     with connection.transaction():
         for change in changes.values():

@@ -63,10 +63,12 @@ def lake_pipeline(lake: Lake, source: str, log: logging.Logger | None = None) ->
     )
     # An attribute, not an argument (dlt 1.31): the DuckDB configuration of every connection that dlt opens.
     credentials.global_config = {**lake.duckdb_config(), "TimeZone": "UTC"}
+    # Else a merge is two snapshots of the lake, and a reader between them misses rows (dlt 1.31).
+    destination = dlt.destinations.ducklake(credentials=credentials, supports_transactions=True)
+    dlt_connections.remember_capabilities(destination)
     return dlt.pipeline(
         pipeline_name=source,
-        # Else a merge is two snapshots of the lake, and a reader between them misses rows (dlt 1.31).
-        destination=dlt.destinations.ducklake(credentials=credentials, supports_transactions=True),
+        destination=destination,
         dataset_name=RAW_ZONE,
         pipelines_dir=str(lake.settings.pipelines_dir),
         progress=LogCollector(log_period=2, logger=log, dump_system_stats=False) if log else None,  # type: ignore[arg-type]

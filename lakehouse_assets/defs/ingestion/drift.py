@@ -72,7 +72,8 @@ class Fields:
     def note(self, item: Any) -> Any:
         """Look at a row, an Arrow table or a frame on its way."""
         if isinstance(item, dict):
-            self.names.update(map(str, item))
+            if not self.names.issuperset(item):  # a million rows know the same names
+                self.names.update(map(str, item))
         else:
             found = getattr(item, "column_names", None)
             found = getattr(item, "columns", None) if found is None else found

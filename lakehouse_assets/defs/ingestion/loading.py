@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from lakehouse.writing import extracted
 from lakehouse.writing.loads import Load, loading
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse_assets.defs.ingestion import drift
-from lakehouse_assets.defs.ingestion.declared_types import differences, follow, lake_types, refusal
+from lakehouse_assets.defs.ingestion.declared_types import differences, follow, lake_columns, lake_types, refusal
 from lakehouse_assets.defs.ingestion.files_load import FilesLoad
 from lakehouse_assets.defs.ingestion.source_load import SourceLoad
 from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, is_key, learn, source_named
@@ -119,8 +119,7 @@ class FileSourceLoad(SourceLoad):
             if counted is None:
                 continue
             theirs, where = counted if isinstance(counted, tuple) else (counted, "true")
-            with closing(self.lake.connect(read_only=True)) as connection:
-                row = connection.execute(f"SELECT count(*) FROM {_quoted(table)} WHERE {where}").fetchone()
+            row = self.reader.execute(f"SELECT count(*) FROM {_quoted(table)} WHERE {where}").fetchone()
             ours = row[0] if row else 0
             yield dg.AssetCheckResult(
                 asset_key=asset_key(table),
@@ -146,18 +145,18 @@ def load_files(context: dg.AssetExecutionContext, lake: Lake, folder: LandingFol
     """Load what is new in a dataset's landing folder; see `load`."""
     if problem := source_named(folder.dataset).problem:
         raise dg.Failure(problem, allow_retries=False)
-    work = FilesLoad(lake, folder)
-    _follow_declarations(context, work)
-    try:
-        _make_missing_tables(lake, work)
-        done, pipeline = _load(context, work, LoadConfig())
-    except Exception as error:
-        _retry(context, error)
-        reason = _reason_outside(error, lake)
-        if reason is None:
-            raise
-        raise dg.Failure(f"{work.source}: {reason}\nThe rows that were there stay as they are.") from error
-    yield from _results(context, work, done, pipeline)
+    with closing(FilesLoad(lake, folder)) as work:
+        _follow_declarations(context, work)
+        try:
+            _make_missing_tables(lake, work)
+            done, pipeline = _load(context, work, LoadConfig())
+        except Exception as error:
+            _retry(context, error)
+            reason = _reason_outside(error, lake)
+            if reason is None:
+                raise
+            raise dg.Failure(f"{work.source}: {reason}\nThe rows that were there stay as they are.") from error
+        yield from _results(context, work, done, pipeline)
 
 
 def load(context: dg.AssetExecutionContext, lake: Lake, source: str, config: LoadConfig) -> Iterator[Any]:
@@ -172,7 +171,7 @@ def load(context: dg.AssetExecutionContext, lake: Lake, source: str, config: Loa
 
     with ExitStack() as stack:
         settings = stack.enter_context(settings_of(source, lake.settings))
-        work = FileSourceLoad(lake, source, settings)
+        work = stack.enter_context(closing(FileSourceLoad(lake, source, settings)))
         selected = {key.path[-1] for key in context.selected_asset_keys}
         if selected < {table.name for table in work.tables}:
             work.resources = {table.resource for table in work.tables if table.name in selected}
@@ -196,7 +195,9 @@ def _load(context: dg.AssetExecutionContext, work: SourceLoad, config: LoadConfi
     make_private(work.lake.settings.pipelines_dir)
     event_times = {table.full_name: table.event_time for table in work.tables}
     run = f"run {context.run.run_id[:8]}"
-    with loading(work.lake, work.source, event_times, run=run, report=context.log.info) as done:
+    with loading(
+        work.lake, work.source, event_times, run=run, report=context.log.info, reader=lambda: work.reader
+    ) as done:
         is_kept = extracted.bring_back(work.lake, work.source)
         pipeline = lake_pipeline(work.lake, work.source, log=context.log)
         source = work.dlt_source()
@@ -273,10 +274,10 @@ def _make_missing_tables(lake: Lake, work: SourceLoad) -> None:
 
 
 def _results(context: dg.AssetExecutionContext, work: SourceLoad, done: Load, pipeline: Pipeline) -> Iterator[Any]:
-    tables = work.tables if isinstance(work, FilesLoad) else _learned(work, pipeline)
+    columns = lake_columns(work.reader)
+    tables = work.tables if isinstance(work, FilesLoad) else _learned(work, pipeline, columns)
     common = {**work.metadata(), **_told_by_dlt(pipeline)}
-    with closing(work.lake.connect(read_only=True)) as connection:
-        held = {table.name: _metadata(connection, table, done) for table in tables}
+    held = {table.name: _metadata(work.reader, table, columns.get(table.name, {}), done) for table in tables}
     for table in tables:
         key = asset_key(table)
         metadata = {**common, **held[table.name]}
@@ -294,30 +295,25 @@ def _results(context: dg.AssetExecutionContext, work: SourceLoad, done: Load, pi
         raise problem
 
 
-def _learned(work: SourceLoad, pipeline: Pipeline) -> list[RawTable]:
+def _learned(work: SourceLoad, pipeline: Pipeline, columns: Mapping[str, Mapping[str, str]]) -> list[RawTable]:
     """What is known of the source's tables now, kept for the code location: their columns as the lake has them."""
     from dlt.common.schema.utils import get_root_table
 
     schema = pipeline.default_schema
     known = {table.name: table for table in work.tables}
-    with closing(work.lake.connect(read_only=True)) as connection:
-        columns = connection.execute(
-            "SELECT table_name, column_name, data_type FROM information_schema.columns "
-            "WHERE table_catalog = 'lakehouse' AND table_schema = 'raw' "
-            f"AND starts_with(table_name, '{work.source}__') ORDER BY table_name, ordinal_position"
-        ).fetchall()
     found: dict[str, RawTable] = {}
-    for name, column, kind in columns:
+    for name in (name for name in columns if name.startswith(f"{work.source}__")):
         hints: Any = schema.tables.get(name, {"columns": {}})
-        if name not in found:
-            parent = hints.get("parent")
-            resource = get_root_table(schema.tables, name).get("resource") if name in schema.tables else ""
-            text = hints.get("description") or (f"What {parent} holds in a list. One row per item." if parent else "")
-            base = known.get(name) or RawTable(work.source, name, text)
-            key = base.key or (["_dlt_id"] if parent else _key(schema.tables.get(name, {})))
-            found[name] = replace(base, columns=[], resource=resource or base.resource, key=key, is_complete=True)
-        kind = kind.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
-        found[name].columns.append((column, kind, hints["columns"].get(column, {}).get("description", "")))
+        parent = hints.get("parent")
+        resource = get_root_table(schema.tables, name).get("resource") if name in schema.tables else ""
+        text = hints.get("description") or (f"What {parent} holds in a list. One row per item." if parent else "")
+        base = known.get(name) or RawTable(work.source, name, text)
+        described = [
+            (column, kind, hints["columns"].get(column, {}).get("description", ""))
+            for column, kind in columns[name].items()
+        ]
+        key = base.key or (["_dlt_id"] if parent else _key(hints))
+        found[name] = replace(base, columns=described, resource=resource or base.resource, key=key, is_complete=True)
     tables = [*found.values(), *(table for name, table in known.items() if name not in found)]
     learn(work.source, list(found.values()))
     return tables
@@ -345,16 +341,14 @@ def _told_by_dlt(pipeline: Pipeline) -> dict[str, Any]:
     }
 
 
-def _metadata(connection: duckdb.DuckDBPyConnection, table: RawTable, done: Load) -> dict[str, Any]:
-    """What a load's page should show of one table."""
+def _metadata(
+    connection: duckdb.DuckDBPyConnection, table: RawTable, held: Mapping[str, str], done: Load
+) -> dict[str, Any]:
+    """What a load's page should show of one table, whose columns the lake holds so."""
     change = done.touched.get(table.full_name)
-    held = connection.execute(
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_catalog = 'lakehouse' "
-        "AND table_schema = 'raw' AND table_name = ? ORDER BY ordinal_position", [table.name],
-    ).fetchall()  # fmt: skip
     count = connection.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone() if held else (0,)
     declared = {name for name, *_ in table.columns}
-    learned = [(name, kind, "") for name, kind in held if name not in declared and not name.startswith("_dlt_")]
+    learned = [(name, kind, "") for name, kind in held.items() if name not in declared and not name.startswith("_dlt_")]
     ranges = change.ranges if change else []
     return {
         "rows_inserted": change.rows_inserted if change else 0,
