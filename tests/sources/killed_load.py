@@ -1,7 +1,7 @@
 """Run by a test in a process of its own: a load of the source `shop` that dies by SIGKILL at a chosen moment.
 
 Arguments: the folder of sources, then the number of jobs after whose commit it dies, or `mark`: when all is committed,
-or `done`: when the mark is gone too.
+or `done`: when the mark is gone too, or `never`: whoever started it kills it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
         loads._finish = die
     elif sys.argv[2] == "done":
         extracted.drop = die
-    else:
+    elif sys.argv[2] != "never":
         jobs, run = itertools.count(1), RunnableLoadJob.run_managed
 
         def run_and_die(self: Any, *arguments: Any, **options: Any) -> None:
