@@ -39,6 +39,8 @@ WAIT_SECONDS = 120.0
 POLITE_SECONDS = 0.1
 RETRY_SECONDS = 0.3
 FILES_AT_ONCE = 10_000
+NOT_INLINED = "CALL lakehouse.set_option('data_inlining_row_limit', 0, schema => {}, table_name => {})"
+"""From now on a table's few rows are a file too."""
 
 
 class InUseError(Exception):
@@ -160,18 +162,36 @@ def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report
 
     A connection of its own for each: DuckDB shuts the whole database after an internal error.
     """
-    schema, name = table.table.split(".", 1)
-    where = f"'lakehouse', {quoted(name)}, schema => {quoted(schema)}"
-    steps = [
-        f"CALL ducklake_rewrite_data_files({where}, delete_threshold => {REWRITE_SHARE})",
-        f"CALL ducklake_merge_adjacent_files({where}, max_compacted_files => {FILES_AT_ONCE})",
-    ]
-    if table.inlined_rows:
-        done = flushed_alone(lambda: _step(lake, postgres, table, FLUSH.format(quoted(schema), quoted(name)), report))
+    schema, name = (quoted(part) for part in table.table.split(".", 1))
+    where = f"'lakehouse', {name}, schema => {schema}"
+    rewrite_share = REWRITE_SHARE
+    if table.is_partitioned:
+        if table.inlined_rows or table.foldered_files:
+            with closing(lake.connect()) as connection:  # never retried, and with its commit it would be forgotten
+                connection.execute(NOT_INLINED.format(schema, name))
+            _step(lake, postgres, table, _moved(table.table), report)
+            rewrite_share = 0.0  # also files with few deletions, that else would stay in the catalog
+    elif table.inlined_rows:
+        done = flushed_alone(lambda: _step(lake, postgres, table, FLUSH.format(schema, name), report))
         if not done:
             raise InUseError("others commit to the lake all the time.")
-    for step in steps:
+    for step in (
+        f"CALL ducklake_rewrite_data_files({where}, delete_threshold => {rewrite_share})",
+        f"CALL ducklake_merge_adjacent_files({where}, max_compacted_files => {FILES_AT_ONCE})",
+    ):
         _step(lake, postgres, table, step, report)
+
+
+def _moved(table: str) -> str:
+    """Write a partitioned table's rows that lie in the catalog, or in a folder that is named by its partition, anew.
+
+    DuckLake (1.0) flushes rows into such folders whatever `hive_file_pattern` says. A long value then is a name that no
+    file system takes, and files of one partition in two folders are never merged ("different hive partition path").
+    This can go with a DuckLake that has 664400c5 ("add hive_file_pattern option to flush").
+    """
+    name = ".".join(map(identifier, table.split(".", 1)))
+    where = "starts_with(filename, 'ducklake_inlined') OR regexp_matches(filename, '=[^/]*/[^/]*$')"
+    return f"INSERT INTO {name} SELECT * FROM {name} WHERE {where}; DELETE FROM {name} WHERE {where}"
 
 
 def _step(lake: Lake, postgres: psycopg.Connection, table: TableFiles, step: str, report: Report) -> None:

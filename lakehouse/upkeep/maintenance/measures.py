@@ -30,6 +30,9 @@ class TableFiles:
     """Files of whose rows at least `REWRITE_SHARE` are deleted."""
     inlined_rows: int
     """Rows, and deletions, that still lie in the catalog."""
+    foldered_files: int = 0
+    """Of a partitioned table, in folders named by their partition (see `lakehouse.upkeep.maintenance.compaction`)."""
+    is_partitioned: bool = False
 
     @property
     def needs_compaction(self) -> bool:
@@ -75,7 +78,8 @@ WITH deleted AS (
     SELECT data_file_id, string_agg(coalesce(partition_value, '∅'), '/' ORDER BY partition_key_index) AS key
     FROM {METADATA_SCHEMA}.ducklake_file_partition_value GROUP BY data_file_id
 ), file AS (
-    SELECT f.table_id, f.file_size_bytes, coalesce(partition.key, '') AS key,
+    SELECT f.table_id, f.file_size_bytes, f.path_is_relative AND f.path LIKE '%%/%%' AS foldered,
+        coalesce(partition.key, '') AS key,
         coalesce(deleted.files, 0) AS delete_files,
         coalesce(deleted.rows, 0)::float / greatest(f.record_count, 1) AS dead
     FROM {METADATA_SCHEMA}.ducklake_data_file AS f
@@ -85,18 +89,26 @@ WITH deleted AS (
 ), part AS (
     SELECT table_id, count(*) AS files, sum(file_size_bytes) AS bytes, sum(delete_files) AS delete_files,
         greatest(count(*) FILTER (WHERE file_size_bytes < %(small)s) - 1, 0) AS small,
-        sum(file_size_bytes * dead) AS dead, count(*) FILTER (WHERE dead >= %(worn)s) AS worn
+        sum(file_size_bytes * dead) AS dead, count(*) FILTER (WHERE dead >= %(worn)s) AS worn,
+        count(*) FILTER (WHERE foldered) AS foldered
     FROM file GROUP BY table_id, key
 )
 SELECT s.schema_name || '.' || t.table_name AS name, coalesce(sum(files), 0)::bigint,
     coalesce(sum(bytes), 0)::bigint, coalesce(sum(small), 0)::bigint, coalesce(sum(delete_files), 0)::bigint,
-    coalesce(sum(dead), 0)::bigint, coalesce(sum(worn), 0)::bigint, t.table_id
+    coalesce(sum(dead), 0)::bigint, coalesce(sum(worn), 0)::bigint, t.table_id,
+    coalesce(sum(foldered), 0)::bigint,
+    EXISTS (
+        SELECT FROM {METADATA_SCHEMA}.ducklake_partition_info AS p
+        JOIN {METADATA_SCHEMA}.ducklake_partition_column USING (partition_id)
+        WHERE p.table_id = t.table_id AND p.end_snapshot IS NULL
+    )
 FROM {METADATA_SCHEMA}.ducklake_table AS t
 JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)
 LEFT JOIN part USING (table_id)
 WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL
 GROUP BY name, t.table_id ORDER BY name
 """
+OF_LIVE_FILES = f"file_id IN (SELECT data_file_id FROM {METADATA_SCHEMA}.ducklake_data_file WHERE end_snapshot IS NULL)"
 
 
 def measure(connection: psycopg.Connection) -> LakeFiles:
@@ -104,8 +116,8 @@ def measure(connection: psycopg.Connection) -> LakeFiles:
     inlined = _inlined_rows(connection)
     rows = connection.execute(FILES_SQL, {"small": SMALL_FILE_BYTES, "worn": REWRITE_SHARE}).fetchall()
     tables = tuple(
-        TableFiles(name, files, size, small, deletions, dead, worn, inlined.get(table_id, 0))
-        for name, files, size, small, deletions, dead, worn, table_id in rows
+        TableFiles(name, files, size, small, deletions, dead, worn, inlined.get(table_id, 0), *more)
+        for name, files, size, small, deletions, dead, worn, table_id, *more in rows
     )
     row = connection.execute(
         f"""
@@ -130,7 +142,7 @@ def _inlined_rows(connection: psycopg.Connection) -> dict[int, int]:
         [METADATA_SCHEMA],
     ).fetchall()
     for name, table_id in stored:
-        where = "WHERE end_snapshot IS NULL" if "_data_" in name else ""
-        row = connection.execute(f"SELECT count(*) FROM {METADATA_SCHEMA}.{identifier(name)} {where}").fetchone()
+        where = "end_snapshot IS NULL" if "_data_" in name else OF_LIVE_FILES
+        row = connection.execute(f"SELECT count(*) FROM {METADATA_SCHEMA}.{identifier(name)} WHERE {where}").fetchone()
         found[table_id] = found.get(table_id, 0) + (row[0] if row else 0)
     return {table_id: rows for table_id, rows in found.items() if rows}

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
+import duckdb
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -106,7 +107,10 @@ def tried(tended: Tended, acts: list[str]) -> None:
             tended.execute(f"ALTER TABLE raw.t RENAME COLUMN {column} TO day_{number}")
             column = f"day_{number}"
         elif act in BY_HAND:
-            assert flushed_alone(partial(tended.execute, BY_HAND[act].format(column=column)))
+            try:
+                assert flushed_alone(partial(tended.execute, BY_HAND[act].format(column=column)))
+            except duckdb.InternalException as error:  # a bare flush had put files into folders: see compaction
+                assert "different hive partition path" in str(error)
         else:
             statement, rows = change(rows, act, number)
             tended.execute(statement)

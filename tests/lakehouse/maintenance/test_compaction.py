@@ -204,3 +204,39 @@ def test_deleted_rows_stay_deleted_when_others_commit_during_the_flush(
     assert seen == [kept] * len(seen)
     assert ("others commit to the lake all the time" in str(done.figures["left"])) == (times > 1)
     assert (files_of(tended).inlined_rows > 0) == (times > 1)
+
+
+LONG = "ж" * 60
+
+
+@pytest.mark.parametrize("value", ["2024-01-01", LONG])
+def test_a_partitioned_tables_few_rows_join_its_files(tended: Tended, value: str) -> None:
+    """Whichever came first; and with a value that is too long for a folder's name."""
+    tended.execute(
+        "CREATE TABLE raw.t (id INT, day VARCHAR)", "ALTER TABLE raw.t SET PARTITIONED BY (day)",
+        f"INSERT INTO raw.t SELECT range, '{value}' FROM range(30)", "DELETE FROM raw.t WHERE id = 7",
+        f"INSERT INTO raw.t VALUES (-1, '{value}')",
+    )  # fmt: skip
+    for number in range(3):
+        before = tended.rows("FROM raw.t ORDER BY id")
+        assert not compaction.compact(tended.lake, PIPELINES).problems
+        stored = files_of(tended)
+        assert (stored.files, stored.inlined_rows, stored.needs_compaction) == (1, 0, False)
+        assert tended.rows("FROM raw.t ORDER BY id") == before
+        tended.execute(f"INSERT INTO raw.t VALUES (-2 - {number}, '{value}')")
+        tended.execute(f"INSERT INTO raw.t SELECT range, '{value}' FROM range(40, 60)")
+
+
+def test_files_in_folders_of_partitions_join_the_others(tended: Tended) -> None:
+    """As somebody's own flush leaves them, and lakes of before."""
+    tended.execute(
+        "CREATE TABLE raw.t (id INT, day VARCHAR)", "ALTER TABLE raw.t SET PARTITIONED BY (day)",
+        "INSERT INTO raw.t VALUES (1, 'a'), (2, NULL)",
+        "CALL ducklake_flush_inlined_data('lakehouse')",
+        "INSERT INTO raw.t SELECT range + 10, 'a' FROM range(30)",
+    )  # fmt: skip
+    assert files_of(tended).foldered_files == 2
+    before = tended.rows("FROM raw.t ORDER BY id")
+    assert not compaction.compact(tended.lake, PIPELINES).problems
+    assert (files_of(tended).files, files_of(tended).foldered_files) == (2, 0)
+    assert tended.rows("FROM raw.t ORDER BY id") == before
