@@ -13,6 +13,7 @@ from lakehouse_assets.defs.maintenance import assets as maintenance
 from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.defs.transformation.assets import model_assets
 from lakehouse_assets.defs.transformation.state_sync import state_sensor
+from lakehouse_assets.instance.reloading import VERSION, definitions_version
 from lakehouse_assets.io_managers import LandingIOManagerFactory, ZoneIOManagerFactory
 from lakehouse_assets.models import project, resource
 from lakehouse_assets.resources import LakeResource, StorageResource
@@ -21,7 +22,9 @@ from lakehouse_assets.sqlmesh_integration.automation import catch_up_job, cron_s
 
 def build() -> dg.Definitions:
     """Raw assets belong to prod's location: another environment's models depend on them and never load."""
-    owns_raw = load_settings().environment == "prod"
+    settings = load_settings()
+    version = definitions_version(settings)  # before anything is read: what changes meanwhile makes it another
+    owns_raw = settings.environment == "prod"
     models = model_assets()
     sqlmesh = resource()
     storage = StorageResource()
@@ -29,7 +32,7 @@ def build() -> dg.Definitions:
         "lake": LakeResource(),
         "sqlmesh": sqlmesh,
         "storage": storage,
-        releases.PUBLISHED_IO: ZoneIOManagerFactory(storage=storage, environment=load_settings().environment),
+        releases.PUBLISHED_IO: ZoneIOManagerFactory(storage=storage, environment=settings.environment),
         LANDING_IO: LandingIOManagerFactory(storage=storage),
     }
     published = releases.published_assets(project().manifest())
@@ -64,6 +67,7 @@ def build() -> dg.Definitions:
         ],
         resources=resources,
         executor=dg.in_process_executor,
+        metadata={VERSION: version},
     )
 
 

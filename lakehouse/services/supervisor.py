@@ -27,7 +27,10 @@ class ServiceError(LakehouseError):
 
 @dataclass
 class Service:
-    """A process to keep alive. With a `port` it is ready when that answers."""
+    """A process to keep alive. With a `port` or a `socket` it is ready when that answers.
+
+    Those after one with a socket begin when it is ready.
+    """
 
     name: str
     command: Sequence[str]
@@ -36,6 +39,7 @@ class Service:
     folder: Path
     host: str = "127.0.0.1"
     port: int | None = None
+    socket: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     starts: list[float] = field(default_factory=list)
 
@@ -71,7 +75,7 @@ class Service:
     def wait_until_ready(self, stopping: Callable[[], bool]) -> None:
         """Return when it answers or `stopping` says so. Raises ServiceError when it ends or stays silent."""
         deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while self.port is not None and not stopping() and not _answers(self.host, self.port):
+        while not stopping() and not self._answers():
             if self.process is None or self.process.poll() is not None:
                 raise ServiceError(f"The {self.name} ended while it started. The end of {self.log}:\n{self.tail()}")
             if time.monotonic() > deadline:
@@ -79,6 +83,12 @@ class Service:
                     f"The {self.name} did not answer within {READY_TIMEOUT_SECONDS:.0f} s; see {self.log}."
                 )
             time.sleep(0.1)
+
+    def _answers(self) -> bool:
+        with contextlib.closing(socket.socket(socket.AF_UNIX if self.socket else socket.AF_INET)) as probe:
+            probe.settimeout(0.5)
+            address = str(self.socket) if self.socket else (self.host, self.port)
+            return (self.socket or self.port) is None or probe.connect_ex(address) == 0
 
     def tail(self, lines: int = 12) -> str:
         """The last lines of its log."""
@@ -128,7 +138,10 @@ def supervise(
     """
     try:
         for service in services:
-            service.start()
+            if not stopping():
+                service.start()
+            if service.socket:
+                service.wait_until_ready(stopping)
         for service in services:
             service.wait_until_ready(stopping)
         if not stopping():
@@ -158,9 +171,3 @@ def _restart(service: Service, ended: Callable[[], None], say: Callable[[str], N
     service.stop()
     ended()
     service.start()
-
-
-def _answers(host: str, port: int) -> bool:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((host, port)) == 0

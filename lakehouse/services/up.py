@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -19,7 +21,6 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.services.supervisor import Service, ServiceError, stop_requests, supervise
 from lakehouse.settings import (
-    PROJECT_ROOT,
     Settings,
     is_loopback,
     make_private,
@@ -28,6 +29,7 @@ from lakehouse.settings import (
 from lakehouse.upkeep.alerts.hook import notify
 from lakehouse.upkeep.alerts.message import Alert
 
+DEFINITIONS = "lakehouse_assets.definitions"
 AS_ROOT = (
     "[yellow]You are root: whatever runs here, every model's and source's code too, may then change anything on this "
     "machine. Nothing needs it: a user of its own is enough.[/yellow]"
@@ -44,13 +46,17 @@ def run_services(lake: Lake, console: Console) -> None:
     settings = lake.settings
     make_private(settings.data_dir)
     make_private(settings.data_dir / "logs")
-    with stop_requests() as stopping, open(settings.data_dir / "up.lock", "w") as lock:
+    with (
+        stop_requests() as stopping,
+        open(settings.data_dir / "up.lock", "w") as lock,
+        tempfile.TemporaryDirectory(prefix="lakehouse-") as folder,  # nobody else's: who reaches the socket runs code
+    ):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ServiceError(f"It is already up: another process runs the services of {settings.data_dir}.") from None
-        services = _services(settings)
-        webserver, _, query, dashboard = services
+        services = _services(settings, Path(folder))
+        _, webserver, _, query, dashboard = services
         webserver.check_port("LAKEHOUSE_WEBSERVER_HOST", "LAKEHOUSE_WEBSERVER_PORT")
         query.check_port("LAKEHOUSE_QUERY_HOST", "LAKEHOUSE_QUERY_PORT")
         if settings.query_postgres_port:
@@ -86,9 +92,17 @@ def _say(settings: Settings, console: Console, text: str) -> None:
     threading.Thread(target=notify, args=(settings, alert), daemon=True).start()
 
 
-def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
+def _services(settings: Settings, private: Path) -> tuple[Service, Service, Service, Service, Service]:
+    """One code server for webserver and daemon, under the name that workspace.yaml gives it.
+
+    With a code server of its own, dagster-daemon (1.13) starts it anew every minute: 7 s of a processor each time.
+    """
     logs, tools = settings.data_dir / "logs", Path(sys.executable).parent
-    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    code = private / "code.sock"
+    server = {"socket": str(code), "host": "localhost", "location_name": DEFINITIONS}
+    workspace_file = private / "workspace.yaml"
+    workspace_file.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))  # JSON is YAML too
+    workspace = ["-w", str(workspace_file)]
     address = ["-h", settings.webserver_host, "-p", str(settings.webserver_port)]
     variables = child_environment(settings)
     # Whoever exports it for Dagster's asset commands: beside a workspace file it is refused.
@@ -96,6 +110,13 @@ def _services(settings: Settings) -> tuple[Service, Service, Service, Service]:
     # Dagster lets a .env of the working directory win over the environment: work where there is none.
     folder = settings.data_dir
     return (
+        Service(
+            "code server", [
+                str(tools / "dagster"), "code-server", "start", "-m", DEFINITIONS, "-s", str(code),
+                "--location-name", DEFINITIONS,
+            ],
+            logs / "code.log", variables, folder, socket=code,
+        ),
         Service(
             "webserver", [sys.executable, "-m", "lakehouse_assets.instance.webserver", *address, *workspace],
             logs / "webserver.log", variables, folder, settings.webserver_host, settings.webserver_port,

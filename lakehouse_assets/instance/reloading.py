@@ -1,8 +1,9 @@
-"""The web UI follows a deploy and a new dataset by itself, without "Reload definitions".
+"""The web UI and the daemon follow a deploy and a new dataset by themselves, without "Reload definitions".
 
-The daemon takes its definitions anew every minute; dagster-webserver 1.13 keeps those that it started with, and answers
-a backfill of a model that it doesn't know with an error. Edited files alone change nothing here: a model that is being
-written must not take the whole code location away.
+Dagster (1.13) keeps the definitions that it loaded, and answers a backfill of a model that it doesn't know with an
+error; a code server whose process was killed, or that could not load while PostgreSQL was away, stays as it is until
+somebody clicks. Edited files of models alone change nothing here: a model that is being written must not take the whole
+code location away.
 """
 
 from __future__ import annotations
@@ -12,63 +13,88 @@ import logging
 import threading
 import time
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import psycopg
-from dagster._core.workspace.context import IWorkspaceProcessContext
 
 from lakehouse.lake.postgres import PostgresError, connect
 from lakehouse.settings import PROJECT_ROOT, Settings
 
+if TYPE_CHECKING:
+    from dagster._core.workspace.context import BaseWorkspaceRequestContext, IWorkspaceProcessContext
+
+VERSION = "lakehouse/definitions"
+"""Under this name a code location's metadata have the version that it was loaded with."""
 POLL_SECONDS = 5.0
+RETRY_SECONDS = 60.0
+SILENT = "it did not answer"
 
 
 def definitions_version(settings: Settings) -> str:
-    """Differs after a deploy or promotion of the environment, a change of a source's files, a load that made tables."""
-    files = sorted(path for path in (PROJECT_ROOT / "dlt_sources").rglob("*") if path.suffix in (".py", ".toml"))
+    """Differs after a deploy or promotion of the environment, a change of a source's files, a load that made tables.
+
+    Empty when it can't be told: PostgreSQL is away, or a file goes while it is looked at.
+    """
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file} {file.stat().st_mtime_ns} {file.stat().st_size}\n".encode())
-    for learned in sorted((settings.data_dir / "sources").glob("*.json")):  # written anew by every load
-        digest.update(learned.name.encode() + learned.read_bytes())
-    with closing(connect(settings)) as connection:
-        there = connection.execute("SELECT to_regclass('ledger.deployments') IS NOT NULL").fetchone()
-        if there and there[0]:
-            deployed = connection.execute(
-                "SELECT max(deployed_at) FROM ledger.deployments WHERE environment = %s", [settings.environment]
-            ).fetchone()
-            digest.update(str(deployed).encode())
+    try:
+        files = sorted(path for path in (PROJECT_ROOT / "dlt_sources").rglob("*") if path.suffix in (".py", ".toml"))
+        for file in files:
+            digest.update(f"{file} {file.stat().st_mtime_ns} {file.stat().st_size}\n".encode())
+        for learned in sorted((settings.data_dir / "sources").glob("*.json")):  # written anew by every load
+            digest.update(learned.name.encode() + learned.read_bytes())
+        with closing(connect(settings)) as connection:
+            there = connection.execute("SELECT to_regclass('ledger.deployments') IS NOT NULL").fetchone()
+            if there and there[0]:
+                deployed = connection.execute(
+                    "SELECT max(deployed_at) FROM ledger.deployments WHERE environment = %s", [settings.environment]
+                ).fetchone()
+                digest.update(str(deployed).encode())
+    except (PostgresError, psycopg.Error, OSError):
+        return ""
     return digest.hexdigest()
 
 
 class Reloader(threading.Thread):
-    """Reloads every code location of a webserver when their definitions' version changes; lives as long as it does."""
+    """Reloads a webserver's code locations when they are behind, silent or broken; lives as long as it does."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, context: IWorkspaceProcessContext):
         super().__init__(name="reloader", daemon=True)
         self._settings = settings
-        self._loaded = self._version()
-        self._context: IWorkspaceProcessContext | None = None
-
-    def watch(self, context: IWorkspaceProcessContext) -> None:
-        """Begin. What changed since this was made was not there when the code locations were loaded."""
         self._context = context
-        self.start()
+        self._silent = set[str]()
+        self._tried: dict[str, float] = {}
 
     def run(self) -> None:
         """Look again and again."""
-        assert self._context is not None
+        logger = logging.getLogger("dagster-webserver")
         while True:
             time.sleep(POLL_SECONDS)
-            version = self._version()
-            if version and version != self._loaded:
-                for name in self._context.create_request_context().code_location_names:
-                    self._context.reload_code_location(name)
-                    logging.getLogger("dagster-webserver").info("Reloaded %s: its definitions changed", name)
-                self._loaded = version
+            try:
+                request = self._context.create_request_context()
+                for name in request.code_location_names:
+                    if why := self._why(request, name):
+                        self._tried[name] = time.monotonic()
+                        self._context.reload_code_location(name)
+                        logger.info("Reloaded %s: %s", name, why)
+            except Exception:  # whatever Dagster raises, the next look may be better
+                logger.exception("The code locations could not be looked at")
 
-    def _version(self) -> str:
-        """Empty while PostgreSQL is away, or when a file goes while it is looked at."""
-        try:
-            return definitions_version(self._settings)
-        except (PostgresError, psycopg.Error, OSError):
+    def _why(self, request: BaseWorkspaceRequestContext, name: str) -> str:
+        """Why the location has to be loaded again; nothing when all is well, or was tried a moment ago."""
+        if time.monotonic() < self._tried.get(name, 0) + RETRY_SECONDS and not request.has_code_location(name):
             return ""
+        if not request.has_code_location(name):
+            return "it could not be loaded"
+        location = request.get_code_location(name)
+        try:
+            location.client.ping("")  # type: ignore[attr-defined]
+        except Exception:
+            was_silent, self._silent = name in self._silent, self._silent ^ {name}
+            return SILENT if was_silent else ""  # the first time it may only be busy
+        self._silent.discard(name)
+        loaded = [
+            value.value for repository in location.get_repositories().values()
+            if (value := (repository.repository_snap.metadata or {}).get(VERSION))
+        ]  # fmt: skip
+        wanted = definitions_version(self._settings)
+        return "its definitions changed" if wanted and loaded and loaded != [wanted] else ""

@@ -28,10 +28,8 @@ def main() -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(2)
 
-    reloader = Reloader(settings)
-
     def build_middleware(self: DagsterWebserver) -> list[Middleware]:
-        reloader.watch(self._process_context)
+        Reloader(settings, self._process_context).start()
         return [Middleware(SameOriginOnly, names=settings.own_names), *own(self)]
 
     DagsterWebserver.build_middleware = build_middleware  # type: ignore[method-assign]

@@ -82,6 +82,25 @@ def test_a_dead_daemon_is_brought_back(demo_services: RunningServices) -> None:
     until(lambda: daemons(lakehouse) - {killed}, 120, lambda: "No new daemon came")
 
 
+def test_a_dead_code_server_is_brought_back(demo_services: RunningServices) -> None:
+    """The one that holds the definitions, whose parent Dagster leaves without."""
+    lakehouse = demo_services.instance
+    locations = "{locationStatusesOrError {... on WorkspaceLocationStatusEntries {entries {name loadStatus}}}}"
+
+    def servers() -> set[psutil.Process]:
+        return {p for p in lakehouse.processes() if "grpc" in (p.info["cmdline"] or ())}
+
+    (killed,) = servers()
+    killed.kill()
+    until(lambda: servers() - {killed}, 120, lambda: "No new code server came")
+    sensors = '{sensorsOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: '
+    sensors += '"lakehouse_assets.definitions"}) {... on Sensors {results {name}} ... on PythonError {message}}}'
+    until(
+        lambda: demo_services.graphql(sensors)["sensorsOrError"].get("results"),
+        120, lambda: str(demo_services.graphql(locations)),
+    )  # fmt: skip
+
+
 @pytest.mark.proof  # the demo's are started and ended each time
 def test_up_makes_what_is_missing(new_lakehouse: Callable[[], LakehouseInstance]) -> None:
     lakehouse = new_lakehouse()
