@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     releases_kept: Annotated[int, Field(ge=1, le=10_000)] = Field(
         20, description="How many releases of each environment stay readable."
     )
+    release_docs: bool = Field(
+        True, description="Whether every release carries its documentation site in the published zone."
+    )
     history_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         7.0, description="How many days the lake's earlier states stay; maintenance forgets older ones."
     )

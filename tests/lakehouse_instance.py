@@ -63,6 +63,7 @@ class LakehouseInstance:
             "LAKEHOUSE_QUERY_POSTGRES_PORT": "0",
             "LAKEHOUSE_DASHBOARD_PORT": str(self.dashboard_port),
             "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "120",
+            "LAKEHOUSE_RELEASE_DOCS": "false",  # seconds of each release; its tests turn it on
             **self.extra,
         }
 

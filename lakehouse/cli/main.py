@@ -36,7 +36,7 @@ from lakehouse.wording import plural
 TABLE_ROWS = 50
 PANELS = {
     "Everyday": ("demo", "up", "status", "upload", "files", "dataset", "source", "model", "plan", "deploy", "query"),
-    "Releases": ("releases", "release", "rollback", "export", "serve", "mcp", "share", "shares"),
+    "Releases": ("releases", "release", "rollback", "docs", "export", "serve", "mcp", "share", "shares"),
     "Environments": ("env", "promote", "diff", "ci", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
     "Set-up and access": ("bootstrap", "login", "token", "policies"),

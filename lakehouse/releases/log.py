@@ -83,6 +83,11 @@ def release_folder(environment: str, number: int) -> str:
     return f"{environment_folder(environment)}/releases/{number:05d}"
 
 
+def docs_folder(environment: str) -> str:
+    """Where the documentation sites of its releases lie, each in a folder named by its number; ends in `/`."""
+    return f"{environment_folder(environment)}/docs/"
+
+
 COLUMNS = """
     environment, number, snapshot, code_version, run, author, cut_at AT TIME ZONE 'UTC', changed, tables, state,
     published_at AT TIME ZONE 'UTC', problem

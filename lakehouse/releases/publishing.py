@@ -12,7 +12,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import held, log
 from lakehouse.releases.frozen import write_catalog
-from lakehouse.releases.log import Release, ReleaseError, environment_folder
+from lakehouse.releases.log import Release, ReleaseError, docs_folder, environment_folder
 from lakehouse.releases.manifest import (
     Lineage,
     Manifest,
@@ -261,6 +261,11 @@ def _prune(
     gone = tuple(f"{one.folder}/" for one in [*forgotten, *old])
     kept = lake.storage.list(f"{environment_folder(environment)}/releases/")
     doomed = [found for found in kept if found.key.startswith(gone or "?")]
+    folder = docs_folder(environment)
+    sites = {f"{release.number:05d}" for release in releases if release not in old} | {"index.html"}
+    doomed += [
+        found for found in lake.storage.list(folder) if found.key.removeprefix(folder).split("/", 1)[0] not in sites
+    ]
     if not doomed and not old:
         return [], 0
     needed: set[str] = set()

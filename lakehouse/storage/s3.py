@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import mimetypes
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -140,6 +141,9 @@ class S3Storage:
     def write(self, key: str, content: bytes, *, replacing: str | None = None, new: bool = False) -> str:
         """PUT with If-Match or If-None-Match."""
         condition = {"IfNoneMatch": "*"} if new else {"IfMatch": f'"{replacing}"'} if replacing is not None else {}
+        kind, _ = mimetypes.guess_type(key)  # a page that no browser would show without it
+        if kind:
+            condition["ContentType"] = kind
         with self._explaining(key):
             done = self.client.put_object(
                 Bucket=self.bucket, Key=self._object_key(key), Body=content, ChecksumAlgorithm="SHA256", **condition

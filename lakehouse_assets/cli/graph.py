@@ -19,6 +19,7 @@ from lakehouse.settings import load_settings
 from lakehouse.writing.environments import require_ledger
 from lakehouse_assets.cli import GraphCommands
 from lakehouse_assets.cli import ci as ci_cli
+from lakehouse_assets.cli import documentation as documentation_cli
 from lakehouse_assets.cli import environments as environments_cli
 from lakehouse_assets.cli import maintenance as maintenance_cli
 from lakehouse_assets.cli import models as models_cli
@@ -32,6 +33,7 @@ app.add_typer(verify_cli.app)
 app.add_typer(sources_cli.app)
 app.add_typer(models_cli.app)
 app.add_typer(ci_cli.app)
+app.add_typer(documentation_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 

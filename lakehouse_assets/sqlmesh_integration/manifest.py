@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 7  # raise it when a field below changes: an older cached manifest is then rebuilt
+FORMAT = 8  # raise it when a field below changes: an older cached manifest is then rebuilt
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ class ModelSpec:
     auto_restatement_cron: str | None = None
     cron_tz: str | None = None
     """The cron's time zone; None: UTC."""
+    hidden: tuple[str, ...] = ()
+    """The columns, in small letters, that no sample shows: its tags `hidden:COLUMN` and those upstream."""
+    query: str = ""
+    """Its SQL with macros expanded, as for a first interval; empty for what is no SQL."""
 
     @property
     def name(self) -> str:
@@ -168,7 +172,7 @@ def _model(raw: dict[str, Any]) -> ModelSpec:
         ColumnSpec(**{**column, "sources": tuple(tuple(source) for source in column["sources"])})
         for column in raw["columns"]
     )
-    plain = ("tags", "grains", "signals")
+    plain = ("tags", "grains", "signals", "hidden")
     return ModelSpec(
         **{
             **raw,

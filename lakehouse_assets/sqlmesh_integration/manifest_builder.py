@@ -126,6 +126,8 @@ class _Reader:
             signals=tuple(name or "" for name, _ in model.signals),
             auto_restatement_cron=model.auto_restatement_cron,
             cron_tz=str(model.cron_tz) if model.cron_tz else None,
+            hidden=tuple(sorted(self._hidden(model))),
+            query=_rendered(model),
         )
 
     def _shown(self, path: Path) -> str | None:
@@ -171,6 +173,18 @@ class _Reader:
                 inside.add(parent.fqn)
         return inside, outside
 
+    def _hidden(self, model: Model | StandaloneAudit) -> set[str]:
+        from lakehouse_assets.sqlmesh_integration import engine
+
+        seen, waiting, found = set[str](), [model], set[str]()
+        while waiting:
+            one = waiting.pop()
+            found |= engine.hidden_by_tags(one.tags)
+            new = set(one.depends_on) - seen
+            seen |= new
+            waiting += [parent for name in new if (parent := self.context.get_model(name))]
+        return found
+
     def _columns(self, fqn: str, model: Model) -> Iterator[ColumnSpec]:
         for name, data_type in (model.columns_to_types or {}).items():
             yield ColumnSpec(
@@ -207,6 +221,12 @@ class _Reader:
             else:
                 self.starts[fqn] = model.cron_prev(model.cron_floor(now()))
         return self.starts[fqn]
+
+
+def _rendered(model: Model) -> str:
+    """Its query as SQL; nothing where it has none, or one that can't be rendered before it is run."""
+    query = model.render_query() if model.is_sql else None
+    return query.sql(dialect=model.dialect, pretty=True) if query is not None else ""
 
 
 def _longest_wait(model: Model) -> int:

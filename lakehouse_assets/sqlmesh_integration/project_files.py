@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lakehouse_assets.sqlmesh_integration.manifest import FORMAT
-
 # What SQLMesh reads: code, settings, seeds. Its caches, logs and DuckDB files change with every run.
 SUFFIXES = {".sql", ".py", ".yaml", ".yml", ".csv", ".toml", ".json", ".jinja", ".j2"}
 NOT_SOURCES = {"logs", "__pycache__", "node_modules"}
@@ -55,7 +53,8 @@ class ProjectFiles:
         whose paths are in the manifest.
         """
         folders = " ".join(map(str, self.folders[1:]))
-        digest = hashlib.sha256(f"{FORMAT} {folders} {self.gateway} {self.environment}".encode())
+        # The 7 stays whatever the manifest's FORMAT is: what was deployed before an upgrade still has this key.
+        digest = hashlib.sha256(f"7 {folders} {self.gateway} {self.environment}".encode())
         for package in ("sqlmesh", "sqlglot"):
             digest.update(importlib.metadata.version(package).encode())
         for folder in self.folders:

@@ -52,6 +52,7 @@ class World:
             "LAKEHOUSE_DATA_DIR": str(folder / "data"),
             "LAKEHOUSE_THREADS": "1",
             "LAKEHOUSE_RELEASES_KEPT": "5",
+            "LAKEHOUSE_RELEASE_DOCS": "false",
             "LAKEHOUSE_HISTORY_DAYS": "0",
             "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "120",
             "LAKEHOUSE_STORAGE": str(folder / "disk"),

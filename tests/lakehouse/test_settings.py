@@ -21,7 +21,8 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
         default = field.default.get_secret_value() if hasattr(field.default, "get_secret_value") else field.default
         if listed[PREFIX + name.upper()]:
-            assert listed[PREFIX + name.upper()] == (f"{default:g}" if isinstance(default, float) else str(default))
+            shown = str(default).lower() if isinstance(default, bool) else str(default)
+            assert listed[PREFIX + name.upper()] == (f"{default:g}" if isinstance(default, float) else shown)
 
 
 def test_a_misspelt_setting_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:

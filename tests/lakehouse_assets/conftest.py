@@ -107,6 +107,7 @@ def built_house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
         "LAKEHOUSE_DATA_DIR": str(tmp_path_factory.mktemp("house")),
         "LAKEHOUSE_POSTGRES_URL": create_database(server_url),
         "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "60",
+        "LAKEHOUSE_RELEASE_DOCS": "false",  # seconds of each release; its tests turn it on
     }
     # The project's own instance, in PostgreSQL: thousands of partition events take minutes in SQLite.
     home = tmp_path_factory.mktemp("home")

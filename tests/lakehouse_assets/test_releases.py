@@ -10,10 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from lakehouse import settings as settings_module
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log, publishing
 from lakehouse.releases.manifest import read_manifest
 from lakehouse.releases.reading import connect_release
+from lakehouse_assets.defs.documentation import carrying
 from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 from tests.lakehouse_assets.conftest import House
 
@@ -218,3 +220,36 @@ def test_a_hold_makes_later_releases_wait(published: House) -> None:
     assert read(published, sql) == held
     publishing.resume(published.lake, "prod")
     assert read(published, sql) == published.rows(sql)
+
+
+@pytest.fixture
+def with_docs() -> Iterator[None]:
+    """Releases carry their documentation, as they do unless a setting says no."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAKEHOUSE_RELEASE_DOCS", "true")
+        settings_module.load_settings.cache_clear()
+        yield
+    settings_module.load_settings.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("with_docs")
+def test_a_release_carries_its_documentation_as_long_as_it_is_kept(published: House) -> None:
+    assert release(published).success
+    storage, folder, number = published.lake.storage, log.docs_folder("prod"), newest(published, "published").number
+    assert f'href="{number:05d}/index.html"'.encode() in storage.read(f"{folder}index.html")[0]
+    page = storage.read(f"{folder}{number:05d}/tables/marts.daily_revenue.html")[0].decode()
+    assert "Sample" in page and "@daily" in page and "analytics" in page
+    storage.write(f"{folder}99999/index.html", b"of a release that is gone")
+    assert release(published).success
+    left = {found.key.removeprefix(folder).split("/")[0] for found in storage.list(folder)}
+    assert left == {"index.html", f"{number:05d}"}
+
+
+@pytest.mark.usefixtures("with_docs")
+def test_a_release_is_one_without_its_documentation_too(published: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(carrying, "carry", fail)
+    assert release(published).success

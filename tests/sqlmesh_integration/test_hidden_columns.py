@@ -57,6 +57,9 @@ def test_no_audit_and_no_preview_shows_a_hidden_column(tmp_path: Path) -> None:
     assert "example.org" not in "".join(previews) + str(ran.result.all_events)
     hidden = {name: model.hidden for name, model in sandbox.resource.deployed().items()}
     assert hidden == {"staging.people": {"email"}, "marts.readers": {"email"}}
+    known = sandbox.project.manifest().models
+    assert {model.name: set(model.hidden) for model in known} == hidden
+    assert all(model.query.startswith("SELECT\n") for model in known)
 
 
 def test_a_deploy_that_an_audit_stops_shows_none_either(tmp_path: Path) -> None:

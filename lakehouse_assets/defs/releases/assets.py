@@ -118,8 +118,20 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
                 told = described(context.instance, connection, release, tables, manifest, before)
                 shown = _finish(context, lake, connection, release, *told)
             yield dg.Output(None, RELEASE, metadata=shown)
+        if lake.lake.settings.release_docs:
+            _carry_docs(context, lake, release)
 
     return publish
+
+
+def _carry_docs(context: dg.AssetExecutionContext, lake: LakeResource, release: log.Release) -> None:
+    """Readers have the release already: what goes wrong here stops nothing."""
+    from lakehouse_assets.defs.documentation.carrying import carry
+
+    try:
+        context.log.info(f"Its documentation: {carry(lake.lake, context.instance, release)}")
+    except Exception as error:
+        context.log.warning(f"{str(release).capitalize()} has no documentation site: {type(error).__name__}: {error}")
 
 
 def _finish(

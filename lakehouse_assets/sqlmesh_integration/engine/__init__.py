@@ -50,6 +50,7 @@ from lakehouse_assets.sqlmesh_integration.engine.reading import (
     environment_naming,
     exclusive_end,
     file_of,
+    hidden_by_tags,
     hidden_columns,
     view_name,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "forget_intervals",
     "forget_lost",
     "forget_objects",
+    "hidden_by_tags",
     "hidden_columns",
     "in_order",
     "lost_of",

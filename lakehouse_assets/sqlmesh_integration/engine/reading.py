@@ -42,12 +42,17 @@ HIDDEN = "hidden:"
 """A model's tag `hidden:COLUMN` keeps the column out of whatever shows rows."""
 
 
+def hidden_by_tags(tags: Iterable[str]) -> set[str]:
+    """The columns, in small letters, that these tags hide."""
+    return {tag.removeprefix(HIDDEN).strip().lower() for tag in tags if tag.startswith(HIDDEN)}
+
+
 def hidden_columns(snapshot: Snapshot, snapshots: Mapping[str, Snapshot]) -> frozenset[str]:
     """The columns, in small letters, that this node or anything it reads wants hidden. `snapshots` by full name."""
     seen, waiting, found = {snapshot.name}, [snapshot], set()
     while waiting:
         one = waiting.pop()
-        found |= {tag.removeprefix(HIDDEN).strip().lower() for tag in one.node.tags if tag.startswith(HIDDEN)}
+        found |= hidden_by_tags(one.node.tags)
         new = {parent.name for parent in one.parents} - seen
         seen |= new
         waiting += [snapshots[name] for name in new if name in snapshots]

@@ -197,6 +197,7 @@ def variables(folder: Path, store: Store | None) -> dict[str, str]:
         "LAKEHOUSE_STORAGE": str(folder / "storage"),
         "LAKEHOUSE_THREADS": "1",
         "LAKEHOUSE_RELEASES_KEPT": "3",
+        "LAKEHOUSE_RELEASE_DOCS": "false",
         "LAKEHOUSE_HISTORY_DAYS": "0",
         "LAKEHOUSE_LOCK_TIMEOUT_SECONDS": "60",
         "LAKEHOUSE_ENVIRONMENT": PROD,

@@ -177,6 +177,13 @@ def test_a_missing_bucket_is_created_when_asked(object_store: ObjectStore) -> No
     assert object_store.client().get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
 
 
+def test_a_page_in_a_bucket_is_one_to_a_browser(object_store: ObjectStore) -> None:
+    bucket = object_store.new_bucket()
+    storage = S3Storage(f"s3://{bucket}/lake", object_store.client())
+    storage.write("docs/index.html", b"<html>")
+    assert storage.client.head_object(Bucket=bucket, Key="lake/docs/index.html")["ContentType"] == "text/html"
+
+
 def test_an_object_replaced_while_its_parts_are_read_is_never_mixed(object_store: ObjectStore, tmp_path: Path) -> None:
     bucket, big = object_store.new_bucket(), 20 << 20
     storage = S3Storage(f"s3://{bucket}/lake", object_store.client())
