@@ -1,4 +1,4 @@
-"""The dashboard's frame: the release that is read, and the pages. Streamlit runs this file at every interaction."""
+"""The dashboard's frame: the release that is read, and its pages. Streamlit runs this file at every interaction."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from lakehouse.dashboard import collisions, food_prices, pick_ups, revenue, tables
-from lakehouse.dashboard.service import age_of, client, explain
+from lakehouse.dashboard import tables
+from lakehouse.dashboard.pages import streamlit_pages
+from lakehouse.dashboard.service import age_of, chosen_release, client, explain
 from lakehouse.query.engine.problems import QueryError
 
 CURRENT = 0
@@ -36,24 +37,20 @@ def choose_release(listing: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """One page, and beside it the release."""
+    """One page, and beside it the release that it comes from."""
     st.set_page_config("Lakehouse", page_icon=":material/water:", layout="wide")
-    pages = [
-        st.Page(pick_ups.page, title="Pick-ups", icon=":material/local_taxi:", url_path="pick-ups", default=True),
-        st.Page(collisions.page, title="Collisions", icon=":material/car_crash:", url_path="collisions"),
-        st.Page(revenue.page, title="Revenue", icon=":material/payments:", url_path="revenue"),
-        st.Page(food_prices.page, title="Food prices", icon=":material/grocery:", url_path="food-prices"),
-        st.Page(tables.page, title="All tables", icon=":material/table:", url_path="tables"),
-    ]
-    chosen = st.navigation(pages)
     try:
-        listing = client().releases()
+        choose_release(client().releases())
+        written = client().pages(chosen_release())["pages"]
     except QueryError as error:
         explain(error)
         st.button("Ask again")
         return
-    choose_release(listing)
-    chosen.run()
+    everything = st.Page(tables.page, title="All tables", icon=":material/table:", url_path="tables")
+    pages = [*streamlit_pages({page["name"]: page["text"] for page in written}), everything]
+    # Each page has an address of its own, also the first: the dashboard's own address leads there.
+    start = st.Page(lambda: st.switch_page(pages[0]), title="Start", default=True, visibility="hidden")
+    st.navigation([start, *pages]).run()
 
 
 main()

@@ -5,23 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
-from lakehouse.dashboard.service import age_of, ask, caption, client, explain
+from lakehouse.dashboard import charts
+from lakehouse.dashboard.charts import number, titled
+from lakehouse.dashboard.service import age_of, ask, caption, chosen_release, client, explain, plain
 from lakehouse.dashboard.shapes import MEASURES, PERIODS, Shape, shape_of
+from lakehouse.query.client.result import Result
 from lakehouse.query.engine.problems import QueryError
 
 ROWS = "rows"
-FREQUENCY = {"day": "D", "week": "W-MON", "month": "MS", "year": "YS"}
 SIGN = {"passed": ":material/check_circle:", "failed": ":material/error:"}
 
 
 def page() -> None:
     """A table, chosen in a box or by the address (`?table=marts.daily_revenue`)."""
     try:
-        listing = client().tables(release=st.session_state.get("release") or None)
+        listing = client().tables(release=chosen_release())
     except QueryError as error:
         explain(error)
         return
@@ -52,7 +53,7 @@ def page() -> None:
 def _about(table: dict[str, Any], listing: dict[str, Any]) -> None:
     """Meaning, owner, grain, freshness, checks, release."""
     if table["description"]:
-        st.markdown(_plain(table["description"]))
+        st.markdown(plain(table["description"]))
     now = datetime.now(UTC)
     told = [
         f"as of {age_of(now - datetime.fromisoformat(table['as_of']))} ago",
@@ -61,23 +62,18 @@ def _about(table: dict[str, Any], listing: dict[str, Any]) -> None:
         f"a row for each {', '.join(table['grain'])}" if table["grain"] else "",
         f"release {listing['release']} of {listing['environment']}, code {listing['code_version']}",
     ]
-    st.caption(_plain(" · ".join(part for part in told if part)))
+    st.caption(plain(" · ".join(part for part in told if part)))
     for held in listing["held_back"]:
         if table["name"] in held["tables"]:
-            st.warning(_plain(f"It stays as it was: {'; '.join(held['reasons'])}"))
+            st.warning(plain(f"It stays as it was: {'; '.join(held['reasons'])}"))
     failed = [check["name"] for check in table["checks"] if check["result"] == "failed"]
     if failed:
-        st.warning(_plain(f"A check that only warns has failed: {', '.join(failed)}"))
+        st.warning(plain(f"A check that only warns has failed: {', '.join(failed)}"))
     if table["checks"]:
         with st.expander(f"{len(table['checks'])} checks, {len(table['checks']) - len(failed)} without complaint"):
             for check in table["checks"]:
                 sign = SIGN.get(check["result"], ":material/help:")
-                st.markdown(f"{sign} {_plain(check['audit'])}, {check['result']} {check['at'][:16].replace('T', ' ')}")
-
-
-def _plain(text: str) -> str:
-    """Text that is shown as it is written: what others wrote is no Markdown of ours."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|$~:" else sign for sign in text)
+                st.markdown(f"{sign} {plain(check['audit'])}, {check['result']} {check['at'][:16].replace('T', ' ')}")
 
 
 def _totals(shape: Shape) -> None:
@@ -88,15 +84,11 @@ def _totals(shape: Shape) -> None:
     shown = shape.measures[:MEASURES]
     for column, (title, value) in zip(
         st.columns(len(shown) + 1),
-        [("Rows", row["rows"]), *((_title(name), row[f"m{number}"]) for number, name in enumerate(shown))],
+        [("Rows", row["rows"]), *((titled(name), row[f"m{place}"]) for place, name in enumerate(shown))],
         strict=True,
     ):
-        column.metric(title, f"{value or 0:,.0f}" if abs(value or 0) >= 1_000 else f"{value or 0:,.4g}")
+        column.metric(title, number(value or 0))
     caption(result)
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
 
 
 def _value(shape: Shape, key: str) -> str:
@@ -107,7 +99,7 @@ def _value(shape: Shape, key: str) -> str:
 def _over_time(shape: Shape) -> None:
     value = _value(shape, "over time")
     period = st.segmented_control("By", PERIODS, default=PERIODS[0], required=True) or PERIODS[0]
-    result = ask(shape.over_time(value), period=period)
+    result = ask(shape.over_time(value), {"period": period})
     if result is None:
         return
     rows = result.pandas()
@@ -115,19 +107,8 @@ def _over_time(shape: Shape) -> None:
         st.info("There is nothing to draw.")
         return
     chosen = str(rows["period"].iloc[0])
-    # A period without rows is a gap in the line, not a line across it.
-    every = pd.date_range(rows["begins"].min(), rows["begins"].max(), freq=FREQUENCY[chosen])
-    if len(every) <= 10_000:
-        rows = rows.set_index("begins").reindex(every).rename_axis("begins").reset_index()
     told = "average" if value in shape.averages else "rows" if value == ROWS else "total"
-    st.altair_chart(
-        alt.Chart(rows, title=f"{_title(value)} by {chosen}").mark_line(point=len(rows) < 100).encode(
-            alt.X("begins:T", title=None), alt.Y("value:Q", title=told),
-            tooltip=[alt.Tooltip("begins:T"), alt.Tooltip("value:Q", format=",.6g")],
-        ),
-        width="stretch",
-    )  # fmt: skip
-    caption(result)
+    _draw(result, kind="line", x="begins", y="value", title=f"{titled(value)} by {chosen}", titles={"value": told})
 
 
 @st.fragment
@@ -140,37 +121,29 @@ def _by_category(shape: Shape) -> None:
     result = ask(shape.by_category(category, value))
     if result is None:
         return
-    st.altair_chart(
-        alt.Chart(result.pandas(), title=f"{_title(value)} by {_title(category).lower()}").mark_bar().encode(
-            alt.X("value:Q", title=None),
-            alt.Y("name:N", sort="-x", title=None, axis=alt.Axis(labelLimit=260)),
-            tooltip=["name", alt.Tooltip("value:Q", format=",.6g")],
-        ),
-        width="stretch",
-    )  # fmt: skip
-    caption(result)
+    title, titles = f"{titled(value)} by {titled(category).lower()}", {"name": category, "value": titled(value)}
+    _draw(result, kind="bar", x="name", y="value", title=title, titles=titles)
 
 
 @st.fragment
 def _map(shape: Shape) -> None:
     result = ask(shape.places())
-    if result is None:
-        return
-    rows = result.pandas()
-    st.altair_chart(
-        alt.Chart(rows, title="Where").mark_circle(size=12, opacity=0.4).encode(
-            alt.X("longitude:Q", scale=alt.Scale(zero=False)), alt.Y("latitude:Q", scale=alt.Scale(zero=False))
-        ),
-        width="stretch",
-    )  # fmt: skip
-    caption(result)
+    if result is not None:
+        _draw(result, kind="map")
 
 
 @st.fragment
 def _rows(shape: Shape) -> None:
     words = st.text_input("Rows with the words", key=f"{shape.table} words", width=260) if shape.texts else ""
-    result = ask(shape.rows(contains=bool(words)), **({"words": words} if words else {}))
+    result = ask(shape.rows(contains=bool(words)), {"words": words} if words else None)
     if result is None:
         return
-    st.dataframe(result.pandas(), hide_index=True)
+    st.dataframe(charts.table(result.pandas(), result.columns), hide_index=True)
+    caption(result)
+
+
+def _draw(result: Result, **options: Any) -> None:
+    drawn = charts.chart(result.pandas(), result.columns, options)
+    if drawn is not None:
+        st.altair_chart(drawn, width="stretch")
     caption(result)

@@ -113,6 +113,8 @@ ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
     source text NOT NULL DEFAULT ''; -- the environment that it was made or promoted from; '' for the project's files
 ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
     preview jsonb; -- of a pull request's: the plans that were compared, and what was wrong
+ALTER TABLE ledger.deployments ADD COLUMN IF NOT EXISTS
+    pages jsonb NOT NULL DEFAULT '{}'; -- the dashboard's, that came with it: name -> text
 
 -- Since when each environment uses a physical table: the first that still does computes it, but for prod and qa.
 CREATE TABLE IF NOT EXISTS ledger.table_users (
@@ -157,6 +159,8 @@ CREATE TABLE IF NOT EXISTS ledger.releases (
 
 ALTER TABLE ledger.releases ADD COLUMN IF NOT EXISTS failures integer NOT NULL DEFAULT 0;
 ALTER TABLE ledger.releases ADD COLUMN IF NOT EXISTS problem text NOT NULL DEFAULT '';
+ALTER TABLE ledger.releases ADD COLUMN IF NOT EXISTS
+    pages jsonb NOT NULL DEFAULT '{}'; -- the dashboard's: name -> text
 
 -- Environments whose release could not be cut only because others were writing just then: somebody must try again.
 CREATE TABLE IF NOT EXISTS ledger.postponed (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ class Release:
     state: State
     published_at: datetime | None = None
     problem: str = ""  # why it was given up and never published
+    pages: Mapping[str, str] = field(default_factory=dict)  # of the dashboard: name -> text
 
     def __str__(self) -> str:
         return f"release {self.number} of {self.environment}"
@@ -90,7 +91,7 @@ def docs_folder(environment: str) -> str:
 
 COLUMNS = """
     environment, number, snapshot, code_version, run, author, cut_at AT TIME ZONE 'UTC', changed, tables, state,
-    published_at AT TIME ZONE 'UTC', problem
+    published_at AT TIME ZONE 'UTC', problem, pages
 """
 
 
@@ -112,19 +113,21 @@ def write(
     run: str,
     author: str,
     changed: Iterable[str],
+    pages: Mapping[str, str] | None = None,
 ) -> Release:
     """Write a candidate with the next number. Call with the environment's lock held."""
     row = connection.execute(
         f"""
-        INSERT INTO ledger.releases (environment, number, snapshot, code_version, run, author, changed, tables)
+        INSERT INTO ledger.releases (environment, number, snapshot, code_version, run, author, changed, tables, pages)
         SELECT %(environment)s, coalesce(max(number), 0) + 1, %(snapshot)s, %(code_version)s, %(run)s, %(author)s,
-            %(changed)s, %(tables)s
+            %(changed)s, %(tables)s, %(pages)s
         FROM ledger.releases WHERE environment = %(environment)s
         RETURNING {COLUMNS}
         """,
         {
             "environment": environment, "snapshot": snapshot, "code_version": code_version, "run": run,
             "author": author, "changed": Jsonb(list(changed)), "tables": Jsonb([asdict(table) for table in tables]),
+            "pages": Jsonb(dict(pages or {})),
         },
     ).fetchone()  # fmt: skip
     assert row is not None

@@ -88,6 +88,7 @@ class Manifest:
     format: int = FORMAT
     held: tuple[Mapping[str, Any], ...] = ()  # groups that stayed as they were: tables, reasons, since
     lineage: Lineage = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)  # of the dashboard: name -> text
 
     @classmethod
     def of(
@@ -98,7 +99,7 @@ class Manifest:
         return cls(
             release.environment, release.number, release.snapshot, release.code_version, release.run, release.author,
             release.cut_at.isoformat() + "Z", release.changed, tables, held=tuple(one.record() for one in held),
-            lineage=lineage or {},
+            lineage=lineage or {}, pages=release.pages,
         )  # fmt: skip
 
     def find(self, name: str) -> PublishedTable | None:

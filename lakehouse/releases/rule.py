@@ -10,7 +10,7 @@ import psycopg
 
 from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake
 from lakehouse.lake.feed import MAINTENANCE
-from lakehouse.releases import held, log
+from lakehouse.releases import held, log, pages
 from lakehouse.releases.groups import groups
 from lakehouse.releases.held import HeldBack
 from lakehouse.releases.log import Release
@@ -120,11 +120,14 @@ def cut(
             assert served is not None
             tables.append(replace(served, content=_content(graph, name, changes), group=label))
     differences = _differences(old, tables)
+    shown = pages.deployed(connection, environment)
+    if tables:  # pages alone are no release
+        differences += pages.differences(before.pages if before else {}, shown)
     if not differences:
         return told
     release = log.write(
         connection, environment, lake.newest_snapshot(), sorted(tables, key=lambda table: table.name),
-        code_version=act.code_version, run=act.run, author=act.author, changed=differences,
+        code_version=act.code_version, run=act.run, author=act.author, changed=differences, pages=shown,
     )  # fmt: skip
     return replace(told, release=release)
 

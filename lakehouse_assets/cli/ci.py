@@ -58,7 +58,8 @@ AGE = {"h": "hours", "d": "days", "w": "weeks"}
 
 @ci_app.command()
 def check(as_json: AsJson = False) -> None:
-    """Lint the models, their layout and the raw columns that they name; run their unit tests. Needs no lake."""
+    """Lint the models, their layout, the raw columns that they name and the pages; run unit tests. Needs no lake."""
+    from lakehouse_assets.defs.releases import pages
     from lakehouse_assets.defs.transformation import external_models
     from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import UnitTest, lint, run_unit_tests
@@ -67,7 +68,7 @@ def check(as_json: AsJson = False) -> None:
     load_settings()
     tests: tuple[UnitTest, ...] = ()
     try:
-        found = [*lint(project()), *external_models.out_of_step(external_models.learned())]
+        found = [*lint(project()), *external_models.out_of_step(external_models.learned()), *pages.faults()]
         tests = run_unit_tests(project())
     except ModelsError as error:
         found = [str(error)]

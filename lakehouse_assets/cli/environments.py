@@ -101,12 +101,16 @@ def promote(
     lake = Lake(load_settings())
     from lakehouse_assets.defs.environments import deploying
     from lakehouse_assets.defs.environments import lifecycle as environments
+    from lakehouse_assets.defs.releases import pages
     from lakehouse_assets.defs.releases.publish_by_hand import publish_waiting
 
     promotion = environments.look(source, target)
     for line in promotion.summary.lines():
         out.print(line, highlight=False, markup=False)
-    if promotion.summary.is_empty and not deploying.is_unfinished(lake, target):
+    changes = pages.changes(lake, target, source)
+    for line in changes:
+        out.print(line, highlight=False, markup=False)
+    if promotion.summary.is_empty and not changes and not deploying.is_unfinished(lake, target):
         out.print(f"{target} has {source}'s models already.", highlight=False)
         return
     environments.check(lake, promotion)

@@ -82,6 +82,7 @@ def plan(environment: Environment = "") -> None:
     _warn_of_raw(lake)
     for line in deploying.plan(environment or settings.environment).lines():
         out.print(line, highlight=False, markup=False)
+    _tell_of_pages(lake, environment or settings.environment)
 
 
 def _warn_of_raw(lake: Lake) -> None:
@@ -89,6 +90,18 @@ def _warn_of_raw(lake: Lake) -> None:
 
     for line in external_models.out_of_step(external_models.there(lake)):
         err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _tell_of_pages(lake: Lake, environment: str) -> bool:
+    """Whether a deploy would change any."""
+    from lakehouse_assets.defs.releases import pages
+
+    changes = pages.changes(lake, environment)
+    for line in changes:
+        out.print(line, highlight=False, markup=False)
+    for fault in pages.faults():
+        err.print(f"{fault} Its readers will see this sentence.", highlight=False, markup=False, soft_wrap=True)
+    return bool(changes)
 
 
 @app.command()
@@ -113,7 +126,8 @@ def deploy(
     summary = deploying.plan(environment)
     for line in summary.lines():
         out.print(line, highlight=False, markup=False)
-    if summary.is_empty and not summary.backfills and not deploying.is_unfinished(lake, environment):
+    changes = _tell_of_pages(lake, environment) or not summary.is_empty or summary.backfills
+    if not changes and not deploying.is_unfinished(lake, environment):
         return
     if not yes:
         typer.confirm(f"Deploy to {environment}?", abort=True)
@@ -130,13 +144,14 @@ def deploy(
 
 @app.command("lint-models")
 def lint_models() -> None:
-    """Check the models' rules and layout, as CI does."""
+    """Check the models' rules and layout, and the dashboard's pages, as CI does."""
+    from lakehouse_assets.defs.releases import pages
     from lakehouse_assets.defs.transformation import external_models
     from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import lint
 
     load_settings()
-    found = [*lint(project()), *external_models.out_of_step(external_models.learned())]
+    found = [*lint(project()), *external_models.out_of_step(external_models.learned()), *pages.faults()]
     if found:
         lines = "\n".join(f"  {line}" for line in found)
         fail(f"sqlmesh_project/ breaks its rules:\n{lines}\n`sqlmesh format`, run there, lays files out.")

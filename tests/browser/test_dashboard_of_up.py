@@ -12,7 +12,7 @@ from tests.running_services import RunningServices
 pytestmark = pytest.mark.slow
 
 PAGES = {
-    "": ("Pick-ups", "SELECT sum(trips)::BIGINT AS n FROM marts.trips_by_pickup_location"),
+    "pick-ups": ("Pick-ups", "SELECT sum(trips)::BIGINT AS n FROM marts.trips_by_pickup_location"),
     "collisions": ("Collisions", "SELECT sum(crashes)::BIGINT AS n FROM marts.collisions_by_cause"),
     "revenue": ("Invoice lines sold", "SELECT sum(purchases)::BIGINT AS n FROM marts.daily_revenue"),
     "food-prices": None,

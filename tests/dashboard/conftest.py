@@ -15,7 +15,7 @@ import requests
 
 from lakehouse.child_environments import dashboard_environment
 from lakehouse.query.client import LakehouseClient
-from lakehouse.settings import Settings
+from lakehouse.settings import PROJECT_ROOT, Settings
 from tests.browser.conftest import browser, images, page  # noqa: F401
 from tests.dashboard import marts
 from tests.dashboard.counting_proxy import CountingProxy, counting_proxy
@@ -25,6 +25,7 @@ from tests.lakehouse_instance import bare_environment
 from tests.ports import free_ports
 
 START_SECONDS = 400
+DEMO_PAGES = PROJECT_ROOT / "sqlmesh_project" / "pages"
 
 
 @dataclass
@@ -55,6 +56,7 @@ def dashboard(server_url: str, shared_data: Path, tmp_path_factory: pytest.TempP
     )  # fmt: skip
     publisher = Publisher(empty_lake(settings))
     publisher.execute(*marts.statements(shared_data))
+    publisher.pages = {file.stem: file.read_text() for file in DEMO_PAGES.glob("*.md")}
     publisher.publish(*(served(name, "first") for name in marts.ALL))
     service_environment = {
         **bare_environment(),

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.head import HeadError, connect_head, rewritten
 from lakehouse.lake.postgres import connect
+from lakehouse.releases import log
 from lakehouse.settings import PROJECT_ROOT
 from lakehouse.writing import marks
 from lakehouse.writing.environments import EnvironmentNameError, first_users
@@ -28,6 +29,7 @@ from lakehouse_assets import models as models_module
 from lakehouse_assets.cli import graph as cli
 from lakehouse_assets.defs.environments import deploying
 from lakehouse_assets.defs.environments import lifecycle as environments
+from lakehouse_assets.defs.releases import pages
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError
 from tests.lakehouse_assets.conftest import House
 
@@ -60,6 +62,7 @@ def changed_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = file.read_text()
     assert "THEN revenue ELSE 0" in text
     file.write_text(text.replace("THEN revenue ELSE 0", "THEN 2 * revenue ELSE 0"))
+    (folder / "pages" / "mine.md").write_text("# Mine")
     return folder
 
 
@@ -126,8 +129,12 @@ def test_a_promotion_moves_views_and_ownership_and_recomputes_nothing(filled: Ho
     assert [(change.name, change.change) for change in promotion.summary.changes if change.change == "modified"] == [
         (DAILY, "modified")
     ]
+    assert pages.changes(filled.lake, "prod", "qa") == ["page mine is new"]
     environments.promote(filled.lake, "qa", "prod", run="promotion by eve")
-    assert batches == []
+    assert batches == [] and pages.changes(filled.lake, "prod", "qa") == []
+    with closing(connect(filled.lake.settings)) as connection:
+        newest = log.newest(connection, "prod")
+    assert newest is not None and newest.pages["mine"] == "# Mine" and "page mine is new" in newest.changed
     assert physical_tables(filled) == tables
     assert filled.computed_at() == stamps
     promoted = dict(filled.rows(f"SELECT event_date, total_revenue FROM {DAILY}"))

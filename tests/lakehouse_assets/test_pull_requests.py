@@ -92,6 +92,11 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
     checkout.edit(("models/marts/daily_revenue_example.sql", "\n  description 'Another''s.',", ""))
 
     checkout.edit(*DOUBLED)
+    mine = checkout.folder / "pages" / "mine.md"
+    mine.write_text("```sql\nSELECT sold FROM marts.daily_revenue\n```")
+    code, said = lakehouse("ci", "check")
+    assert code == 1 and 'pages/mine.md, line 1, sql: Referenced column "sold" not found' in said
+    mine.write_text("# Mine")
     assert lakehouse("ci", "check")[0] == 0
     code, said = lakehouse("ci", "preview", "--pr", "7", "--out", str(comment))
     assert code == 0, said
@@ -100,6 +105,7 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
     assert "| `marts.daily_revenue` | modified | breaking: what reads it is computed again too |" in text
     assert f"- `marts.daily_revenue`: other values in {len(before):,} of {len(before):,} rows (total_revenue)" in text
     assert '["marts.daily_revenue, released"]' in text and "raw.ecommerce__events" in text
+    assert "### Pages of the dashboard\n\n- `mine` is new" in text
     assert batches != [] and revenue(filled) == before
 
     batches.clear()
@@ -124,6 +130,15 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
         newest = log.newest(connection, "prod")
     assert newest is not None and "marts.daily_revenue" in " ".join(newest.changed)
     assert pull_requests.merge(filled.lake, 7, run="test") is False, "it is done"
+    assert newest.pages["mine"] == "# Mine"
+
+    assert pull_requests.preview(filled.lake, 7, sample=0, run="test").pages == ()
+    mine.write_text("# Ours")  # after the preview
+    with pytest.raises(RefusedError, match="not those that were previewed:\n  page mine changed"):
+        pull_requests.merge(filled.lake, 7, run="test")
+    assert pull_requests.preview(filled.lake, 7, sample=0, run="test").pages == ("page mine changed",)
+    assert pull_requests.merge(filled.lake, 7, run="test") is True
+    assert batches == [] and pull_requests.is_merged(filled.lake, 7)
 
     checkout.edit(("models/marts/daily_revenue_example.sql", "MODEL (", "MODEL (\n  description 'Another''s.',"))
     plan = prods_plan(filled)

@@ -259,6 +259,8 @@ def test_pages_about_it(service: Service) -> None:
     for word in ("swagger/swagger-ui.css", "swagger/swagger-ui-bundle.js", "swagger/start.js"):
         assert word in page.text
         assert httpx.get(f"{service.url}/{word}").status_code == 200
+    assert httpx.get(f"{service.url}/pages").json()["pages"] == []
+    assert service.ask("SELECT 1").status_code == 200
     metrics = httpx.get(f"{service.url}/metrics").text
     assert 'lakehouse_query_calls_total{outcome="answered"}' in metrics
     assert "marts." not in metrics

@@ -173,6 +173,7 @@ def manifest() -> Manifest:
     return Manifest(
         "prod", 3, 7, "v1", "run 1", "ann", "2026-11-28T04:00:00Z", ("marts.other changed", f"{TABLE} changed"),
         (table, other), held=({"tables": ["marts.other"], "reasons": ["x"], "since": ""},), lineage=lineage,
+        pages={"people": "SELECT salary FROM marts.people"},
     )  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def test_a_manifest_is_cut_down_to_what_is_seen() -> None:
     assert [name for name, *_ in table.columns] == ["country", "i"]
     assert (table.rows, table.grain, table.partitioned_by, table.checks, table.content) == (0, (), (), (), "")
     assert (seen.author, seen.run, seen.held, seen.lineage, seen.changed) == ("", "", (), {}, (f"{TABLE} changed",))
+    assert seen.pages == {}
     both = narrowed(manifest(), {TABLE: Sight(), "marts.other": Sight()})
     assert both.lineage == {TABLE: {"i": [["marts.other", "i"]], "salary": [["marts.other", "i"]]}}
 

@@ -149,6 +149,10 @@ class LakehouseClient(Client):
         """The release and its tables: names, descriptions, rows, columns."""
         return self._page("/tables", release=release, environment=environment)
 
+    def pages(self, release: int | None = None, environment: str | None = None) -> dict[str, Any]:
+        """The release and the dashboard's pages that it carries: name and text of each."""
+        return self._page("/pages", release=release, environment=environment)
+
     def releases(self, environment: str | None = None) -> dict[str, Any]:
         """The releases that are kept, the newest first, and what readers get."""
         return self._page("/releases", environment=environment)

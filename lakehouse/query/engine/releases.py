@@ -95,6 +95,10 @@ class Source:
             ],
         }
 
+    def pages(self) -> dict[str, Any]:
+        """The pages that a team wrote for the dashboard."""
+        return {**self.about(), "pages": [{"name": name, "text": text} for name, text in self.manifest.pages.items()]}
+
     def _filters(self, table: PublishedTable) -> bool:
         return self.sees is not None and bool(self.sees[table.name].where)
 

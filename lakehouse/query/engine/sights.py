@@ -50,10 +50,12 @@ def scope_of(sights: Sights | None) -> str:
 
 
 def narrowed(manifest: Manifest, sights: Sights) -> Manifest:
-    """The release as far as it is seen. Of who made it, of what was left out and why, nothing is told."""
+    """The release as far as it is seen. Of who made it, of what was left out and why, nothing is told, and its pages
+    are for those who see all: their SQL names what is not shared."""
     tables = [_seen(table, sights[table.name]) for table in manifest.tables if table.name in sights]
     return replace(
-        manifest, tables=tuple(tables), author="", run="", held=(), lineage=_lineage(manifest.lineage, tables),
+        manifest, tables=tuple(tables), author="", run="", held=(), pages={},
+        lineage=_lineage(manifest.lineage, tables),
         changed=tuple(word for word in manifest.changed if word.split(" ", 1)[0] in sights),
     )  # fmt: skip
 

@@ -71,6 +71,7 @@ class Endpoints:
             routes=[
                 Route("/query", self._explained(self._query), methods=["POST"]),
                 Route("/tables", self._explained(self._tables), methods=["GET"]),
+                Route("/pages", self._explained(self._pages), methods=["GET"]),
                 Route("/releases", self._explained(self._releases), methods=["GET"]),
                 Route("/mcp", self._agents, methods=["POST"]),
                 Route("/healthz", self._healthz, methods=["GET"]),
@@ -156,11 +157,18 @@ class Endpoints:
     # ------------------------------------------------------------------------------------------- pages
 
     async def _tables(self, request: Request) -> Response:
+        return JSONResponse((await self._source(request)).listing(), headers=SAFE_HEADERS)
+
+    async def _pages(self, request: Request) -> Response:
+        return JSONResponse((await self._source(request)).pages(), headers=SAFE_HEADERS)
+
+    async def _source(self, request: Request) -> Source:
+        """The release that is asked for, as far as the caller sees it."""
         caller = await self._callers.of(request)
         environment = asked_environment(request, caller, self._environment)
         number = _number(request.query_params.get("release"))
         source = await run_in_threadpool(self._service.releases.find, environment, number)
-        return JSONResponse(source.seen_by(caller.limits.sees).listing(), headers=SAFE_HEADERS)
+        return source.seen_by(caller.limits.sees)
 
     async def _releases(self, request: Request) -> Response:
         caller = await self._callers.of(request)

@@ -79,6 +79,7 @@ def document(environment: str, *, needs_token: bool) -> dict[str, Any]:
                 }
             },
             "/tables": _page("The tables of a release, their columns, descriptions and rows", asked),
+            "/pages": _page("The dashboard's pages that a release carries, as their teams wrote them", asked),
             "/releases": _page("The releases that are kept, the newest first, and what readers get", asked[:1]),
             "/healthz": _page("Whether the service is alive", []),
             "/readyz": _page("Whether it can answer", []),

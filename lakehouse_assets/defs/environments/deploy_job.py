@@ -31,12 +31,13 @@ class DeployConfig(dg.Config):
 def deploy_models(context: dg.OpExecutionContext, config: DeployConfig, lake: LakeResource) -> None:
     """Show what the checked-out models would change in an environment; with `apply`, change it."""
     from lakehouse_assets.defs.environments import deploying
+    from lakehouse_assets.defs.releases import pages
     from lakehouse_assets.sqlmesh_integration.deploy import UnitTestsFailedError
 
     environment = config.environment or load_settings().environment
     with refusals():
         plan = deploying.plan(environment)
-    for line in plan.lines():
+    for line in [*plan.lines(), *pages.changes(lake.lake, environment)]:
         context.log.info(line)
     context.add_output_metadata({"plan": dg.MetadataValue.md(plan.markdown()), "applied": config.apply})
     if not config.apply:

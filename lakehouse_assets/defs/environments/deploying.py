@@ -11,6 +11,7 @@ import psycopg
 from dlt_sources.datasets import dataset
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
+from lakehouse.releases import pages
 from lakehouse.settings import make_private
 from lakehouse.writing import marks
 from lakehouse.writing.environments import checked_name, require_ledger
@@ -19,6 +20,7 @@ from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse.writing.runs import deploying
 from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, raw_tables, source_names, tables_of
 from lakehouse_assets.defs.releases.cutting import author_of, checked_out_version, cut_release
+from lakehouse_assets.defs.releases.pages import changes, checked_out
 from lakehouse_assets.models import deployed_graph, project, resource
 from lakehouse_assets.sqlmesh_integration.deploy import Deployed, apply_plan, summarize_plan
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary
@@ -96,18 +98,20 @@ def deploy(
     release: bool = True,
     report: Report = lambda _: None,
 ) -> Deployed:
-    """Apply the checked-out models to the environment, with no load and no run of it beside; cut its `release`.
+    """Apply the checked-out models and pages to the environment, with no load and no run of it beside; cut its
+    `release`.
 
     Raises:
         DeployError: a unit test or a model failed, or the project does not parse. Nothing changed, or the message says.
     """
     sqlmesh = resource().model_copy(update={"environment": checked_name(environment)})
     require_ledger(lake)
-    content_key = project().content_key()
+    content_key, texts = project().content_key(), checked_out()
     others = plan(environment).takes_over_from
 
     def ended(connection: psycopg.Connection) -> None:
         _note(connection, environment, content_key, run)
+        pages.note(connection, environment, texts)
         if release:
             report(str(cut_release(lake, connection, sqlmesh, run=run, author=author or author_of({}))))
 
@@ -154,7 +158,7 @@ def is_unfinished(lake: Lake, environment: str) -> bool:
 
 
 def is_deployed(lake: Lake, environment: str) -> bool:
-    """Whether the environment has the checked-out models. Says so without importing SQLMesh."""
+    """Whether the environment has the checked-out models and pages. Says so without importing SQLMesh."""
     with closing(connect(lake.settings)) as connection:
         state = connection.execute("SELECT to_regclass('sqlmesh._environments') IS NOT NULL").fetchone()
         if not state or not state[0]:
@@ -167,4 +171,5 @@ def is_deployed(lake: Lake, environment: str) -> bool:
             [environment, environment],
         ).fetchone()
         unfinished = marks.read(connection, "deploy", environment)
-    return known is not None and known[0] == project().content_key() and not unfinished
+    is_same = known is not None and known[0] == project().content_key()
+    return is_same and not unfinished and not changes(lake, environment)

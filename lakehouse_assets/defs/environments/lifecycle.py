@@ -268,15 +268,15 @@ class _Showing(ledger.Change):
     def done(self, connection: psycopg.Connection) -> None:
         connection.execute(
             """
-            INSERT INTO ledger.deployments (environment, content_key, code_version, plan_id, run, source)
+            INSERT INTO ledger.deployments (environment, content_key, code_version, plan_id, run, source, pages)
             SELECT target.name, coalesce(known.content_key, ''), coalesce(known.code_version, ''), target.plan_id,
-                %(run)s, %(source)s
+                %(run)s, %(source)s, coalesce(known.pages, '{}')
             FROM sqlmesh._environments AS target
             LEFT JOIN ledger.deployments AS known ON known.environment = %(source)s
             WHERE target.name = %(target)s
             ON CONFLICT (environment) DO UPDATE SET content_key = excluded.content_key,
                 code_version = excluded.code_version, plan_id = excluded.plan_id, run = excluded.run,
-                source = excluded.source, deployed_at = now()
+                source = excluded.source, pages = excluded.pages, deployed_at = now()
             """,
             {"source": self.source, "target": self.target, "run": self.run},
         )

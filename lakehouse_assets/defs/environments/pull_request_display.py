@@ -77,6 +77,9 @@ def _parts(found: Preview) -> Iterator[str]:
             for sign, audits in (("added", one.added), ("removed", one.removed))
             for audit in audits
         )
+    if found.pages:
+        yield "### Pages of the dashboard"
+        yield "\n".join(f"- `{name}` {change}" for _, name, change in (page.split(" ", 2) for page in found.pages))
     if found.difference is None:
         return
     if found.computed:

@@ -20,6 +20,7 @@ from lakehouse.writing.environments import checked_name, require_ledger
 from lakehouse_assets.defs.environments import deploying, diffing
 from lakehouse_assets.defs.environments import lifecycle as environments
 from lakehouse_assets.defs.environments.diffing import EnvironmentDifference
+from lakehouse_assets.defs.releases import pages
 from lakehouse_assets.models import PUBLISHED, project, resource
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError, UnitTestsFailedError, run_unit_tests
@@ -62,6 +63,8 @@ class Preview:
     computed: tuple[Computed, ...] = ()
     checks: tuple[Checks, ...] = ()
     difference: EnvironmentDifference | None = None
+    pages: tuple[str, ...] = ()
+    """What changes of the dashboard's pages, a line each."""
     released: tuple[str, ...] = ()
     """The models in `difference` that readers get."""
     lineage: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -111,7 +114,7 @@ def merge(lake: Lake, number: int, *, run: str, report: Report = lambda _: None)
         ledger.require(connection)
     plan = deploying.plan(TARGET)
     begun = _is_begun(lake, name)
-    if plan.is_empty and not begun:
+    if plan.is_empty and not begun and not pages.changes(lake, TARGET):
         return False
     tests = run_unit_tests(project())
     if not all(test.passed for test in tests):
@@ -123,8 +126,9 @@ def merge(lake: Lake, number: int, *, run: str, report: Report = lambda _: None)
     with closing(connect(lake.settings)) as connection:
         as_previewed(connection)
         base = _preview_of(connection, name)["base"]
-    if others := deploying.plan(name).changes:
-        lines = "\n".join(f"  {change.name}: {change.change}" for change in others)
+    others = [f"{change.name}: {change.change}" for change in deploying.plan(name).changes]
+    if others := [*others, *pages.changes(lake, name)]:
+        lines = "\n".join(f"  {other}" for other in others)
         raise RefusedError(f"The checked-out models are not those that were previewed:\n{lines}\n{_again(number)}")
     if sqlmesh.look_at_promotion(project(), name, TARGET, resource().ownership).incomplete:
         # Days that became due since the preview; nothing else is missing.
@@ -138,7 +142,9 @@ def is_merged(lake: Lake, number: int) -> bool:
     """Whether the pull request's environment is there, and shows nothing that prod does not."""
     name = environment_of(number)
     known = sqlmesh.environment_names(project())
-    return name in known and environments.look(name, TARGET).summary.is_empty
+    if name not in known or pages.changes(lake, TARGET, name):
+        return False
+    return environments.look(name, TARGET).summary.is_empty
 
 
 def drop(lake: Lake, number: int, *, run: str, report: Report = lambda _: None) -> bool:
@@ -188,6 +194,7 @@ def _looked_at(lake: Lake, name: str, changes: tuple[ModelChange, ...], tests: i
         tuple(_computed(after[model], rows[model]) for model in touched if model in rows and not after[model].is_view),
         tuple(_checks(before, after)),
         difference,
+        tuple(pages.changes(lake, TARGET, name)),
         tuple(sorted(n for n in differing if PUBLISHED in {**before, **after}[n].tags)),
         _lineage(difference, name),
     )

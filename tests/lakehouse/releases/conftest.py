@@ -29,6 +29,8 @@ class Publisher:
     def __init__(self, lake: Lake, environment: str = "prod") -> None:
         self.lake = lake
         self.environment = environment
+        self.pages: dict[str, str] = {}
+        """What is released with whatever is cut: the dashboard's pages."""
 
     def execute(self, *statements: str) -> None:
         """Write to the lake."""
@@ -42,6 +44,7 @@ class Publisher:
             return log.write(
                 connection, self.environment, self.lake.newest_snapshot(), tables,
                 code_version="v1", run="run 1", author="tester", changed=["test"],
+                pages=self.pages,
             )  # fmt: skip
 
     def publish(

@@ -20,7 +20,7 @@ from lakehouse.cli.status import render_status
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.query.engine.releases import Releases
-from lakehouse.releases import held, log, publishing
+from lakehouse.releases import held, log, pages, publishing
 from lakehouse.releases.groups import groups
 from lakehouse.releases.manifest import Manifest
 from lakehouse.releases.reading import connect_release
@@ -200,6 +200,27 @@ def test_a_failed_model_holds_back_its_group_and_no_other(two_groups: World) -> 
     }  # fmt: skip
     assert len({healed.release.snapshot_of(table) for table in healed.release.tables}) == 1
     assert held.read(world.connection) == ()
+
+
+def test_pages_are_released_with_tables_and_never_alone(two_groups: World) -> None:
+    world = two_groups
+    world.connection.execute(
+        "INSERT INTO ledger.deployments (environment, content_key, plan_id, run) VALUES ('prod', '', '', 'test')"
+    )
+    pages.note(world.connection, "prod", {"sales": "# Sales"})
+    assert world.cut().release is None, "no table is computed"
+    world.compute(world.graph)
+    first = world.cut().release
+    assert first is not None and first.pages == {"sales": "# Sales"} and "page sales is new" in first.changed
+    assert world.cut().release is None
+    pages.note(world.connection, "prod", {"sales": "# Our sales", "sky": "# Sky"})
+    world.load("shop")  # its tables stay behind: pages move nevertheless
+    second = world.cut().release
+    assert second is not None and second.changed == ("page sales changed", "page sky is new")
+    assert [table.content for table in second.tables] == [table.content for table in first.tables]
+    pages.note(world.connection, "prod", {"sky": "# Sky"})
+    third = world.cut().release
+    assert third is not None and third.changed == ("page sales is gone",)
 
 
 def test_what_no_reader_sees_holds_nobody(two_groups: World) -> None:

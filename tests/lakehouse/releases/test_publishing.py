@@ -9,6 +9,7 @@ import pytest
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
+from lakehouse.query.engine.releases import Releases
 from lakehouse.releases import log, publishing
 from lakehouse.releases.log import ReleaseError
 from lakehouse.releases.manifest import read_manifest
@@ -67,14 +68,17 @@ def test_another_environments_files_are_copied_inside_the_storage(publisher: Pub
 @pytest.mark.slow
 def test_a_rollback_holds_readers_until_somebody_resumes(publisher: Publisher) -> None:
     publisher.execute(DAYS)
+    publisher.pages = {"days": "# Days"}
     publisher.publish(served("marts.days", "1"))
     publisher.execute("INSERT INTO marts.days VALUES (DATE '2024-01-07', 5)")
+    publisher.pages = {"days": "# More days"}
     publisher.publish(served("marts.days", "2"))
     old, new = _sum(publisher, 1), _sum(publisher, 2)
     assert _sum(publisher) == new
 
     assert publishing.rollback(publisher.lake, "prod", None, by="ann").number == 1
     assert _sum(publisher) == old
+    assert Releases(publisher.lake.storage).find("prod").pages()["pages"] == [{"name": "days", "text": "# Days"}]
     publisher.execute("INSERT INTO marts.days VALUES (DATE '2024-01-07', 7)")
     publisher.publish(served("marts.days", "3"))
     pointer = read_pointer(publisher.lake.storage, "prod")
