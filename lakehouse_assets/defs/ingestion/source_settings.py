@@ -14,6 +14,7 @@ from dlt.common.configuration.providers.provider import ConfigProvider
 from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
 from dotenv import dotenv_values
+from sqlalchemy.dialects import registry
 
 import lakehouse.settings
 from lakehouse.demo.feed import feed_settings
@@ -22,6 +23,8 @@ from lakehouse.settings import Settings
 SECRET_WORDS = ("password", "secret", "token", "api_key", "credentials", "private")
 SHORTEST_SECRET = 4
 """A shorter text is no secret, and to cut it out would spoil every sentence."""
+for address in ("mysql", "mariadb", "mysql.pymysql", "mariadb.pymysql"):
+    registry.register(address, "lakehouse_assets.defs.ingestion.mysql_dialect", "MySQLDialect")
 
 
 class SourceSettings(ConfigProvider):
