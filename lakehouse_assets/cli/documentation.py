@@ -13,6 +13,7 @@ import typer
 from lakehouse.cli.console import fail, out
 from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
+from lakehouse.writing.environments import require_ledger
 from lakehouse_assets.cli import GraphCommands
 
 app = GraphCommands()
@@ -34,6 +35,7 @@ def build(
         fail(
             f"{target} holds something else than a site: --out takes an empty folder, or one that this has written.", 2
         )
+    require_ledger(lake)
     import dagster as dg
 
     from lakehouse_assets.defs.documentation.known import collect

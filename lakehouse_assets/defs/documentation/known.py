@@ -26,6 +26,7 @@ from lakehouse_assets.sqlmesh_integration.manifest import Manifest, ModelSpec
 SAMPLED = 5
 POINTS = 60
 RAW = "raw table"
+ROW_COUNT = "dagster/row_count"
 RESULTS = {"SUCCEEDED": "passed", "FAILED": "failed"}
 
 
@@ -224,7 +225,7 @@ def _with_runs(
         record = known.get(keys[name])
         last = record.asset_entry.last_materialization_record if record else None
         at = _moment(last.timestamp) if last else table.updated_at
-        rows = table.rows or (_counted(instance, keys[name]) if last else ())
+        rows = table.rows or (_counted(instance, keys[name]) if last and _count(last) is not None else ())
         found[name] = replace(table, checks=tuple(results), updated_at=at, rows=rows)
     return found
 
@@ -236,13 +237,16 @@ def _key(name: str, models: Manifest, environment: str) -> dg.AssetKey:
 
 def _counted(instance: dg.DagsterInstance, key: dg.AssetKey) -> tuple[tuple[str, int], ...]:
     """Rows of the whole table after its last runs."""
-    found = []
-    for record in instance.fetch_materializations(key, limit=POINTS).records:
-        event = record.asset_materialization
-        value = event.metadata.get("dagster/row_count") if event and not event.partition else None
-        if value is not None and isinstance(value.value, int):
-            found.append((_moment(record.timestamp), value.value))
+    records = instance.fetch_materializations(key, limit=POINTS).records
+    found = [(_moment(one.timestamp), count) for one in records if (count := _count(one)) is not None]
     return tuple(reversed(found))
+
+
+def _count(record: dg.EventLogRecord) -> int | None:
+    """How many rows the whole table had then; None where that was of a partition, or is not known."""
+    event = record.asset_materialization
+    value = event.metadata.get(ROW_COUNT) if event and not event.partition else None
+    return value.value if value is not None and isinstance(value.value, int) else None
 
 
 def _moment(seconds: float | datetime) -> str:

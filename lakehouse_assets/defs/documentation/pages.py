@@ -57,13 +57,13 @@ def _links(known: Known) -> dict[str, str]:
 
 
 def path_of(table: str) -> str:
-    """A table's page, without its ending."""
-    return f"tables/{table}"
+    """A table's page, without its ending; a name may have characters that an address or a disk takes otherwise."""
+    return "tables/" + re.sub(r"[^\w.-]", "_", table)
 
 
 def link(table: str, anchor: str = "", text: str = "") -> str:
     """A link to a table's page."""
-    return f'<a href="~/{path_of(escape(table))}.html{escape(anchor)}">{escape(text or table)}</a>'
+    return f'<a href="~/{path_of(table)}.html{escape(anchor)}">{escape(text or table)}</a>'
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]], label: str, ids: Sequence[str] = ()) -> str:
