@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ def built_house(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     # The project's own instance, in PostgreSQL: thousands of partition events take minutes in SQLite.
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_text((PROJECT_ROOT / "dagster_home" / "dagster.yaml").read_text())
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        with lived_in(environment) as settings:
+    with ExitStack() as stack:
+        with lived_in(environment) as settings:  # Dagster's storage is made where the settings say
+            instance = stack.enter_context(dg.DagsterInstance.from_config(str(home)))
             built = House(Lake(settings), environment, instance)
         yield built
 
