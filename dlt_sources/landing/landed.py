@@ -11,7 +11,7 @@ from dlt_sources.landing.dialect import PLAIN, Dialect
 from dlt_sources.landing.tables import LOAD_ID, Column, Table
 from dlt_sources.landing.unpacking import format_of
 
-FORMATS = ("csv", "json", "jsonl", "ndjson", "xlsx", "parquet", "orc")
+FORMATS = ("csv", "json", "jsonl", "ndjson", "xlsx", "parquet", "orc", "avro")
 WHEN_DELETED = ("keep_rows", "delete_rows")
 
 SOURCE_FILE = Column("source_file", "VARCHAR", "The landing file that this row came from.")

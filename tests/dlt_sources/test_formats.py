@@ -1,4 +1,4 @@
-"""JSON, workbooks, ORC, and compressed files: read exactly or refused by name, as CSV and Parquet are."""
+"""JSON, workbooks, ORC, Avro, and compressed files: read exactly or refused by name, as CSV and Parquet are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import orc
@@ -298,3 +299,16 @@ def test_orc_is_read_as_parquet_is(sales: Sales, tmp_path: Path) -> None:
     assert "no readable ORC file" in sales.refusal("", b"", "orc")
     orc.write_table(pa.table({"id": ["1", "x"]}), path)
     assert sales.refusal("", path.read_bytes(), "orc") == "row 2, column id: 'x' is no BIGINT"
+
+
+def test_avro_is_read_as_parquet_is(sales: Sales, tmp_path: Path) -> None:
+    path = tmp_path / "a.avro"
+    day = datetime(2024, 1, 1, 10, 0, 0, 123456)
+    columns = {"id": [1, 2**62], "moment": [day, None], "name": ["größe", None], "nested": [{"a": [1]}, None]}
+    pl.DataFrame(columns).write_avro(path, compression="snappy")
+    found = sales.rows("", path.read_bytes(), "id, moment, name, nested", "avro")
+    assert found == [(1, day, "größe", '{"a":[1]}'), (2**62, None, None, None)]
+    for broken in (b"", b"id,name\n1,a\n", path.read_bytes()[:-30], path.read_bytes()[:40]):
+        assert sales.refusal("", broken, "avro").startswith("no readable Avro file: "), broken
+    pl.DataFrame({"id": ["1", "x"]}).write_avro(path)
+    assert sales.refusal("", path.read_bytes(), "avro") == "row 2, column id: 'x' is no BIGINT"

@@ -198,7 +198,7 @@ def test_a_new_lake_beside_old_pipeline_folders_gets_every_file(loader: Loader, 
     [
         (
             "events.pdf",
-            "the name ends in none of .csv, .json, .jsonl, .ndjson, .xlsx, .parquet, .orc,"
+            "the name ends in none of .csv, .json, .jsonl, .ndjson, .xlsx, .parquet, .orc, .avro,"
             " nor in one of these and .gz, .zst or .zip",
         ),
         ("report.csv", "the name does not match *events*"),
