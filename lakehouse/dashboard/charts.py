@@ -192,6 +192,10 @@ def chart(rows: pd.DataFrame, columns: Sequence[Column], options: Mapping[str, A
         if kind == "line" or (kind == "area" and not several):
             parts = [with_gaps(part, "x", period).assign(series=name) for name, part in told.groupby("series")]
             told = pd.concat(parts, ignore_index=True) if parts else told
+        told["at"] = told["x"].dt.strftime(FORMATS.get(period, DAY))
+        told["ends"] = told["x"] + (_after(told["x"], period) - told["x"]) * 0.85
+        # Without a zone a browser would take them for its own zone's: some days have no midnight there.
+        told["x"], told["ends"] = told["x"].dt.tz_localize("UTC"), told["ends"].dt.tz_localize("UTC")
     axis_y = alt.Y("y:Q", title=title, scale=alt.Scale(zero=kind in ("bar", "area")))
     axis_x: Any
     if is_time:
@@ -203,7 +207,8 @@ def chart(rows: pd.DataFrame, columns: Sequence[Column], options: Mapping[str, A
         told["x"] = told["x"].astype(str)
         axis_x = alt.X("x:N", title=titles[x], sort=None, axis=alt.Axis(labelLimit=LABEL_PIXELS))
     digits = digits_of(told["y"])
-    told["at"] = told["x"].dt.strftime(FORMATS.get(period, DAY)) if is_time else told["x"].map(number)
+    if not is_time:
+        told["at"] = told["x"].map(number)
     shown = [
         alt.Tooltip("at:N", title=titles[x]),
         alt.Tooltip("y:Q", title=title or "Value", format=f",.{digits}f"),
@@ -215,7 +220,6 @@ def chart(rows: pd.DataFrame, columns: Sequence[Column], options: Mapping[str, A
         encoded["color"], more = _legend(told["series"])
         drawn = drawn.properties(height=HEIGHT + more)
     if kind == "bar" and is_time:
-        told["ends"] = told["x"] + (_after(told["x"], period) - told["x"]) * 0.85
         return drawn.mark_bar(orient="vertical").encode(axis_x, axis_y, x2="ends:T", **encoded)
     if kind == "bar":  # they lie, so that their names can be read
         lying = alt.Y("x:N", title=None, sort=None, axis=alt.Axis(labelLimit=LABEL_PIXELS))

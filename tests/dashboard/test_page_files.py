@@ -198,6 +198,8 @@ def test_a_period_without_rows_is_a_gap_and_moments_that_are_no_series_are_joine
     values = drawn(month)["values"]
     assert len(values) == 12 and [row["y"] for row in values].count(None) == 1
     assert drawn(month)["encoding"]["x"]["axis"]["format"] == "%b %Y"
+    assert values[0]["x"] == "2020-01-01T00:00:00+00:00", "else a browser takes it for its own zone's midnight"
+    assert (values[0]["at"], drawn(month)["encoding"]["x"]["scale"]["type"]) == ("Jan 2020", "utc")
     seldom = "SELECT DATE '2020-01-01' + (i * i * 5)::INT AS day, 1 AS v FROM range(9) t(i)"
     assert len(drawn(seldom)["values"]) == 9
     named = "SELECT DATE '2020-01-01' + (i % 3)::INT AS d, 1 AS v, 'name ' || (i // 3) AS n FROM range(6) t(i)"
