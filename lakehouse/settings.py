@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     release_docs: bool = Field(
         True, description="Whether every release carries its documentation site in the published zone."
     )
+    release_approval: bool = Field(
+        False, description="Whether a release of prod waits for a second person: `lakehouse release approve`."
+    )
     history_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         7.0, description="How many days the lake's earlier states stay; maintenance forgets older ones."
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ from lakehouse.releases.log import Release
 from lakehouse.settings import load_settings
 
 app = Commands()
-release_app = Commands(no_args_is_help=True, help="What readers get: end a hold.")
+release_app = Commands(no_args_is_help=True, help="What readers get: approve a release, end a hold.")
 app.add_typer(release_app, name="release")
 SHOWN_CHANGES = 4
 
@@ -39,15 +40,22 @@ def releases(
         found = [one for one in log.history(connection, environment or None) if one.state != "gone"]
         pointers = {name: log.pointer(connection, name) for name in {one.environment for one in found}}
         back = held.read(connection, environment or None)
+        marked = log.approvals(connection)
+        waiting = {(one.environment, one.number) for name in pointers for one in log.unapproved(connection, name)}
     if as_json:
         # A console would fold long lines.
-        typer.echo(json.dumps([_record(one, pointers[one.environment]) for one in found], indent=1))
+        typer.echo(
+            json.dumps(
+                [_record(one, pointers[one.environment]) | _approval(one, marked, waiting) for one in found], indent=1
+            )
+        )
         return
     if not found:
         _print_held(back)
         out.print(f"{environment or 'No environment'} has {'no' if environment else 'a'} release yet.", highlight=False)
         return
-    _print(out, found, pointers)
+    notes = {key: f"[dim]approved by {escape(by)}[/dim]\n" for key, (by, _) in marked.items()}
+    _print(out, found, pointers, notes | dict.fromkeys(waiting, "[yellow]waits to be approved[/yellow]\n"))
     _print_held(back)
 
 
@@ -61,7 +69,19 @@ def _has_ledger(connection: object) -> bool:
     return bool(row and row[0])
 
 
-def _print(console: Console, found: list[Release], pointers: dict[str, log.Pointer | None]) -> None:
+def _approval(
+    one: Release, marked: dict[tuple[str, int], tuple[str, datetime]], waiting: set[tuple[str, int]]
+) -> dict[str, object]:
+    by, at = marked.get((one.environment, one.number), (None, None))
+    return {"waits_for_approval": (one.environment, one.number) in waiting, "approved_by": by, "approved_at": _time(at)}
+
+
+def _print(
+    console: Console,
+    found: list[Release],
+    pointers: dict[str, log.Pointer | None],
+    notes: Mapping[tuple[str, int], str] = MappingProxyType({}),
+) -> None:
     for name in sorted({one.environment for one in found}):
         pointer = pointers[name]
         table = folding_table(
@@ -73,7 +93,8 @@ def _print(console: Console, found: list[Release], pointers: dict[str, log.Point
             table.add_row(
                 f"{'→ ' if pointer and pointer.number == one.number else ''}{one.number}",
                 f"{one.cut_at:%Y-%m-%d %H:%M:%S}", str(one.snapshot), one.code_version, f"{one.author}, {one.run}",
-                ("[yellow]not published yet[/yellow]\n" if one.state == "cut" else "") + "\n".join(changes),
+                ("[yellow]not published yet[/yellow]\n" if one.state == "cut" else notes.get((name, one.number), ""))
+                + "\n".join(changes),
             )  # fmt: skip
         console.print(table)
         console.print("[dim]→ what readers get[/dim]")
@@ -153,7 +174,20 @@ def export_model(
 
 
 @release_app.command()
+def approve(
+    environment: Annotated[str, typer.Argument(help="Whose readers.")] = "prod",
+    number: Annotated[int | None, typer.Option("--release", help="Default: the newest that waits.", min=1)] = None,
+) -> None:
+    """Let readers have a release that waits for a second person (LAKEHOUSE_RELEASE_APPROVAL), with those before it.
+
+    Look at it first: `lakehouse releases`, `lakehouse query --release N`. Nobody approves their own.
+    """
+    release = publishing.approve(Lake(load_settings()), environment, number, by=getpass.getuser())
+    out.print(f"Readers of {environment} may have release {release.number}.", highlight=False)
+
+
+@release_app.command()
 def resume(environment: Annotated[str, typer.Argument(help="Whose readers: prod, qa, dev_<name>.")]) -> None:
     """End a hold: readers get the newest release again."""
     release = publishing.resume(Lake(load_settings()), environment)
-    out.print(f"Readers of {environment} get release {release.number}, the newest.", highlight=False)
+    out.print(f"Readers of {environment} get release {release.number}, the newest that they may have.", highlight=False)

@@ -186,6 +186,21 @@ CREATE TABLE IF NOT EXISTS ledger.pointers (
     held_at timestamptz
 );
 
+-- Up to which release its readers may go: later ones wait for an approval.
+ALTER TABLE ledger.pointers ADD COLUMN IF NOT EXISTS allowed integer;
+UPDATE ledger.pointers AS p SET allowed = (
+    SELECT max(number) FROM ledger.releases AS r WHERE r.environment = p.environment AND state = 'published'
+) WHERE allowed IS NULL;
+
+-- Who let readers have a release that waited for a second person.
+CREATE TABLE IF NOT EXISTS ledger.approvals (
+    environment text NOT NULL,
+    number integer NOT NULL,
+    approved_by text NOT NULL,
+    approved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (environment, number)
+);
+
 -- What is wrong and was told: of each only changes are told again.
 CREATE TABLE IF NOT EXISTS ledger.alerts (
     environment text NOT NULL,

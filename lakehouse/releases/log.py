@@ -223,22 +223,56 @@ def pointer(connection: psycopg.Connection, environment: str) -> Pointer | None:
     return Pointer(*row) if row else None
 
 
-def published(connection: psycopg.Connection, release: Release) -> None:
-    """Its files are whole: readers get it from now on, unless they are held."""
+def published(connection: psycopg.Connection, release: Release, *, needs_approval: bool = False) -> None:
+    """Its files are whole: readers get it from now on, unless they are held, or it waits to be approved."""
     with connection.transaction():
         connection.execute(
             "UPDATE ledger.releases SET state = 'published', published_at = now() "
             "WHERE environment = %s AND number = %s",
             [release.environment, release.number],
         )
-        connection.execute(
-            """
-            INSERT INTO ledger.pointers AS known (environment, number) VALUES (%s, %s)
-            ON CONFLICT (environment) DO UPDATE SET number = greatest(known.number, excluded.number)
-            WHERE known.held_by IS NULL
-            """,
-            [release.environment, release.number],
-        )
+        if not needs_approval:
+            allow(connection, release)
+
+
+def allow(connection: psycopg.Connection, release: Release) -> None:
+    """Readers may have it, and get it unless they are held."""
+    connection.execute(
+        """
+        INSERT INTO ledger.pointers AS known (environment, number, allowed)
+        VALUES (%(environment)s, %(number)s, %(number)s)
+        ON CONFLICT (environment) DO UPDATE SET
+            allowed = greatest(known.allowed, excluded.allowed),
+            number = CASE WHEN known.held_by IS NULL THEN greatest(known.number, excluded.number) ELSE known.number END
+        """,
+        {"environment": release.environment, "number": release.number},
+    )
+
+
+def unapproved(connection: psycopg.Connection, environment: str) -> list[Release]:
+    """The published releases that readers may not have yet, the oldest first."""
+    row = connection.execute("SELECT allowed FROM ledger.pointers WHERE environment = %s", [environment]).fetchone()
+    return sorted(
+        (one for one in history(connection, environment) if one.state == "published" and one.number > (row or (0,))[0]),
+        key=lambda release: release.number,
+    )
+
+
+def approve(connection: psycopg.Connection, release: Release, *, by: str) -> None:
+    """A second person lets readers have it. Call within a transaction."""
+    connection.execute(
+        "INSERT INTO ledger.approvals (environment, number, approved_by) VALUES (%s, %s, %s)",
+        [release.environment, release.number, by],
+    )
+    allow(connection, release)
+
+
+def approvals(connection: psycopg.Connection) -> dict[tuple[str, int], tuple[str, datetime]]:
+    """Who approved which release, and when (UTC, without a zone)."""
+    rows = connection.execute(
+        "SELECT environment, number, approved_by, approved_at AT TIME ZONE 'UTC' FROM ledger.approvals"
+    ).fetchall()
+    return {(environment, number): (by, at) for environment, number, by, at in rows}
 
 
 def hold(connection: psycopg.Connection, environment: str, number: int, *, held_by: str) -> None:
@@ -250,11 +284,12 @@ def hold(connection: psycopg.Connection, environment: str, number: int, *, held_
 
 
 def resume(connection: psycopg.Connection, environment: str) -> None:
-    """Readers get the newest release again."""
+    """Readers get the newest release again that they may have."""
     connection.execute(
         """
         UPDATE ledger.pointers SET held_by = NULL, held_at = NULL, number = (
-            SELECT max(number) FROM ledger.releases WHERE environment = %(environment)s AND state = 'published'
+            SELECT max(r.number) FROM ledger.releases AS r
+            WHERE r.environment = %(environment)s AND state = 'published' AND r.number <= allowed
         ) WHERE environment = %(environment)s
         """,
         {"environment": environment},

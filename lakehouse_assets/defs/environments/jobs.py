@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from lakehouse.releases import publishing
+from lakehouse.releases.log import ReleaseError
 from lakehouse.settings import load_settings
 from lakehouse.writing.environments import EnvironmentNameError
 from lakehouse.writing.locks import LockTimeoutError
@@ -43,6 +45,16 @@ class PlanConfig(dg.Config):
 
     environment: str = ""
     """Empty: the one that this code location shows."""
+
+
+class ApproveConfig(dg.Config):
+    """What the job `release_approve` is told."""
+
+    by: str
+    """Your name: the web UI knows nobody's. Nobody approves what they made themselves."""
+    environment: str = "prod"
+    release: int = 0
+    """0: the newest that waits."""
 
 
 class DiffConfig(dg.Config):
@@ -146,13 +158,14 @@ def diff_environments(context: dg.OpExecutionContext, config: DiffConfig, lake: 
 
 
 def environment_jobs() -> list[dg.JobDefinition]:
-    """One job of one op each: env_create, env_drop, promote, plan, diff."""
+    """One job of one op each: env_create, env_drop, promote, plan, diff, release_approve."""
     ops = {
         "env_create": create_environment,
         "env_drop": drop_environment,
         "promote": promote_models,
         "plan": plan_models,
         "diff": diff_environments,
+        "release_approve": approve_release,
     }
     return [
         dg.GraphDefinition(name=name, node_defs=[op], description=op.description).to_job(
@@ -160,6 +173,19 @@ def environment_jobs() -> list[dg.JobDefinition]:
         )
         for name, op in ops.items()
     ]
+
+
+@dg.op
+def approve_release(context: dg.OpExecutionContext, config: ApproveConfig, lake: LakeResource) -> None:
+    """Let readers have a release that waits for a second person, with those that wait before it."""
+    if not config.by.strip():
+        raise dg.Failure("Say who you are in `by`: it stands in the log of releases.", allow_retries=False)
+    try:
+        release = publishing.approve(lake.lake, config.environment, config.release or None, by=config.by.strip())
+    except ReleaseError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    said = f"Readers of {config.environment} may have release {release.number}; approved by {config.by}."
+    context.add_output_metadata({"release": dg.MetadataValue.md(said)})
 
 
 def _run(context: dg.OpExecutionContext) -> str:

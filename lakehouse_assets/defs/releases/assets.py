@@ -154,8 +154,14 @@ def _finish(
     hold = pointer.hold if pointer else ""
     if hold:
         context.log.warning(f"Readers of {environment} are {hold}: {release} waits for `lakehouse release resume`.")
+    waits = bool(log.unapproved(connection, environment))
+    if waits:
+        context.log.warning(
+            f"{str(release).capitalize()} waits for `lakehouse release approve`, or the job release_approve."
+        )
     return {
         "release": release.number,
+        "waits_for_approval": waits,
         "readers": dg.MetadataValue.text(hold or f"get release {pointer.number if pointer else '?'}"),
         "snapshot": release.snapshot,
         "code_version": release.code_version,

@@ -33,7 +33,9 @@ def publish_waiting(lake: Lake, environment: str, console: Console) -> None:
         if [one.number for one in _waiting(lake, environment)] == [one.number for one in waiting]:
             break  # somebody else is at it
     with closing(connect(lake.settings)) as connection:
-        pointer = log.pointer(connection, environment)
+        pointer, unapproved = log.pointer(connection, environment), log.unapproved(connection, environment)
+    if unapproved:
+        console.print(f"{str(unapproved[-1]).capitalize()} waits: `lakehouse release approve`.", highlight=False)
     if pointer:
         said = f"are {pointer.hold}" if pointer.hold else f"get release {pointer.number}"
         console.print(f"Readers of {environment} {said}.", highlight=False)
