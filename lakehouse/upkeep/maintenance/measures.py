@@ -33,6 +33,7 @@ class TableFiles:
     foldered_files: int = 0
     """Of a partitioned table, in folders named by their partition (see `lakehouse.upkeep.maintenance.compaction`)."""
     is_partitioned: bool = False
+    """Or was: rows in the catalog are flushed as the table was when they came."""
 
     @property
     def needs_compaction(self) -> bool:
@@ -100,7 +101,7 @@ SELECT s.schema_name || '.' || t.table_name AS name, coalesce(sum(files), 0)::bi
     EXISTS (
         SELECT FROM {METADATA_SCHEMA}.ducklake_partition_info AS p
         JOIN {METADATA_SCHEMA}.ducklake_partition_column USING (partition_id)
-        WHERE p.table_id = t.table_id AND p.end_snapshot IS NULL
+        WHERE p.table_id = t.table_id
     )
 FROM {METADATA_SCHEMA}.ducklake_table AS t
 JOIN {METADATA_SCHEMA}.ducklake_schema AS s USING (schema_id)

@@ -227,6 +227,22 @@ def test_a_partitioned_tables_few_rows_join_its_files(tended: Tended, value: str
         tended.execute(f"INSERT INTO raw.t SELECT range, '{value}' FROM range(40, 60)")
 
 
+def test_rows_that_came_while_a_table_was_partitioned_join_its_files(tended: Tended) -> None:
+    tended.execute(
+        "CREATE TABLE raw.t (id INT, day DATE)", "INSERT INTO raw.t SELECT range, '2024-01-01' FROM range(40)",
+        "ALTER TABLE raw.t SET PARTITIONED BY (day)", "UPDATE raw.t SET id = id + 100 WHERE id % 4 = 3",
+        "INSERT INTO raw.t SELECT range + 200, '2024-01-01' FROM range(40)", "ALTER TABLE raw.t RENAME COLUMN day TO d",
+        "ALTER TABLE raw.t SET PARTITIONED BY (month(d))", "DELETE FROM raw.t WHERE id % 5 = 4",
+        "ALTER TABLE raw.t RESET PARTITIONED BY",
+    )  # fmt: skip
+    before = tended.rows("FROM raw.t ORDER BY id")
+    for _ in range(2):
+        assert not compaction.compact(tended.lake, PIPELINES).problems
+        assert tended.rows("FROM raw.t ORDER BY id") == before
+        tended.execute("UPDATE raw.t SET id = id WHERE id < 5")
+    assert files_of(tended).foldered_files == 0
+
+
 def test_files_in_folders_of_partitions_join_the_others(tended: Tended) -> None:
     """As somebody's own flush leaves them, and lakes of before."""
     tended.execute(
