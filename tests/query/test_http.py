@@ -262,7 +262,7 @@ def test_pages_about_it(service: Service) -> None:
     assert httpx.get(f"{service.url}/pages").json()["pages"] == []
     assert service.ask("SELECT 1").status_code == 200
     metrics = httpx.get(f"{service.url}/metrics").text
-    assert 'lakehouse_query_calls_total{outcome="answered"}' in metrics
+    assert 'lakehouse_query_calls_total{outcome="answered",way="http"}' in metrics
     assert "marts." not in metrics
 
 

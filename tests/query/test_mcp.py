@@ -103,6 +103,7 @@ async def look_around(client: Client) -> None:
 
 def test_an_agent_finds_understands_and_asks(service: Service) -> None:
     over_http(service.url, look_around)
+    assert 'lakehouse_query_calls_total{outcome="answered",way="mcp"}' in httpx.get(f"{service.url}/metrics").text
     assert service.rows("SELECT 42") == [[42]]
 
 

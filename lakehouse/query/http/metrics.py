@@ -16,7 +16,10 @@ class Metrics:
     def __init__(self, service: QueryService, gate: Gate) -> None:
         self._registry = CollectorRegistry()
         self.calls = Counter(
-            "lakehouse_query_calls", "Calls, by what became of them.", ["outcome"], registry=self._registry
+            "lakehouse_query_calls",
+            "Calls, by what became of them and how they came in.",
+            ["outcome", "way"],
+            registry=self._registry,
         )
         self.seconds = Histogram(
             "lakehouse_query_seconds", "From a call's arrival to the start of its answer.", ["cached"],
@@ -32,6 +35,10 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(f"lakehouse_query_{name}", text, registry=self._registry)
+
+    def note(self, way: str, outcome: str) -> None:
+        """What became of a call; `outcome` may be the kind of an error."""
+        self.calls.labels(outcome.replace("-", "_"), way).inc()
 
     def rendered(self) -> bytes:
         """In Prometheus' text format."""

@@ -480,6 +480,7 @@ class Session:
             source = await to_thread.run_sync(releases.find, question.environment, question.release)
         known = self._service.known(question, limits, source)
         if known:
+            self._admission.told(question, "cached")
             return known, Rows(known, None, form)
         try:
             turn = await self._admission.ask(question, asker.name, limits, self._gone())
