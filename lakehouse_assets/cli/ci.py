@@ -58,9 +58,9 @@ AGE = {"h": "hours", "d": "days", "w": "weeks"}
 
 @ci_app.command()
 def check(as_json: AsJson = False) -> None:
-    """Lint the models, their layout, the raw columns that they name and the pages; run unit tests. Needs no lake."""
+    """Lint the models and pages, bind their SQL, hold raw columns to what was loaded; run unit tests. Needs no lake."""
     from lakehouse_assets.defs.releases import pages
-    from lakehouse_assets.defs.transformation import external_models
+    from lakehouse_assets.defs.transformation import binding, external_models
     from lakehouse_assets.models import project
     from lakehouse_assets.sqlmesh_integration.deploy import UnitTest, lint, run_unit_tests
     from lakehouse_assets.sqlmesh_integration.reasons import ModelsError
@@ -68,7 +68,8 @@ def check(as_json: AsJson = False) -> None:
     load_settings()
     tests: tuple[UnitTest, ...] = ()
     try:
-        found = [*lint(project()), *external_models.out_of_step(external_models.learned()), *pages.faults()]
+        in_step = external_models.out_of_step(external_models.learned())
+        found = [*lint(project()), *in_step, *binding.refused(), *pages.faults()]
         tests = run_unit_tests(project())
     except ModelsError as error:
         found = [str(error)]

@@ -22,6 +22,11 @@ def file() -> Path:
     return project().folder / "external_models.yaml"
 
 
+def declared() -> dict[str, dict[str, str]]:
+    """Of every table in the file."""
+    return {entry["name"]: dict(entry.get("columns", {})) for entry in _read()}
+
+
 def learned() -> Columns:
     """Of the tables that were loaded from here, without asking the lake."""
     return {t.full_name: {name: kind for name, kind, _ in t.columns} for t in raw_tables() if t.is_complete}
