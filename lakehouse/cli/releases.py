@@ -17,7 +17,7 @@ from rich.markup import escape
 from lakehouse.cli.console import Commands, fail, folding_table, out
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse.releases import held, log, publishing
+from lakehouse.releases import approval, held, log, publishing
 from lakehouse.releases.log import Release
 from lakehouse.settings import load_settings
 
@@ -40,8 +40,8 @@ def releases(
         found = [one for one in log.history(connection, environment or None) if one.state != "gone"]
         pointers = {name: log.pointer(connection, name) for name in {one.environment for one in found}}
         back = held.read(connection, environment or None)
-        marked = log.approvals(connection)
-        waiting = {(one.environment, one.number) for name in pointers for one in log.unapproved(connection, name)}
+        marked = approval.given(connection)
+        waiting = {(one.environment, one.number) for name in pointers for one in approval.waiting(connection, name)}
     if as_json:
         # A console would fold long lines.
         typer.echo(
@@ -182,7 +182,7 @@ def approve(
 
     Look at it first: `lakehouse releases`, `lakehouse query --release N`. Nobody approves their own.
     """
-    release = publishing.approve(Lake(load_settings()), environment, number, by=getpass.getuser())
+    release = approval.approve(Lake(load_settings()), environment, number, by=getpass.getuser())
     out.print(f"Readers of {environment} may have release {release.number}.", highlight=False)
 
 

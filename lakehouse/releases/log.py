@@ -249,32 +249,6 @@ def allow(connection: psycopg.Connection, release: Release) -> None:
     )
 
 
-def unapproved(connection: psycopg.Connection, environment: str) -> list[Release]:
-    """The published releases that readers may not have yet, the oldest first."""
-    row = connection.execute("SELECT allowed FROM ledger.pointers WHERE environment = %s", [environment]).fetchone()
-    return sorted(
-        (one for one in history(connection, environment) if one.state == "published" and one.number > (row or (0,))[0]),
-        key=lambda release: release.number,
-    )
-
-
-def approve(connection: psycopg.Connection, release: Release, *, by: str) -> None:
-    """A second person lets readers have it. Call within a transaction."""
-    connection.execute(
-        "INSERT INTO ledger.approvals (environment, number, approved_by) VALUES (%s, %s, %s)",
-        [release.environment, release.number, by],
-    )
-    allow(connection, release)
-
-
-def approvals(connection: psycopg.Connection) -> dict[tuple[str, int], tuple[str, datetime]]:
-    """Who approved which release, and when (UTC, without a zone)."""
-    rows = connection.execute(
-        "SELECT environment, number, approved_by, approved_at AT TIME ZONE 'UTC' FROM ledger.approvals"
-    ).fetchall()
-    return {(environment, number): (by, at) for environment, number, by, at in rows}
-
-
 def hold(connection: psycopg.Connection, environment: str, number: int, *, held_by: str) -> None:
     """Readers get this release until somebody resumes."""
     connection.execute(

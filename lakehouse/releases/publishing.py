@@ -10,7 +10,7 @@ import psycopg
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse.releases import held, log
+from lakehouse.releases import approval, held, log
 from lakehouse.releases.frozen import write_catalog
 from lakehouse.releases.log import Release, ReleaseError, docs_folder, environment_folder
 from lakehouse.releases.manifest import (
@@ -190,38 +190,9 @@ def rollback(lake: Lake, environment: str, to: int | None, *, by: str) -> Releas
             release = log.find(connection, environment, to)
             if release.state != "published":
                 raise ReleaseError(f"{str(release).capitalize()} is cut but not published yet: nobody can read it.")
-            if release in log.unapproved(connection, environment):
+            if release in approval.waiting(connection, environment):
                 raise ReleaseError(f"{str(release).capitalize()} waits for an approval: `lakehouse release approve`.")
             log.hold(connection, environment, release.number, held_by=by)
-        swap_pointer(lake.storage, connection, environment)
-    return release
-
-
-def approve(lake: Lake, environment: str, number: int | None, *, by: str) -> Release:
-    """Let readers have a release that waits for a second person, and with it what those before it brought.
-
-    Raises:
-        ReleaseError: it doesn't wait, or `by` made it or one that waits before it.
-    """
-    with closing(connect(lake.settings)) as connection:
-        with connection.transaction():
-            connection.execute("SELECT FROM ledger.pointers WHERE environment = %s FOR UPDATE", [environment])
-            waiting = log.unapproved(connection, environment)
-            numbers = ", ".join(str(one.number) for one in waiting)
-            if not waiting:
-                raise ReleaseError(f"No release of {environment} waits for an approval.")
-            release = next((one for one in waiting if one.number == (number or waiting[-1].number)), None)
-            if release is None:
-                raise ReleaseError(f"Release {number} of {environment} doesn't wait for an approval; {numbers} do.")
-            # A schedule may have released what somebody deployed.
-            deployed = connection.execute(
-                "SELECT run, code_version FROM ledger.deployments WHERE environment = %s", [environment]
-            ).fetchone()
-            for one in waiting:
-                deployer = deployed[0] if deployed and deployed[1] == one.code_version else ""
-                if one.number <= release.number and (one.author == by or deployer.endswith(f" by {by}")):
-                    raise ReleaseError(f"{str(one).capitalize()} is by {by}: somebody else has to approve it.")
-            log.approve(connection, release, by=by)
         swap_pointer(lake.storage, connection, environment)
     return release
 

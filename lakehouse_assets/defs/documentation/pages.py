@@ -1,9 +1,9 @@
-"""The pages' content as HTML. Links begin with `~/`, the site's root; all that others wrote is escaped."""
+"""The pages of the site, from what is known."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -11,6 +11,17 @@ from lakehouse.query.mcp.facts import changes
 from lakehouse.releases.manifest import Manifest as Published
 from lakehouse_assets.defs.documentation.known import Column, Known, Table
 from lakehouse_assets.defs.documentation.lineage import picture
+from lakehouse_assets.defs.documentation.markup import (
+    code,
+    facts,
+    grid,
+    link,
+    paragraphs,
+    path_of,
+    plot,
+    sections,
+    when,
+)
 from lakehouse_assets.defs.ingestion.sources import Source
 
 
@@ -56,67 +67,6 @@ def _links(known: Known) -> dict[str, str]:
     return links | {f"file.{name}": f"{links[name]}#published" for name, one in known.tables.items() if one.published}
 
 
-def path_of(table: str) -> str:
-    """A table's page, without its ending; a name may have characters that an address or a disk takes otherwise."""
-    return "tables/" + re.sub(r"[^\w.-]", "_", table)
-
-
-def link(table: str, anchor: str = "", text: str = "") -> str:
-    """A link to a table's page."""
-    return f'<a href="~/{path_of(table)}.html{escape(anchor)}">{escape(text or table)}</a>'
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]], label: str, ids: Sequence[str] = ()) -> str:
-    """A table of cells that are HTML already; it scrolls by itself where it is too wide."""
-    titles = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
-    body = "".join(
-        f"<tr{f' id={chr(34)}{escape(ids[n])}{chr(34)}' if ids else ''}>{''.join(f'<td>{c}</td>' for c in row)}</tr>"
-        for n, row in enumerate(rows)
-    )
-    return (
-        f'<div class="grid-of-cells" tabindex="0" role="region" aria-label="{escape(label)}"><table class="cells">'
-        f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def facts(rows: Iterable[tuple[str, str]]) -> str:
-    """Names and what they are; what is empty is left out."""
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{value}</dd>' for name, value in rows if value)}</dl>"
-
-
-def plot(rows: Sequence[tuple[str, int]], label: str) -> str:
-    """Rows over time, small; nothing for a single point."""
-    if len(rows) < 2:
-        return ""
-    low, high = min(count for _, count in rows), max(count for _, count in rows)
-    step, scale = 400 / (len(rows) - 1), 60 / (high - low or 1)
-    points = " ".join(f"{n * step:.0f},{66 - (count - low) * scale:.0f}" for n, (_, count) in enumerate(rows))
-    told = f"{label}: {rows[0][1]:,} on {rows[0][0][:10]}, {rows[-1][1]:,} on {rows[-1][0][:10]}"
-    return (
-        f'<figure class="plot"><svg viewBox="0 0 400 72" role="img" aria-label="{escape(told)}"><polyline points='
-        f'"{points}"/></svg><figcaption>{escape(told)}; {low:,} to {high:,}</figcaption></figure>'
-    )
-
-
-def _text(words: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in words.split("\n\n") if part.strip())
-
-
-def _code(text: str) -> str:
-    return f'<div class="highlight"><pre tabindex="0"><code>{escape(text.strip())}</code></pre></div>'
-
-
-def _when(moment: str) -> str:
-    return f"{moment[:16].replace('T', ' ')} UTC" if moment else ""
-
-
-def _sections(parts: Iterable[tuple[str, str, str]]) -> tuple[str, list[tuple[str, str]]]:
-    """Those that have a content, below their headings."""
-    shown = [part for part in parts if part[2]]
-    html = "".join(f'<h2 id="{anchor}">{escape(title)}</h2>{content}' for anchor, title, content in shown)
-    return html, [(anchor, title) for anchor, title, _ in shown]
-
-
 # --------------------------------------------------------------------------------------------- a table
 
 
@@ -126,15 +76,15 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
         f'<p class="hint">A column\'s button above shows what it is made of, and what is made of it.</p>'
         f"{picture(known.lineage, around, links, table.name)}"
     )
-    run = f"<details><summary>Macros expanded</summary>{_code(table.query)}</details>" if table.query else ""
-    content, headings = _sections([
+    run = f"<details><summary>Macros expanded</summary>{code(table.query)}</details>" if table.query else ""
+    content, headings = sections([
         ("columns", "Columns", _columns(known, table)),
         ("lineage", "Lineage", drawn),
         ("checks", "Checks", _checks_of(table) if table.checks else ""),
         ("rows", "Rows over time", plot(table.rows, f"Rows of {table.name}")),
         ("published", "What readers get", _published(known, table)),
         ("sample", "Sample", _sample(table)),
-        ("written", f"As written: {table.path}", _code(table.written) if table.written else ""),
+        ("written", f"As written: {table.path}", code(table.written) if table.written else ""),
         ("run", "As run", run),
     ])  # fmt: skip
     rows = f"{table.rows[-1][1]:,}" if table.rows else ""
@@ -145,7 +95,7 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
         ("Source", _source_link(table.source) if table.source else ""),
         ("One row per", ", ".join(f"<code>{escape(one)}</code>" for one in table.grain)),
         ("Owner", escape(table.owner)), ("Computed or loaded", escape(table.cron)),
-        ("Last", _when(table.updated_at)), ("Rows", rows), ("Read by", ", ".join(read_by)),
+        ("Last", when(table.updated_at)), ("Rows", rows), ("Read by", ", ".join(read_by)),
     ])  # fmt: skip
     entries = [Entry("", table.name, f"{table.description} {table.owner} {table.kind}")]
     entries += [
@@ -153,7 +103,7 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
         for c in table.columns
     ]
     entries += [Entry(f"#check-{c.name}", f"{table.name} · check {c.name}", c.call) for c in table.checks]
-    return Page(path_of(table.name), table.name, f"{_text(table.description)}{about}{content}", headings, entries)
+    return Page(path_of(table.name), table.name, f"{paragraphs(table.description)}{about}{content}", headings, entries)
 
 
 def _columns(known: Known, table: Table) -> str:
@@ -186,7 +136,7 @@ def _result(result: str) -> str:
 def _checks_of(table: Table) -> str:
     rows = [
         [f"<code>{escape(one.call)}</code>", "stops a release" if one.blocking else "warns", _result(one.result),
-         _when(one.at)] for one in table.checks
+         when(one.at)] for one in table.checks
     ]  # fmt: skip
     head = ["check", "if it fails", "last result", "at"]
     return grid(head, rows, f"Checks of {table.name}", [f"check-{one.name}" for one in table.checks])
@@ -200,7 +150,7 @@ def _published(known: Known, table: Table) -> str:
     more = f"<p>…and {len(one.files) - 20:,} more files.</p>" if len(one.files) > 20 else ""
     about = facts([
         ("Release", _release_link(known.release)),
-        ("As of", _when(one.as_of)), ("Rows", f"{one.rows:,}"), ("Bytes", f"{one.size_bytes:,}"),
+        ("As of", when(one.as_of)), ("Rows", f"{one.rows:,}"), ("Bytes", f"{one.size_bytes:,}"),
         ("Stored by", escape(", ".join(one.partitioned_by))),
         ("Ask", f'<code>lakehouse query "FROM {escape(one.name)}"</code>'),
     ])  # fmt: skip
@@ -223,7 +173,7 @@ def _home(known: Known) -> Page:
     failed = [table for table in known.tables.values() if any(one.result == "failed" for one in table.checks)]
     release = known.release
     number = (
-        f'<a href="~/releases/{release.number}.html">{release.number}</a>, {_when(release.cut_at)}' if release else ""
+        f'<a href="~/releases/{release.number}.html">{release.number}</a>, {when(release.cut_at)}' if release else ""
     )
     about = facts([
         ("Environment", escape(known.environment)), ("Release", number), ("Tables", f"{len(known.tables):,}"),
@@ -231,7 +181,7 @@ def _home(known: Known) -> Page:
         ("Failed checks", ", ".join(link(one.name, "#checks") for one in failed)),
     ])  # fmt: skip
     rows = [[link(one.name), escape(_first(one.description)), escape(one.owner)] for one in served]
-    content, headings = _sections(
+    content, headings = sections(
         [("released", "What readers get", grid(["table", "what it is", "owner"], rows, "Released tables"))]
     )
     return Page("index", f"The lake: {known.environment}", about + content, headings)
@@ -250,7 +200,7 @@ def _tables(known: Known) -> Page:
     groups: dict[str, list[Table]] = {}
     for table in known.tables.values():
         groups.setdefault(table.group, []).append(table)
-    content, headings = _sections(
+    content, headings = sections(
         (f"group-{group}", group, grid(
             ["table", "kind", "what it is", "rows"],
             [[link(one.name), escape(one.kind), escape(_first(one.description)),
@@ -266,7 +216,7 @@ def _checks(known: Known) -> Page:
     order = {"failed": 0, "passed": 2}
     found = [(order.get(one.result, 1), table.name, one) for table in known.tables.values() for one in table.checks]
     rows = [
-        [link(name, f"#check-{one.name}", one.name), link(name), _result(one.result), _when(one.at)]
+        [link(name, f"#check-{one.name}", one.name), link(name), _result(one.result), when(one.at)]
         for _, name, one in sorted(found, key=lambda item: item[:2])
     ]
     return Page("checks", "Checks", grid(["check", "of", "last result", "at"], rows, "Checks"))
@@ -302,7 +252,7 @@ def _source(source: Source) -> Page:
         for column, names in table.fields.items()
         for name in names
     ]
-    content, headings = _sections([
+    content, headings = sections([
         ("tables", "Raw tables", grid(["table", "what it is"], [
             [link(table.full_name), escape(_first(table.description))] for table in source.tables], "Raw tables")),
         ("fields", "Fields", grid(["the source's field", "becomes"], rows, "Fields") if rows else ""),
@@ -316,7 +266,7 @@ def _source(source: Source) -> Page:
     return Page(
         f"sources/{source.name}",
         f"Source {source.name}",
-        _text(source.description) + about + content,
+        paragraphs(source.description) + about + content,
         headings,
         [entry],
     )
@@ -324,7 +274,7 @@ def _source(source: Source) -> Page:
 
 def _releases(known: Known) -> Page:
     rows = [
-        [_release_link(one), _when(one.cut_at), escape(one.author),
+        [_release_link(one), when(one.cut_at), escape(one.author),
          escape(one.code_version), escape("; ".join(one.changed[:3]))] for one in known.releases
     ]  # fmt: skip
     return Page("releases", "Releases", grid(["release", "cut", "by", "code", "changed"], rows, "Releases"))
@@ -332,7 +282,7 @@ def _releases(known: Known) -> Page:
 
 def _release(release: Published, before: Published | None, known: Known) -> Page:
     about = facts([
-        ("Environment", escape(release.environment)), ("Cut", _when(release.cut_at)), ("By", escape(release.author)),
+        ("Environment", escape(release.environment)), ("Cut", when(release.cut_at)), ("By", escape(release.author)),
         ("Run", escape(release.run)), ("Code", escape(release.code_version)), ("Snapshot", str(release.snapshot)),
     ])  # fmt: skip
     words = [f"<li>{escape(one)}</li>" for one in release.changed]
@@ -340,10 +290,10 @@ def _release(release: Published, before: Published | None, known: Known) -> Page
     since = f"Compared with release {before.number}" if before else ""
     held = [f"<li>{escape(', '.join(one['tables']))}: {escape('; '.join(one['reasons']))}</li>" for one in release.held]
     rows = [
-        [link(t.name) if t.name in known.tables else escape(t.name), f"{t.rows:,}", f"{t.size_bytes:,}", _when(t.as_of)]
+        [link(t.name) if t.name in known.tables else escape(t.name), f"{t.rows:,}", f"{t.size_bytes:,}", when(t.as_of)]
         for t in release.tables
     ]
-    content, headings = _sections([
+    content, headings = sections([
         ("changed", "What changed", f"<ul>{''.join(words)}</ul>" if words else ""),
         ("since", since, f"<ul>{''.join(differs)}</ul>" if differs else ""),
         ("held", "Left as they were", f"<ul>{''.join(held)}</ul>" if held else ""),

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from lakehouse.releases import publishing
+from lakehouse.releases import approval
 from lakehouse.releases.log import ReleaseError
 from lakehouse.settings import load_settings
 from lakehouse.writing.environments import EnvironmentNameError
@@ -181,7 +181,7 @@ def approve_release(context: dg.OpExecutionContext, config: ApproveConfig, lake:
     if not config.by.strip():
         raise dg.Failure("Say who you are in `by`: it stands in the log of releases.", allow_retries=False)
     try:
-        release = publishing.approve(lake.lake, config.environment, config.release or None, by=config.by.strip())
+        release = approval.approve(lake.lake, config.environment, config.release or None, by=config.by.strip())
     except ReleaseError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     said = f"Readers of {config.environment} may have release {release.number}; approved by {config.by}."

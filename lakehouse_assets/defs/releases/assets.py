@@ -9,7 +9,7 @@ import dagster as dg
 import psycopg
 
 from lakehouse.lake.postgres import connect
-from lakehouse.releases import held, log, publishing
+from lakehouse.releases import approval, held, log, publishing
 from lakehouse.releases.frozen import attach_statement
 from lakehouse.releases.manifest import Lineage, PublishedTable
 from lakehouse.releases.pointer import swap_pointer
@@ -154,7 +154,7 @@ def _finish(
     hold = pointer.hold if pointer else ""
     if hold:
         context.log.warning(f"Readers of {environment} are {hold}: {release} waits for `lakehouse release resume`.")
-    waits = bool(log.unapproved(connection, environment))
+    waits = bool(approval.waiting(connection, environment))
     if waits:
         context.log.warning(
             f"{str(release).capitalize()} waits for `lakehouse release approve`, or the job release_approve."

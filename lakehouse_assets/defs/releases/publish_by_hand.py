@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse.releases import log, publishing
+from lakehouse.releases import approval, log, publishing
 from lakehouse.settings import load_settings
 from lakehouse_assets.defs.job_progress import JobFailedError, run_job
 from lakehouse_assets.defs.releases.cutting import PUBLISH_JOB
@@ -33,7 +33,7 @@ def publish_waiting(lake: Lake, environment: str, console: Console) -> None:
         if [one.number for one in _waiting(lake, environment)] == [one.number for one in waiting]:
             break  # somebody else is at it
     with closing(connect(lake.settings)) as connection:
-        pointer, unapproved = log.pointer(connection, environment), log.unapproved(connection, environment)
+        pointer, unapproved = log.pointer(connection, environment), approval.waiting(connection, environment)
     if unapproved:
         console.print(f"{str(unapproved[-1]).capitalize()} waits: `lakehouse release approve`.", highlight=False)
     if pointer:

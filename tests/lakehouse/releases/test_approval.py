@@ -8,7 +8,7 @@ import pytest
 
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse.releases import log, publishing
+from lakehouse.releases import approval, publishing
 from lakehouse.releases.log import ReleaseError
 from lakehouse.releases.pointer import read_pointer
 from lakehouse.releases.reading import connect_release
@@ -33,11 +33,11 @@ def test_readers_keep_theirs_until_somebody_else_approves(strict: Publisher) -> 
     strict.publish(served("marts.days", "1"))
     assert readers_get(strict) is None
     with pytest.raises(ReleaseError, match="Release 1 of prod is by tester: somebody else has to approve it"):
-        publishing.approve(strict.lake, "prod", None, by="tester")
-    assert publishing.approve(strict.lake, "prod", None, by="ann").number == 1
+        approval.approve(strict.lake, "prod", None, by="tester")
+    assert approval.approve(strict.lake, "prod", None, by="ann").number == 1
     assert readers_get(strict) == 1
     with pytest.raises(ReleaseError, match="No release of prod waits"):
-        publishing.approve(strict.lake, "prod", None, by="ann")
+        approval.approve(strict.lake, "prod", None, by="ann")
     for content in ("2", "3", "4"):
         strict.publish(served("marts.days", content))
     assert readers_get(strict) == 1
@@ -46,16 +46,16 @@ def test_readers_keep_theirs_until_somebody_else_approves(strict: Publisher) -> 
     assert reading.number == 3
     for way_round in (
         lambda: publishing.rollback(strict.lake, "prod", 4, by="tester"),
-        lambda: publishing.approve(strict.lake, "prod", 1, by="ann"),
+        lambda: approval.approve(strict.lake, "prod", 1, by="ann"),
     ):
         with pytest.raises(ReleaseError, match="waits? for an approval"):
             way_round()
     assert publishing.resume(strict.lake, "prod").number == 1
-    assert publishing.approve(strict.lake, "prod", 3, by="ann").number == 3
+    assert approval.approve(strict.lake, "prod", 3, by="ann").number == 3
     assert readers_get(strict) == 3
     with closing(connect(strict.lake.settings)) as connection:
-        assert [one.number for one in log.unapproved(connection, "prod")] == [4]
-        assert {key: by for key, (by, _) in log.approvals(connection).items()} == {
+        assert [one.number for one in approval.waiting(connection, "prod")] == [4]
+        assert {key: by for key, (by, _) in approval.given(connection).items()} == {
             ("prod", 1): "ann",
             ("prod", 3): "ann",
         }
@@ -69,17 +69,17 @@ def test_what_a_schedule_released_of_a_persons_deploy_is_that_persons(strict: Pu
         )
     strict.publish(served("marts.days", "1"))
     with pytest.raises(ReleaseError, match="is by ann"):
-        publishing.approve(strict.lake, "prod", None, by="ann")
-    assert publishing.approve(strict.lake, "prod", None, by="ben").number == 1
+        approval.approve(strict.lake, "prod", None, by="ann")
+    assert approval.approve(strict.lake, "prod", None, by="ben").number == 1
 
 
 def test_a_hold_outlasts_an_approval(strict: Publisher) -> None:
     for content in ("1", "2"):
         strict.publish(served("marts.days", content))
-        publishing.approve(strict.lake, "prod", None, by="ann")
+        approval.approve(strict.lake, "prod", None, by="ann")
     publishing.rollback(strict.lake, "prod", None, by="ben")
     strict.publish(served("marts.days", "3"))
-    publishing.approve(strict.lake, "prod", None, by="ann")
+    approval.approve(strict.lake, "prod", None, by="ann")
     assert readers_get(strict) == 1
     assert publishing.resume(strict.lake, "prod").number == 3
 
