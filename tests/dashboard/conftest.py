@@ -23,6 +23,7 @@ from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.lakehouse_instance import bare_environment
 from tests.ports import free_ports
+from tests.running_services import until
 
 START_SECONDS = 400
 DEMO_PAGES = PROJECT_ROOT / "sqlmesh_project" / "pages"
@@ -42,7 +43,12 @@ class Dashboard:
         """Release these tables as the lake holds them; gives the release's number."""
         content = f"content {time.monotonic_ns()}"
         self.publisher.publish(*(served(name, content) for name in tables))
-        return int(self.client.releases()["releases"][0]["release"])
+        return self.served(int(self.client.releases()["releases"][0]["release"]))
+
+    def served(self, number: int) -> int:
+        """Wait until the service gives its readers this release: it looks for a new one twice a second."""
+        until(lambda: self.client.newest() == number, 60, lambda: f"release {self.client.newest()} instead of {number}")
+        return number
 
 
 @pytest.fixture(scope="package")
