@@ -94,6 +94,7 @@ def planted(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "LAKEHOUSE_S3_SECRET_ACCESS_KEY": f"{S3}+/=",
             "LAKEHOUSE_QUERY_S3_ACCESS_KEY_ID": "planted-query",
             "LAKEHOUSE_QUERY_S3_SECRET_ACCESS_KEY": f"{S3_READ}+/=",
+            "LAKEHOUSE_RELEASE_DOCS": "true",
             "SOURCES__NYC_COLLISIONS__BASE_URL": f"http://127.0.0.1:{portal}",
             "SOURCES__NYC_COLLISIONS__APP_TOKEN": PORTAL,
             "PYTHONPATH": str(PROJECT_ROOT),
@@ -147,6 +148,8 @@ def test_no_secret_is_found_in_anything_that_the_lakehouse_leaves_behind(planted
     found += searching.in_database(planted.database_url, WORDS)
     bucket = planted.instance.extra["LAKEHOUSE_STORAGE"].split("/")[2]
     found += searching.in_bucket(planted.store.client(), bucket, WORDS)
+    listed = planted.store.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    assert any(one["Key"].endswith("docs/00001/index.html") for page in listed for one in page.get("Contents", []))
     control = {line.removeprefix(f"{CONTROL} in ") for line in found if line.startswith(CONTROL)}
     for place in ("flow", "graphql", "lakehouse.", "sqlmesh.", "dagster.event_logs", "s3://", "/"):
         assert any(where.startswith(place) for where in control), f"{place} was not searched: {sorted(control)}"
