@@ -110,6 +110,32 @@ def test_a_long_answer_streams_and_a_cut_one_is_never_taken_for_whole(service: S
     assert service.rows("SELECT 1") == [[1]]
 
 
+WIDE = "repeat('x', 20000) AS text FROM marts.days"  # in all five times what a call may have
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT i, {WIDE}",
+        f"SELECT i, i, {WIDE} ORDER BY 1 DESC -- names twice, and a comment",
+        "WITH w AS MATERIALIZED (SELECT i FROM marts.days) SELECT w.i, repeat('x', 20000) FROM w",
+        "FROM marts.days SELECT i, repeat('x', 20000) LIMIT 77777",
+        "SELECT i, repeat('x', 20000) FROM marts.days WHERE i >= $from",
+    ],
+)
+def test_of_wide_rows_no_more_are_computed_than_were_asked_for(service: Service, sql: str) -> None:
+    given = {"parameters": {"from": 0}} if "$" in sql else {}
+    for accept in ("application/json", CSV, ARROW):
+        reply = service.ask(sql, accept, limit=3, **given)
+        assert (reply.status_code, reply.headers["lakehouse-cut"]) == (200, "rows"), reply.text
+    rows = service.ask(sql, limit=3, **given).json()["rows"]
+    assert [len(row[-1]) for row in rows] == [20_000] * 3
+    assert "DESC" not in sql or [row[0] for row in rows] == [ROWS - 1, ROWS - 2, ROWS - 3]
+    # What is wrong with a statement is told whatever stands around it.
+    problem = service.ask("SELECT i,\n repeat('x', 20000), CAST(day::VARCHAR AS INT) FROM marts.days", limit=3)
+    assert problem.status_code == 400 and "Could not convert" in problem.json()["detail"]
+
+
 def test_an_unchanged_answer_is_not_sent_again(service: Service) -> None:
     sql = "SELECT count(*) FROM marts.days WHERE i < 77"
     first = service.ask(sql)
