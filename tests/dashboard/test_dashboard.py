@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 from lakehouse.releases import publishing
+from tests import calls
 from tests.dashboard import marts
 from tests.dashboard.conftest import Dashboard
 
@@ -238,7 +238,7 @@ def test_a_strangers_page_can_not_read_it_through_a_visitors_browser(
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(asked.encode())
         assert connection.recv(4_096).split()[1] == status
-    page = httpx.get(dashboard.url, headers={"host": host.format(port=port)})
+    page = calls.get(dashboard.url, headers={"host": host.format(port=port)})
     assert (page.status_code == 403) == host.startswith("evil")
 
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from lakehouse.settings import Settings
+from tests import calls
 from tests.databases import create_database, empty_lake
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.ports import free_ports
@@ -40,7 +41,7 @@ class Service:
     def ask(self, sql: str, accept: str = "application/json", token: str = "", **asked: Any) -> httpx.Response:
         """One call."""
         headers = {"accept": accept} | ({"authorization": f"Bearer {token}"} if token else {})
-        return httpx.post(f"{self.url}/query", json={"sql": sql, **asked}, headers=headers, timeout=300)
+        return calls.post(f"{self.url}/query", json={"sql": sql, **asked}, headers=headers, timeout=300)
 
     def rows(self, sql: str, **asked: Any) -> list[list[Any]]:
         """The rows of an answer that must come."""
@@ -72,7 +73,7 @@ def serving(settings: Settings, folder: Path, **variables: str) -> Iterator[Serv
         deadline = time.monotonic() + 300
         while True:
             try:
-                if httpx.get(f"{service.url}/readyz").status_code == 200:
+                if calls.get(f"{service.url}/readyz").status_code == 200:
                     break
             except httpx.TransportError:
                 pass
@@ -109,9 +110,15 @@ def publisher(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Publ
 @pytest.fixture(scope="module")
 def service(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with tight limits, so that what must be stopped is stopped soon."""
+    with tightly_served(publisher.lake.settings, tmp_path_factory.mktemp("service"), seconds=6) as running:
+        yield running
+
+
+@contextmanager
+def tightly_served(settings: Settings, folder: Path, seconds: int) -> Iterator[Service]:
+    """The service with small limits. One thread a worker: what is to be stopped burns no second core until then."""
     with serving(
-        publisher.lake.settings, tmp_path_factory.mktemp("service"),
-        LAKEHOUSE_QUERY_SECONDS="6", LAKEHOUSE_QUERY_MEMORY_MB="400", LAKEHOUSE_QUERY_MB="20",
-        LAKEHOUSE_QUERY_ROWS="200000",
+        settings, folder, LAKEHOUSE_QUERY_SECONDS=str(seconds), LAKEHOUSE_QUERY_MEMORY_MB="400",
+        LAKEHOUSE_QUERY_MB="20", LAKEHOUSE_QUERY_ROWS="200000", LAKEHOUSE_THREADS="1",
     ) as running:  # fmt: skip
         yield running

@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from lakehouse.lake.ducklake import Lake
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher
-from tests.query.conftest import ROWS, Service
+from tests.query.conftest import ROWS, Service, tightly_served
 
 REFUSED = {"urn:lakehouse:refused", "urn:lakehouse:unknown-table", "urn:lakehouse:syntax"}
 STOPPED = {"urn:lakehouse:time-limit", "urn:lakehouse:memory-limit", "urn:lakehouse:crashed", "urn:lakehouse:failed"}
@@ -225,6 +225,13 @@ def contents(lake: Lake) -> dict[str, str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def service(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service that ends a statement soon: most of the heavy ones would go on for hours."""
+    with tightly_served(publisher.lake.settings, tmp_path_factory.mktemp("attacked"), seconds=2) as running:
+        yield running
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_changes(publisher: Publisher, service: Service) -> Iterator[None]:
     before, snapshot = contents(publisher.lake), publisher.lake.newest_snapshot()
@@ -241,7 +248,7 @@ def _the_next_caller_is_answered(service: Service) -> Iterator[None]:
 
 
 def worker_restarts(service: Service) -> float:
-    lines = httpx.get(f"{service.url}/metrics", timeout=60).text.splitlines()
+    lines = calls.get(f"{service.url}/metrics", timeout=60).text.splitlines()
     return float(next(line for line in lines if line.startswith("lakehouse_query_worker_restarts ")).split()[1])
 
 
@@ -363,7 +370,7 @@ def test_paths_lead_nowhere_else(service: Service, publisher: Publisher, path: s
     ],
 )  # fmt: skip
 def test_hostile_json_is_a_sentence(service: Service, body: bytes) -> None:
-    reply = httpx.post(f"{service.url}/query", content=body, headers={"content-type": "application/json"}, timeout=30)
+    reply = calls.post(f"{service.url}/query", content=body, headers={"content-type": "application/json"}, timeout=30)
     assert reply.status_code in (400, 413), reply.text
     assert reply.json()["type"] in ("urn:lakehouse:invalid-request", "urn:lakehouse:failed", "urn:lakehouse:too-large")
     assert len(reply.text) < 2_000

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from lakehouse.query.engine.places import connections_within_limits
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import ROWS, Service, serving
 
@@ -82,7 +82,7 @@ def eventually(holds: Callable[[], bool], seconds: float = 120) -> None:
 
 def gauge(service: Service, name: str) -> float:
     """A number of the service's own."""
-    lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+    lines = calls.get(f"{service.url}/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(f"lakehouse_query_{name} ")).split()[1])
 
 
@@ -229,7 +229,7 @@ def test_a_body_that_nobody_wants_is_not_read_to_its_end(service: Service) -> No
 def test_an_identity_body_and_one_in_pieces_are_read(service: Service) -> None:
     body = [b'{"sql": ', b'"SELECT 1"}']
     headers = {"content-type": "application/json", "content-encoding": "identity"}
-    assert httpx.post(f"{service.url}/query", content=iter(body), headers=headers).json()["rows"] == [[1]]
+    assert calls.post(f"{service.url}/query", content=iter(body), headers=headers).json()["rows"] == [[1]]
 
 
 def test_there_are_never_more_connections_than_descriptors() -> None:

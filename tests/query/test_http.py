@@ -19,6 +19,7 @@ import pytest
 from lakehouse.query.engine import tokens
 from lakehouse.query.engine.formats import ARROW, CSV, PARQUET
 from lakehouse.releases import publishing
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import ROWS, Service, serving
 
@@ -44,7 +45,7 @@ def test_parameters_travel_apart_from_the_sql(service: Service) -> None:
 
 
 def test_only_served_tables_are_there(service: Service) -> None:
-    listing = httpx.get(f"{service.url}/tables").json()
+    listing = calls.get(f"{service.url}/tables").json()
     assert [table["name"] for table in listing["tables"]] == ["marts.days", "marts.names"]
     days = listing["tables"][0]
     assert (days["rows"], days["description"], days["partitioned_by"]) == (ROWS, "Numbers by day.", ["day"])
@@ -143,9 +144,9 @@ def test_an_unchanged_answer_is_not_sent_again(service: Service) -> None:
     again = service.ask(sql)
     assert (again.headers["lakehouse-cached"], again.content) == ("yes", first.content)
     etag = first.headers["etag"]
-    reply = httpx.post(f"{service.url}/query", json={"sql": sql}, headers={"if-none-match": etag})
+    reply = calls.post(f"{service.url}/query", json={"sql": sql}, headers={"if-none-match": etag})
     assert (reply.status_code, reply.content) == (304, b"")
-    other = httpx.post(f"{service.url}/query", json={"sql": sql + " "}, headers={"if-none-match": etag})
+    other = calls.post(f"{service.url}/query", json={"sql": sql + " "}, headers={"if-none-match": etag})
     assert other.status_code == 200
     # Another format is another answer.
     assert service.ask(sql, CSV).headers["etag"] != etag
@@ -177,21 +178,22 @@ def test_a_statement_is_stopped_in_time_and_others_go_on(service: Service) -> No
         slow = callers.submit(service.ask, BUSY)
         while not slow.done():
             asked = time.monotonic()
-            assert httpx.get(f"{service.url}/healthz").json() == {"status": "ok"}
+            assert calls.get(f"{service.url}/healthz").json() == {"status": "ok"}
             assert service.rows(f"SELECT count(*) + 0 * {asked} FROM marts.names")
+            time.sleep(0.1)
         assert slow.result().json()["type"] == "urn:lakehouse:time-limit"
         assert time.monotonic() - started < 30
 
 
 def at_work(service: Service) -> float:
     """How many statements run now."""
-    lines = httpx.get(f"{service.url}/metrics").text.splitlines()
+    lines = calls.get(f"{service.url}/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith("lakehouse_query_at_work")).split()[1])
 
 
 def test_a_caller_who_leaves_takes_the_statement_along(service: Service) -> None:
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{service.url}/query", json={"sql": BUSY + " -- left"}, timeout=0.5)
+        calls.post(f"{service.url}/query", json={"sql": BUSY + " -- left"}, timeout=0.5)
     deadline = time.monotonic() + 5  # less than the statement's own limit
     while at_work(service):
         assert time.monotonic() < deadline
@@ -210,7 +212,7 @@ FROM range(200000) AS t(i)"""
 def test_callers_who_leave_in_the_middle_of_a_stream_leave_no_place_taken(service: Service, sql: str) -> None:
     for number in range(4):  # more of them than there are workers
         body = {"sql": f"{sql} -- {number}", "limit": 2 * ROWS}
-        with httpx.stream("POST", f"{service.url}/query", json=body, timeout=60) as reply:
+        with calls.stream("POST", f"{service.url}/query", json=body, timeout=60) as reply:
             assert reply.status_code == 200
             reply.request.extensions["timeout"]["read"] = 60 if sql is LONG else 3
             if sql is LONG:
@@ -244,7 +246,7 @@ def test_too_many_calls_are_told_to_come_again(publisher: Publisher, tmp_path_fa
 
 def test_bad_requests_are_sentences(service: Service) -> None:
     def post(content: bytes, **headers: str) -> httpx.Response:
-        return httpx.post(
+        return calls.post(
             f"{service.url}/query", content=content, headers={"content-type": "application/json", **headers}
         )
 
@@ -259,15 +261,15 @@ def test_bad_requests_are_sentences(service: Service) -> None:
         (post(b'{"sql": "SELECT 1"}', accept="image/png"), 406, "text/csv"),
         (post(b'{"sql": "SELECT 1"}', **{"content-type": "text/plain"}), 415, "application/json"),
         (post(b'{"sql": "' + b"x" * 300_000 + b'"}'), 413, "bytes"),
-        (httpx.get(f"{service.url}/tables?release=x"), 400, "release"),
-        (httpx.get(f"{service.url}/tables?environment=none"), 404, "none"),
+        (calls.get(f"{service.url}/tables?release=x"), 400, "release"),
+        (calls.get(f"{service.url}/tables?environment=none"), 404, "none"),
     ]
     for reply, status, words in cases:
         assert reply.status_code == status, reply.text
         assert reply.headers["content-type"] == "application/problem+json"
         assert words in reply.json()["detail"]
-    assert httpx.get(f"{service.url}/query").status_code == 405
-    assert httpx.get(f"{service.url}/nothing").json()["status"] == 404
+    assert calls.get(f"{service.url}/query").status_code == 405
+    assert calls.get(f"{service.url}/nothing").json()["status"] == 404
 
 
 def test_the_best_of_the_accepted_formats_is_given(service: Service) -> None:
@@ -277,17 +279,17 @@ def test_the_best_of_the_accepted_formats_is_given(service: Service) -> None:
 
 
 def test_pages_about_it(service: Service) -> None:
-    document = httpx.get(f"{service.url}/openapi.json").json()
+    document = calls.get(f"{service.url}/openapi.json").json()
     assert document["paths"]["/query"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"][
         "sql"
     ]
-    page = httpx.get(f"{service.url}/")
+    page = calls.get(f"{service.url}/")
     for word in ("swagger/swagger-ui.css", "swagger/swagger-ui-bundle.js", "swagger/start.js"):
         assert word in page.text
-        assert httpx.get(f"{service.url}/{word}").status_code == 200
-    assert httpx.get(f"{service.url}/pages").json()["pages"] == []
+        assert calls.get(f"{service.url}/{word}").status_code == 200
+    assert calls.get(f"{service.url}/pages").json()["pages"] == []
     assert service.ask("SELECT 1").status_code == 200
-    metrics = httpx.get(f"{service.url}/metrics").text
+    metrics = calls.get(f"{service.url}/metrics").text
     assert 'lakehouse_query_calls_total{outcome="answered",way="http"}' in metrics
     assert "marts." not in metrics
 
@@ -325,7 +327,7 @@ def test_a_new_release_and_a_rollback_are_picked_up_without_an_error(
             wait_for(2)
             publishing.rollback(lake, "prod", None, by="ann")
             wait_for(1)
-            assert httpx.get(f"{running.url}/tables").json()["held"] == "held at 1 by ann"
+            assert calls.get(f"{running.url}/tables").json()["held"] == "held at 1 by ann"
             assert running.ask("SELECT 1").headers["lakehouse-held"] == "held at 1 by ann"
             assert running.ask("SELECT count(*) FROM marts.names", release=2).json()["rows"] == [[3]]
             publishing.resume(lake, "prod")
@@ -336,7 +338,7 @@ def test_a_new_release_and_a_rollback_are_picked_up_without_an_error(
                 reader.join()
         assert problems == []
         assert set(seen) == {(1, 2), (2, 3)}
-        found = httpx.get(f"{running.url}/releases").json()
+        found = calls.get(f"{running.url}/releases").json()
         assert [one["release"] for one in found["releases"]] == [2, 1]
 
 
@@ -365,9 +367,9 @@ def test_a_token_opens_its_environments_within_its_limits(publisher: Publisher, 
     # A token for one environment asks for it by itself: there is no release of it yet.
     assert "dev_bob" in guarded.ask("SELECT 1", token=elsewhere).json()["detail"]
     for path in ("tables", "releases", "metrics"):
-        assert httpx.get(f"{guarded.url}/{path}").status_code == 401
-        assert httpx.get(f"{guarded.url}/{path}", headers={"authorization": f"Bearer {token}"}).status_code == 200
-    assert httpx.get(f"{guarded.url}/healthz").status_code == 200
+        assert calls.get(f"{guarded.url}/{path}").status_code == 401
+        assert calls.get(f"{guarded.url}/{path}", headers={"authorization": f"Bearer {token}"}).status_code == 200
+    assert calls.get(f"{guarded.url}/healthz").status_code == 200
     with pytest.raises(tokens.TokenError, match="ann"):
         tokens.create(storage, "ann", ["prod"], by="test")
 
@@ -391,7 +393,7 @@ def test_wrong_tokens_are_refused_alike(publisher: Publisher, guarded: Service) 
         "é" * 30,
     ]
     answers = {
-        httpx.post(
+        calls.post(
             f"{guarded.url}/query", json={"sql": "SELECT 1"}, headers={"authorization": f"Bearer {one}".encode()}
         ).text
         for one in wrong
@@ -414,9 +416,9 @@ def test_no_token_and_no_statement_is_kept_in_the_clear(publisher: Publisher, gu
 
 def test_a_page_elsewhere_cannot_ask_through_a_readers_browser(service: Service) -> None:
     """Without a token: another name for this machine, or a form that needs no permission."""
-    rebound = httpx.post(f"{service.url}/query", json={"sql": "SELECT 1"}, headers={"host": "evil.example:80"})
+    rebound = calls.post(f"{service.url}/query", json={"sql": "SELECT 1"}, headers={"host": "evil.example:80"})
     assert rebound.status_code == 403
-    form = httpx.post(f"{service.url}/query", content=json.dumps({"sql": "SELECT 1"}))
+    form = calls.post(f"{service.url}/query", content=json.dumps({"sql": "SELECT 1"}))
     assert form.status_code == 415
     assert not any(name.startswith("access-control") for name in service.ask("SELECT 1").headers)
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from lakehouse.query.engine import tokens
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import Service, serving
 
@@ -44,7 +45,7 @@ def hog(service: Service, number: int) -> socket.socket:
 @pytest.mark.slow
 def test_short_statements_are_answered_while_four_hogs_take_all_they_get(patient: Service) -> None:
     def gauge(name: str) -> float:
-        lines = httpx.get(f"{patient.url}/metrics", timeout=60).text.splitlines()
+        lines = calls.get(f"{patient.url}/metrics", timeout=60).text.splitlines()
         return float(next(line for line in lines if line.startswith(f"lakehouse_query_{name} ")).split()[1])
 
     hogs = [hog(patient, number) for number in range(4)]
@@ -130,7 +131,7 @@ def test_two_services_behind_one_address_need_nothing_of_each_other(
         assert (first.json()["rows"], first.headers["lakehouse-cut"]) == ([[0]], "rows")
         for service in (patient, second):
             known = {**given, "if-none-match": first.headers["etag"]}
-            while (reply := httpx.post(f"{service.url}/query", json=sql, headers=known)).status_code == 401:
+            while (reply := calls.post(f"{service.url}/query", json=sql, headers=known)).status_code == 401:
                 pass
             assert reply.status_code == 304
         second.process.kill()

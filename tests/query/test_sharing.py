@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import httpx
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -24,6 +23,7 @@ from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.sessions import OpenRelease
 from lakehouse.query.engine.sights import Sight, check_sights, narrowed
 from lakehouse.releases.manifest import Manifest, PublishedFile, PublishedTable
+from tests import calls
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import Service, serving
 from tests.query.release_files import open_release
@@ -252,12 +252,12 @@ def test_a_share_is_the_same_by_every_way_and_is_counted(
     assert answer["row_count"] == 100 and [one["name"] for one in answer["columns"]] == VIEW[0]
     assert service.ask(everything, token=own).json()["row_count"] == 400
     with_tag = {**bearer, "if-none-match": whole.headers["etag"], "content-type": "application/json"}
-    again = httpx.post(f"{service.url}/query", json={"sql": everything}, headers=with_tag)
+    again = calls.post(f"{service.url}/query", json={"sql": everything}, headers=with_tag)
     assert again.status_code == 200 and again.json()["row_count"] == 100
     long = "SELECT name, repeat('x', 60) FROM marts.people, range(1000)"  # more than is held back
     assert service.ask(long, token=token, limit=200_000).json()["row_count"] == 100_000
     texts = [mine.text, json.dumps(dict(mine.headers))]
-    texts += [httpx.get(f"{service.url}/{page}", headers=bearer).text for page in ("tables", "releases", "metrics")]
+    texts += [calls.get(f"{service.url}/{page}", headers=bearer).text for page in ("tables", "releases", "metrics")]
     (listed,) = json.loads(texts[2])["tables"]
     assert (listed["name"], listed["rows"], listed["grain"]) == ("marts.people", None, ["i"])
     assert json.loads(texts[3])["releases"][0]["author"] == ""
