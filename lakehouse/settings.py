@@ -272,6 +272,11 @@ class Settings(BaseSettings):
         """What can be made again: extension links, manifests."""
         return self.data_dir / "cache"
 
+    @property
+    def throw_away_dir(self) -> Path:
+        """Folders of the lake in this process's memory that a pull request's models are planned against."""
+        return self.cache_dir / f"throw_away_{os.getpid()}"
+
 
 def _secrets_dir() -> Path | None:
     """Where files with secrets lie, if there are any. A default that we may not look into is somebody else's."""

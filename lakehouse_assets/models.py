@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ def project() -> SqlmeshProject:
     """Our SQLMesh project in the environment that this code location shows."""
     settings = load_settings()
     return SqlmeshProject(PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh")
+
+
+def throw_away() -> SqlmeshProject:
+    """The same over a lake in this process's memory, empty at each use."""
+    return replace(project(), gateway="throw_away")
 
 
 def resource() -> SqlmeshResource:

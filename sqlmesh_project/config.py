@@ -63,7 +63,24 @@ config = Config(
                 database=unquote(postgres.path.strip("/")),
             ),
             state_schema="sqlmesh",
-        )
+        ),
+        # For `lakehouse ci check`: a lake and a state that end with the process.
+        "throw_away": GatewayConfig(
+            connection=LakeConnection(
+                catalogs={
+                    ALIAS: DuckDBAttachOptions(
+                        type="ducklake",
+                        path=":memory:",
+                        data_path=in_sql(f"{settings.throw_away_dir}/"),
+                        data_inlining_row_limit=1_000_000,  # into memory
+                    )
+                },
+                connector_config={"TimeZone": "UTC", "threads": 1},
+                register_comments=False,
+                concurrent_tasks=1,
+            ),
+            state_connection=DuckDBConnectionConfig(),
+        ),
     },
     model_defaults=ModelDefaultsConfig(dialect="duckdb", start="2009-12-01", cron="@daily"),
     format=FormatConfig(append_newline=True),

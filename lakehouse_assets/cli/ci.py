@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import shutil
 from dataclasses import asdict
 from datetime import timedelta
 from enum import StrEnum
@@ -58,21 +59,24 @@ AGE = {"h": "hours", "d": "days", "w": "weeks"}
 
 @ci_app.command()
 def check(as_json: AsJson = False) -> None:
-    """Lint the models and pages, bind their SQL, hold raw columns to what was loaded; run unit tests. Needs no lake."""
+    """Lint models and pages, plan over a throw-away lake, hold raw columns to what was loaded; run unit tests."""
     from lakehouse_assets.defs.releases import pages
-    from lakehouse_assets.defs.transformation import binding, external_models
-    from lakehouse_assets.models import project
-    from lakehouse_assets.sqlmesh_integration.deploy import UnitTest, lint, run_unit_tests
+    from lakehouse_assets.defs.transformation import external_models
+    from lakehouse_assets.models import throw_away
+    from lakehouse_assets.sqlmesh_integration.deploy import UnitTest, lint, refused, run_unit_tests
     from lakehouse_assets.sqlmesh_integration.reasons import ModelsError
 
-    load_settings()
+    settings = load_settings()
     tests: tuple[UnitTest, ...] = ()
     try:
         in_step = external_models.out_of_step(external_models.learned())
-        found = [*lint(project()), *in_step, *binding.refused(), *pages.faults()]
-        tests = run_unit_tests(project())
+        found = [*lint(throw_away()), *in_step, *pages.faults()]
+        tests = run_unit_tests(throw_away())
+        found += refused(throw_away())
     except ModelsError as error:
         found = [str(error)]
+    finally:
+        shutil.rmtree(settings.throw_away_dir, ignore_errors=True)
     failed = [test for test in tests if not test.passed]
     if as_json:
         print(json.dumps({"ok": not found and not failed, "rules": found, "unit_tests": [*map(asdict, tests)]}))

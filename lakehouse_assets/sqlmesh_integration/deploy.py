@@ -102,6 +102,31 @@ def _broken_rules(project: SqlmeshProject, console: Any) -> list[str]:
     return [line.replace(f"{project.folder}/", "") for line in console.broken_rules]
 
 
+def refused(project: SqlmeshProject) -> tuple[str, ...]:
+    """A sentence for each model whose table a deploy couldn't create: a column, a type or a function doesn't fit.
+
+    Makes the project's external tables, without rows, and then all that a first deploy of prod would make, computing
+    nothing: for a gateway whose warehouse and state are empty. Not told of: models above an external table of
+    which some column's type isn't known, and those that read a file which isn't here.
+
+    Raises:
+        DeployError: SQLMesh refuses the project or its plan as a whole.
+    """
+    from lakehouse_assets.sqlmesh_integration import engine
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+
+    with _opened(project) as context:
+        unknown = engine.create_externals(context)
+        found = []
+        for fqn, error in engine.create_tables(context, _plan(context, "prod", skip_backfill=True)):
+            model = context.models[fqn]
+            if not unknown & {fqn, *context.dag.upstream(fqn)}:
+                path = engine.file_of(model) or project.folder
+                reason = error_sentence(error).split(" LINE ")[0]
+                found.append(f"{path.relative_to(project.folder)}: {table_ref(fqn).name} can't be made: {reason}")
+        return tuple(found)
+
+
 def apply_plan(
     project: SqlmeshProject,
     environment: str | None = None,

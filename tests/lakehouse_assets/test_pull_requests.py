@@ -30,6 +30,16 @@ DOUBLED = (
     (DAILY, "= 'purchase' THEN revenue ELSE 0", "= 'purchase' THEN 2 * revenue ELSE 0"),
     (TESTS, "total_revenue: 11.5", "total_revenue: 23"),
 )
+WRONG = """MODEL (
+  name marts.wrong,
+  kind VIEW,
+  audits (not_null(columns := (a)))
+);
+
+SELECT
+  r.total_revenue + r.event_date AS a
+FROM marts.daily_revenue AS r
+"""
 Edit = tuple[str, str, str]
 
 
@@ -94,9 +104,13 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
     checkout.edit(*DOUBLED)
     mine = checkout.folder / "pages" / "mine.md"
     mine.write_text("```sql\nSELECT sold FROM marts.daily_revenue\n```")
+    wrong = checkout.folder / "models" / "marts" / "wrong.sql"
+    wrong.write_text(WRONG)
     code, said = lakehouse("ci", "check")
     assert code == 1 and 'pages/mine.md, line 1, sql: Referenced column "sold" not found' in said
+    assert "models/marts/wrong.sql: marts.wrong can't be made: BinderException: " in said
     mine.write_text("# Mine")
+    wrong.unlink()
     assert lakehouse("ci", "check")[0] == 0
     code, said = lakehouse("ci", "preview", "--pr", "7", "--out", str(comment))
     assert code == 0, said

@@ -44,7 +44,13 @@ from lakehouse_assets.sqlmesh_integration.engine.objects import (
     columns_of,
     forget_objects,
 )
-from lakehouse_assets.sqlmesh_integration.engine.plans import apply_plan, forget_lost, lost_of
+from lakehouse_assets.sqlmesh_integration.engine.plans import (
+    apply_plan,
+    create_externals,
+    create_tables,
+    forget_lost,
+    lost_of,
+)
 from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
     environment_naming,
@@ -76,6 +82,8 @@ __all__ = [
     "column_sources",
     "columns_of",
     "compact_state",
+    "create_externals",
+    "create_tables",
     "drop_environment",
     "drop_expired_tables",
     "drop_unused_tables",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+from sqlglot import exp
 from sqlmesh import Context
+from sqlmesh.core.dialect import schema_
 from sqlmesh.core.plan.evaluator import BuiltInPlanEvaluator
+from sqlmesh.core.snapshot.evaluator import SnapshotCreationFailedError
 
 from lakehouse_assets.sqlmesh_integration.engine.events import Interval
 from lakehouse_assets.sqlmesh_integration.engine.intervals import forget_intervals
@@ -61,6 +66,40 @@ def forget_lost(context: Context, plan: Plan, lost: Absent) -> None:
 def _computed(plan: Plan, snapshot: Snapshot) -> list[Interval]:
     is_shared = plan.deployability_index.is_representative(snapshot)
     return list(snapshot.intervals if is_shared else snapshot.dev_intervals)
+
+
+def create_externals(context: Context) -> frozenset[str]:
+    """Make the external tables, without rows. Gives the full names of those that the files say too little of."""
+    unknown = set()
+    for fqn in context.dag.sorted:
+        model = context.models.get(fqn)
+        if model is None:
+            unknown.add(fqn)
+        elif model.kind.is_external:
+            types = model.columns_to_types or {}
+            if types and not any(kind.is_type(exp.DataType.Type.UNKNOWN) for kind in types.values()):
+                table = exp.to_table(fqn)
+                context.engine_adapter.create_schema(schema_(table.args["db"], table.args.get("catalog")))
+                context.engine_adapter.create_table(table, types)
+            else:
+                unknown.add(fqn)
+    return frozenset(unknown)
+
+
+def create_tables(context: Context, plan: Plan) -> list[tuple[str, BaseException]]:
+    """Make every physical table and view of a plan, empty. Gives the full names of those that can't be made, and why.
+
+    Not among them: what reads one that can't be, or reads a file that isn't there.
+    """
+    snapshots, evaluator = list(plan.snapshots.values()), context.snapshot_evaluator
+    evaluator.create_physical_schemas(snapshots, plan.deployability_index)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"sqlmesh\..*")  # of how it reads a seed
+            evaluator.create(snapshots, plan.snapshots, deployability_index=plan.deployability_index)
+    except SnapshotCreationFailedError as error:
+        return [(one.node.name, one) for one in error.errors if not isinstance(one.__cause__, duckdb.IOException)]
+    return []
 
 
 def apply_plan(context: Context, plan: Plan, left_alone: Collection[str] = (), lost: Absent = Absent()) -> None:
