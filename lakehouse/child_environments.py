@@ -43,4 +43,6 @@ def worker_environment() -> dict[str, str]:
         # DuckDB's allocator keeps the addresses of what it gave back, which RLIMIT_DATA counts: after one statement
         # that took too much the next would have none left, not even for a thread, and end its process.
         "DUCKDB_JE_MALLOC_CONF": "retain:false",
+        # Arrow's own takes a gigabyte of addresses ahead, which RLIMIT_DATA counts too: a worker looked full at once.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
     }

@@ -348,6 +348,9 @@ def test_whoever_does_not_read_or_asks_nothing_or_half_is_cut_off(
         publisher.lake.settings, tmp_path_factory.mktemp("service"), LAKEHOUSE_QUERY_CLIENT_SECONDS="1",
         LAKEHOUSE_QUERY_POSTGRES_IDLE_SECONDS="2", LAKEHOUSE_QUERY_CONNECTIONS_PER_ADDRESS="8",
     ) as service:  # fmt: skip
+        # With the memory that is given where nobody says how much: no answer leaves its worker full.
+        assert psql(service, "SELECT 42") == " 42 \n----\n 42\n(1 row)\n\n"
+        assert "lakehouse_query_worker_restarts 0.0" in calls.get(f"{service.url}/metrics").text
         silent = socket.create_connection(("127.0.0.1", service.postgres_port), timeout=120)
         while silent.recv(4096):
             pass
