@@ -66,11 +66,11 @@ ANSWERS = (
         title="Taxi zones with the most pick-ups",
         mart="marts.top_pickup_locations",
         sql="""
-            SELECT CAST(position AS VARCHAR) AS "#", CAST(pickup_location_id AS VARCHAR) AS zone, trips,
+            SELECT CAST(position AS VARCHAR) AS "#", pickup_zone AS zone, pickup_borough AS borough, trips,
                 total_amount_usd AS dollars, CAST(total_amount_usd / trips AS DECIMAL(12, 2)) AS "dollars a trip"
             FROM marts.top_pickup_locations ORDER BY position LIMIT 10""",
         totals_sql="""
-            SELECT NULL, 'all ' || COUNT(*) || ' zones', SUM(trips), SUM(total_amount_usd),
+            SELECT NULL, 'all ' || COUNT(*) || ' zones', NULL, SUM(trips), SUM(total_amount_usd),
                 CAST(SUM(total_amount_usd) / SUM(trips) AS DECIMAL(12, 2))
             FROM marts.trips_by_pickup_location""",
     ),

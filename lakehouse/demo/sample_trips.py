@@ -1,4 +1,4 @@
-"""Taxi trips: a CSV file a month, as the real ones are."""
+"""Taxi trips, a CSV file a month, and the names of the zones, as the real ones are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ MONTHS = ((2018, 11), (2018, 12), (2019, 1), (2019, 2), (2019, 3), (2019, 4))
 MIXED_LINE_ENDS = ((2019, 1), (2019, 2))
 SURCHARGE_BEGAN = (2019, 2)
 ZONES = 265
+BOROUGHS = ("Manhattan", "Brooklyn", "Queens", "Bronx", "Staten Island")
+SIDES = ("North", "South", "East", "West", "Upper", "Lower", "Old", "New", "Outer", "Inner")
+PLACES = (
+    "Harbor", "Heights", "Hill", "Market", "Meadows", "Mills", "Park", "Point", "Square", "Village",
+    "Bridge", "Brook", "Common", "Corner", "Dock", "Fields", "Gardens", "Gate", "Green", "Grove",
+    "Island", "Landing", "Ridge", "Shore", "Station", "Terrace", "Yard",
+)  # fmt: skip
 HEADER = (
     "vendor_id,pickup_datetime,dropoff_datetime,passenger_count,trip_distance,rate_code_id,store_and_fwd_flag,"
     "pickup_location_id,dropoff_location_id,payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
@@ -20,12 +27,26 @@ HEADER = (
 
 
 def write(folder: Path, random: Random) -> None:
-    """Dirt: a few totals negative, a few trips outside the month, two files with both kinds of line ends."""
+    """Dirt: a few totals negative, a few trips outside the month, two files with both kinds of line ends.
+
+    Two zones share a name.
+    """
     for year, month in MONTHS:
         lines = [HEADER, *(_trip(random, year, month, row) for row in range(TRIPS_PER_MONTH))]
         mixed = (year, month) in MIXED_LINE_ENDS
         text = "".join(line + ("\r\n" if mixed and random.random() < 0.9 else "\n") for line in lines)
         (folder / f"yellow_tripdata_sample_{year}-{month:02}.csv").write_bytes(text.encode())
+    (folder / "taxi_zone_lookup.csv").write_text(_zones(random))
+
+
+def _zones(random: Random) -> str:
+    """Made-up names; the last two numbers stand for what is unknown."""
+    names = [f"{side} {place}" for side in SIDES for place in PLACES]
+    random.shuffle(names)
+    rows = [f'{number},"{random.choice(BOROUGHS)}","{names[number]}","Boro Zone"' for number in range(1, ZONES - 1)]
+    rows[56] = rows[55].replace("56,", "57,", 1)
+    unknown = [f'{ZONES - 1},"Unknown","NV","N/A"', f'{ZONES},"Unknown","NA","N/A"']
+    return "\n".join(['"locationid","borough","zone","service_zone"', *rows, *unknown, ""])
 
 
 def _trip(random: Random, year: int, month: int, row: int) -> str:

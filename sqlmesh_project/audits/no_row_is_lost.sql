@@ -16,6 +16,11 @@ WITH counted AS (
   FROM raw.nyc_taxi__trips
   UNION ALL
   SELECT
+    'nyc_taxi_zones' AS source,
+    COUNT(*) AS raw_rows
+  FROM raw.nyc_taxi_zones__zones
+  UNION ALL
+  SELECT
     'ecommerce' AS source,
     COUNT(*) AS raw_rows
   FROM raw.ecommerce__events
@@ -39,6 +44,11 @@ WITH counted AS (
     'nyc_taxi' AS source,
     COUNT(*) AS kept_rows
   FROM staging.stg_nyc_taxi__trips
+  UNION ALL
+  SELECT
+    'nyc_taxi_zones' AS source,
+    COUNT(*) AS kept_rows
+  FROM staging.stg_nyc_taxi__zones
   UNION ALL
   SELECT
     'ecommerce' AS source,

@@ -51,6 +51,20 @@ def nyc_taxi_rejection(evaluator) -> str:
 
 
 @macro()
+def nyc_taxi_zones_rejection(evaluator) -> str:
+    """Of a row of `raw.nyc_taxi_zones__zones`. It looks at other rows, too: staging asks it with QUALIFY."""
+    return """
+    CASE
+      WHEN location_id IS NULL THEN 'location_id is missing'
+      WHEN ROW_NUMBER() OVER (
+          PARTITION BY location_id ORDER BY _dlt_load_id DESC, source_file DESC, source_row DESC
+        ) > 1
+        THEN 'a later row of the same zone is there'
+    END
+    """
+
+
+@macro()
 def ecommerce_rejection(evaluator) -> str:
     """Of a row of `raw.ecommerce__events`."""
     return """

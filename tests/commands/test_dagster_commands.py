@@ -17,7 +17,10 @@ from lakehouse.settings import PROJECT_ROOT
 from tests.lakehouse_instance import LakehouseInstance
 from tests.running_services import until
 
-RAW = ("ecommerce__events", "nyc_collisions__crashes", "nyc_taxi__trips", "wfp_food_prices__prices")
+RAW = (
+    "ecommerce__events", "nyc_collisions__crashes", "nyc_taxi__trips", "nyc_taxi_zones__zones",
+    "wfp_food_prices__prices",
+)  # fmt: skip
 DAYS = "SELECT event_date::VARCHAR, computed_at FROM marts.daily_revenue"
 
 

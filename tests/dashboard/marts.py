@@ -26,9 +26,11 @@ def statements(data: Path) -> list[str]:
         "CREATE SCHEMA IF NOT EXISTS marts",
         f"""
         CREATE TABLE {PICK_UPS} AS
-        SELECT pickup_location_id::BIGINT AS pickup_location_id, count(*)::BIGINT AS trips,
+        SELECT pickup_location_id::BIGINT AS pickup_location_id, zone AS pickup_zone, borough AS pickup_borough,
+          count(*)::BIGINT AS trips,
           sum(total_amount)::DECIMAL(18, 2) AS total_amount_usd, sum(tip_amount)::DECIMAL(18, 2) AS tip_amount_usd
         FROM read_csv('{data}/taxi/yellow_tripdata_sample_*.csv', union_by_name = true, strict_mode = false)
+        JOIN '{data}/taxi/taxi_zone_lookup.csv' ON locationid = pickup_location_id
         GROUP BY ALL""",
         f"""
         CREATE TABLE {COLLISIONS} AS

@@ -81,6 +81,9 @@ def fill_raw(made: Warehouse, data: Path) -> None:
             SELECT * EXCLUDE (filename), {row}
             FROM read_csv('{data}/taxi/yellow_tripdata_sample_*.csv', strict_mode = false, filename = true,
                 types = {{'vendor_id': 'VARCHAR', 'rate_code_id': 'VARCHAR', 'payment_type': 'VARCHAR'}})""",
+        f"""INSERT INTO raw.nyc_taxi_zones__zones BY NAME
+            SELECT locationid AS location_id, * EXCLUDE (locationid, filename), {row}
+            FROM read_csv('{data}/taxi/taxi_zone_lookup.csv', filename = true)""",
         f"""INSERT INTO raw.ecommerce__events BY NAME
             SELECT * EXCLUDE (filename), {row}
             FROM read_parquet('{data}/ecommerce/ecommerce_events_*.parquet', filename = true)""",

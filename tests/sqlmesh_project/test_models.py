@@ -12,6 +12,7 @@ from tests.sqlmesh_project.totals import compare
 RAW_AND_STAGING = {
     "nyc_collisions": ("raw.nyc_collisions__crashes", "staging.stg_nyc_collisions__crashes"),
     "nyc_taxi": ("raw.nyc_taxi__trips", "staging.stg_nyc_taxi__trips"),
+    "nyc_taxi_zones": ("raw.nyc_taxi_zones__zones", "staging.stg_nyc_taxi__zones"),
     "ecommerce": ("raw.ecommerce__events", "staging.stg_ecommerce__events"),
     "wfp_food_prices": ("raw.wfp_food_prices__prices", "staging.stg_wfp_food_prices__prices"),
 }
@@ -62,6 +63,8 @@ def test_the_top_pickup_locations_are_200_in_descending_order(real):
     rows = real.query("SELECT position, trips, pickup_location_id FROM marts.top_pickup_locations ORDER BY position")
     assert [position for position, _, _ in rows] == list(range(1, 201))
     assert rows == sorted(rows, key=lambda row: (-row[1], row[2]))
+    first = real.query("SELECT pickup_zone, pickup_borough FROM marts.top_pickup_locations WHERE position = 1")
+    assert first == [("Upper East Side South", "Manhattan")]
 
 
 def test_real_totals(real):

@@ -35,7 +35,10 @@ def test_parquet_files_have_the_real_schema(sample_files, shared_data, made, rea
     assert pq.read_schema(sample_files / made).equals(pq.read_schema(shared_data / real))
 
 
-@pytest.mark.parametrize("pattern", ["taxi/yellow_tripdata_sample_*.csv", "humanitarian/wfp_food_prices_global_*.csv"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["taxi/yellow_tripdata_sample_*.csv", "taxi/taxi_zone_lookup.csv", "humanitarian/wfp_food_prices_global_*.csv"],
+)
 def test_csv_files_have_the_real_header(sample_files, shared_data, pattern):
     def headers(folder: Path) -> set[bytes]:
         return {path.read_bytes().splitlines()[0].removeprefix(b"\xef\xbb\xbf") for path in folder.glob(pattern)}

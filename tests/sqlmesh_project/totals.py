@@ -112,9 +112,11 @@ TOTALS = (
     ),
     Check(
         "marts.trips_by_pickup_location",
-        "trips, dollars",
-        "SELECT SUM(trips), SUM(total_amount_usd) FROM marts.trips_by_pickup_location",
-        f"SELECT COUNT(*), SUM(CAST(total_amount AS DECIMAL(12, 2))) {KEPT_TRIPS}",
+        "trips, dollars, trips of Manhattan",
+        """SELECT SUM(trips), SUM(total_amount_usd), SUM(trips) FILTER (WHERE pickup_borough = 'Manhattan')
+           FROM marts.trips_by_pickup_location""",
+        f"""SELECT COUNT(*), SUM(CAST(total_amount AS DECIMAL(12, 2))), COUNT(*) FILTER (WHERE pickup_location_id IN (
+              SELECT location_id FROM raw.nyc_taxi_zones__zones WHERE borough = 'Manhattan')) {KEPT_TRIPS}""",
     ),
     Check(
         "marts.top_pickup_locations",

@@ -9,6 +9,7 @@ MODEL (
   depends_on (
     staging.stg_nyc_collisions__crashes,
     staging.stg_nyc_taxi__trips,
+    staging.stg_nyc_taxi__zones,
     staging.stg_ecommerce__events,
     staging.stg_wfp_food_prices__prices,
     staging.stg_example__events
@@ -33,6 +34,12 @@ WITH judged AS (
     @nyc_taxi_rejection() AS reason,
     pickup_datetime::DATE AS day
   FROM raw.nyc_taxi__trips
+  UNION ALL
+  SELECT
+    'nyc_taxi_zones' AS source,
+    @nyc_taxi_zones_rejection() AS reason,
+    NULL::DATE AS day
+  FROM raw.nyc_taxi_zones__zones
   UNION ALL
   SELECT
     'ecommerce' AS source,
