@@ -139,6 +139,13 @@ CREATE TABLE IF NOT EXISTS ledger.checked (
     checked_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- How long the run took that computed most of each table.
+CREATE TABLE IF NOT EXISTS ledger.timings (
+    physical_table text PRIMARY KEY,
+    intervals integer NOT NULL,       -- 1 for what is computed as a whole
+    seconds double precision NOT NULL
+);
+
 -- Every release that was ever cut. Its snapshot is kept from maintenance until it is published.
 CREATE TABLE IF NOT EXISTS ledger.releases (
     environment text NOT NULL,

@@ -103,13 +103,14 @@ def forget(connection: psycopg.Connection, environment: str, dropped_tables: Col
         connection.execute("DELETE FROM ledger.table_users WHERE environment = %s", [environment])
         connection.execute("DELETE FROM ledger.deployments WHERE environment = %s", [environment])
         connection.execute("DELETE FROM ledger.marks WHERE kind <> 'load' AND scope = %s", [environment])
-        connection.execute("DELETE FROM ledger.watermarks WHERE physical_table = ANY(%s)", [list(dropped_tables)])
+        for table in ("watermarks", "timings"):
+            connection.execute(f"DELETE FROM ledger.{table} WHERE physical_table = ANY(%s)", [list(dropped_tables)])
 
 
 def forget_tables(connection: psycopg.Connection, dropped: Collection[str]) -> None:
     """Remove every row about physical tables that were dropped."""
     with connection.transaction():
-        for table in ("table_users", "watermarks"):
+        for table in ("table_users", "watermarks", "timings"):
             connection.execute(f"DELETE FROM ledger.{table} WHERE physical_table = ANY(%s)", [list(dropped)])
 
 

@@ -10,10 +10,11 @@ import psycopg
 
 from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
-from lakehouse.writing import environments, evidence, marks, touched
+from lakehouse.writing import environments, evidence, marks, timings, touched
 from lakehouse.writing.graph import Graph, reached_raw_tables, stored_above
 from lakehouse.writing.loads import Report, repair
 from lakehouse.writing.locks import environment_lock, holding, pipeline_lock, tables_lock
+from lakehouse.writing.timings import Timing
 from lakehouse.writing.touched import Ranges
 
 
@@ -38,10 +39,11 @@ class Run:
         assert self._connection is not None
         return self._connection
 
-    def done(self, name: str, *, checked_at: int | None = None) -> None:
+    def done(self, name: str, *, checked_at: int | None = None, timing: Timing | None = None) -> None:
         """`name` is computed and its audits have passed: it is no longer unfinished, nor behind what it reads.
 
-        `checked_at` is the lake's snapshot of what they passed on; None when it was found up to date.
+        `checked_at` is the lake's snapshot of what they passed on; None when it was found up to date. `timing`
+        says how long that took.
         """
         if name not in self.open or self._connection is None:
             return
@@ -53,6 +55,8 @@ class Run:
             touched.advance(self._connection, {self.graph[name].physical_table: self._watermarks[name]})
             if checked_at is not None:
                 evidence.record(self._connection, {self.graph[name].stored_as: checked_at}, run=self.holder)
+            if timing is not None:
+                timings.record(self._connection, {self.graph[name].physical_table: timing})
 
     def leave(self, names: Iterable[str] | None = None) -> None:
         """What was not done was left alone, as a table that another environment owns: not unfinished, still due.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lakehouse_assets.sqlmesh_integration.outcome import CheckOutcome, audit_rows, rows_in_words
 from lakehouse_assets.sqlmesh_integration.owners import Ownership, table_users
 from lakehouse_assets.sqlmesh_integration.plan import PlanSummary, summarize
+from lakehouse_assets.sqlmesh_integration.ranges import interval_count
 from lakehouse_assets.sqlmesh_integration.reasons import ModelsError, error_sentence, remedy
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class UnitTest:
 
 @dataclass(frozen=True)
 class Deployed:
+    """`measured`: how many intervals of which models (`schema.table`) were computed, in how many seconds."""
+
     summary: PlanSummary
     tests: tuple[UnitTest, ...]
+    measured: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 def summarize_plan(
@@ -147,8 +151,15 @@ def apply_plan(
         if not all(test.passed for test in tests):
             raise UnitTestsFailedError(tests)
         failed: list[str] = []
+        batches: dict[str, list[engine.BatchDone]] = {}
+
+        def hear(event: Any) -> None:
+            failed.extend(_failures(event))
+            if isinstance(event, engine.BatchDone):
+                batches.setdefault(event.fqn, []).append(event)
+
         console: Any = context.console
-        console.sink = lambda event: failed.extend(_failures(event))
+        console.sink = hear
         audited: list[str] = []
         engine.RecordingEvaluator.of(context).sink = lambda event: audited.extend(_audited(event))
         target = environment or project.environment
@@ -168,7 +179,7 @@ def apply_plan(
                 f"The deploy to {target} stopped; what it had not reached is as before:\n{reasons}\n"
                 + "\n".join([remedy(failed, "deploy again"), *audited])
             ) from error
-        return Deployed(summary, tests)
+        return Deployed(summary, tests, dict(_measured(plan, batches)))
 
 
 @contextmanager
@@ -286,6 +297,16 @@ def _audited(event: Any) -> Iterator[str]:
         )
         if rows := audit_rows(table_ref(event.fqn).name, [check]):
             yield rows
+
+
+def _measured(plan: Plan, batches: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, tuple[int, float]]]:
+    from lakehouse_assets.sqlmesh_integration import engine
+    from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+
+    for snapshot in plan.snapshots.values():
+        if done := batches.get(snapshot.name):
+            count = interval_count([batch.interval for batch in done], engine.counted_unit(snapshot))
+            yield table_ref(snapshot.name).name, (count, sum(batch.duration_ms for batch in done) / 1000)
 
 
 def _failures(event: Any) -> Iterator[str]:

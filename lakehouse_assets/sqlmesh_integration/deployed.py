@@ -113,6 +113,7 @@ class Deployment:
                 partitioned_by=storage_columns(snapshot.model),
                 hidden=self.hidden(name),
                 grain=grain_columns(snapshot.model),
+                interval_unit=engine.counted_unit(snapshot),
                 audits=tuple(
                     f"{audit.name}({given})" + ("" if stops else ", warns only")
                     for _, audit, given, stops in engine.named_audits(snapshot.model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from lakehouse_assets.sqlmesh_integration.ranges import Range
+from lakehouse_assets.sqlmesh_integration.ranges import Range, as_intervals, interval_count
 
 if TYPE_CHECKING:
     from sqlmesh.core.model import Model
@@ -49,8 +49,15 @@ class DeployedModel:
     """The columns, in small letters, that no sample of its rows shows: its tags `hidden:COLUMN` and those upstream."""
     grain: tuple[str, ...] = ()
     """The columns that tell its rows apart: its grain, else its unique key."""
+    interval_unit: str = ""
+    """`day`, `month`; empty where it is computed as a whole."""
     audits: tuple[str, ...] = ()
     """Its audits with their arguments, and whether they stop a run, in words."""
+
+    @property
+    def interval_count(self) -> int:
+        """How many intervals are computed; 1 where it is computed as a whole."""
+        return interval_count(as_intervals(self.computed), self.interval_unit)
 
 
 def storage_columns(model: Model) -> tuple[str, ...]:

@@ -203,7 +203,8 @@ class Execution:
         if snapshot is None or not snapshot.is_model:
             return ModelOutcome(name)
         version, table = snapshot.version or "", self.deployment.table(name)
-        return ModelOutcome(name, snapshot_version=version, physical_table=table)
+        unit = engine.counted_unit(snapshot)
+        return ModelOutcome(name, interval_unit=unit, snapshot_version=version, physical_table=table)
 
 
 def _plan_line(batches: Mapping[str, Sequence[Interval]], names: Mapping[str, str]) -> str:

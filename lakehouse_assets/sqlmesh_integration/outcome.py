@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from lakehouse_assets.sqlmesh_integration.markdown import text_table
+from lakehouse_assets.sqlmesh_integration.ranges import as_intervals, interval_count
 from lakehouse_assets.sqlmesh_integration.reasons import remedy
 
 State = Literal[
@@ -49,12 +50,19 @@ class ModelOutcome:
     """Of the whole table; None for a view."""
     columns: dict[str, str] = field(default_factory=dict)
     """Of the table, with their types as the engine has them, where it tells them cheaply."""
+    interval_unit: str = ""
+    """`day`, `month`; empty where it is computed as a whole."""
     duration_seconds: float = 0.0
     snapshot_version: str = ""
     physical_table: str = ""
     checks: dict[str, CheckOutcome] = field(default_factory=dict)
     preview: str | None = None
     plot: str | None = None
+
+    @property
+    def interval_count(self) -> int:
+        """How many intervals were computed; 1 of what is computed as a whole."""
+        return interval_count(as_intervals(self.intervals), self.interval_unit)
 
     @property
     def is_settled(self) -> bool:

@@ -200,6 +200,7 @@ def _sql(snapshot: Snapshot | None, kind: exp.DataType) -> str:
 
 
 def _backfills(plan: Plan, left_alone: Collection[str]) -> Iterator[Backfill]:
+    from lakehouse_assets.sqlmesh_integration.engine import counted_unit
     from lakehouse_assets.sqlmesh_integration.ranges import from_ms
 
     for missing in plan.missing_intervals:
@@ -207,7 +208,7 @@ def _backfills(plan: Plan, left_alone: Collection[str]) -> Iterator[Backfill]:
             continue
         first, last = missing.intervals[0][0], missing.intervals[-1][1]
         snapshot = plan.snapshots[missing.snapshot_id]
-        count = 0 if snapshot.is_full or snapshot.is_view or snapshot.is_seed else len(missing.intervals)
+        count = len(missing.intervals) if counted_unit(snapshot) else 0
         yield Backfill(_name(missing.snapshot_id.name), from_ms(first), from_ms(last), count)
 
 

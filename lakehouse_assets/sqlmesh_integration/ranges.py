@@ -41,3 +41,22 @@ def as_datetimes(intervals: Sequence[Interval]) -> tuple[Range, ...]:
 
 def from_ms(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+MINUTES = {"day": 1440, "hour": 60, "half_hour": 30, "quarter_hour": 15, "five_minute": 5}
+
+
+def interval_count(intervals: Iterable[Interval], unit: str) -> int:
+    """How many of SQLMesh's units (`day`, `month`) these are; 1 where there is none: computed as a whole."""
+    if not unit:
+        return 1
+    if unit in MINUTES:
+        return sum(end - start for start, end in merged(intervals)) // (MINUTES[unit] * 60_000)
+    ends = [tuple(map(from_ms, interval)) for interval in merged(intervals)]
+    months = sum((end.year - start.year) * 12 + end.month - start.month for start, end in ends)
+    return months if unit == "month" else months // 12
+
+
+def as_intervals(ranges: Iterable[Range]) -> list[Interval]:
+    """In milliseconds."""
+    return [(int(start.timestamp() * 1000), int(end.timestamp() * 1000)) for start, end in ranges]

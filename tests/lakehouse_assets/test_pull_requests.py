@@ -118,6 +118,9 @@ def test_what_a_preview_has_computed_is_what_prod_gets_on_the_merge(
     assert text.startswith("<!-- lakehouse ci preview pr_7 -->\n\n## ✅ 1 model changed, 0 more touched")
     assert "| `marts.daily_revenue` | modified | breaking: what reads it is computed again too |" in text
     assert f"- `marts.daily_revenue`: other values in {len(before):,} of {len(before):,} rows (total_revenue)" in text
+    costs = r"\| `marts.daily_revenue` \| 2009-12-01 \| 20.* \| [\d,]{5,} \| [\d,]+ \| [\d,]+ \| [\d.]+ s \|"
+    assert re.search(costs, text.split("### Computed")[1]), text
+    assert re.search(r"To compute: marts.daily_revenue \([\d,]{5,} intervals, [\d,]+ rows, .*[\d.]+ s\)", said), said
     assert '["marts.daily_revenue, released"]' in text and "raw.ecommerce__events" in text
     assert "### Pages of the dashboard\n\n- `mine` is new" in text
     assert batches != [] and revenue(filled) == before

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 
 from lakehouse_assets.sqlmesh_integration.partitions import keys_within
+from lakehouse_assets.sqlmesh_integration.ranges import as_intervals, interval_count
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
 
@@ -105,3 +106,15 @@ def test_the_newest_day_of_a_week_that_failed_shows_as_missing(weekly: Sandbox) 
         weekly.execute("INSERT INTO raw.broken VALUES ('2024-01-04')")
         assert not weekly.run("marts.days", partition="2024-01-04", by_hand=True).success
         assert weekly.partitions("marts", "days") == {"2024-01-01", "2024-01-02", "2024-01-03"}
+
+
+@pytest.mark.parametrize(("unit", "spans", "count"), [
+    ("", [("2024-01-01", "2024-02-01")], 1),
+    ("day", [("2024-01-01", "2024-01-03"), ("2024-01-02", "2024-01-04"), ("2024-02-01", "2024-02-02")], 4),
+    ("quarter_hour", [("2024-01-01", "2024-01-02")], 96),
+    ("month", [("2023-11-01", "2024-02-01")], 3),
+    ("year", [("2020-01-01", "2024-01-01")], 4),
+])  # fmt: skip
+def test_intervals_are_counted_once_in_the_models_unit(unit: str, spans: list[tuple[str, str]], count: int) -> None:
+    ranges = [(moment(start), moment(end)) for start, end in spans]
+    assert interval_count(as_intervals(ranges), unit) == count

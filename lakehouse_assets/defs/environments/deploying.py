@@ -13,11 +13,12 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import pages
 from lakehouse.settings import make_private
-from lakehouse.writing import marks
+from lakehouse.writing import marks, timings
 from lakehouse.writing.environments import checked_name, require_ledger
 from lakehouse.writing.locks import holding, pipeline_lock
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse.writing.runs import deploying
+from lakehouse.writing.timings import Timing
 from lakehouse_assets.defs.ingestion.sources import RawTable, file_of, raw_tables, source_names, tables_of
 from lakehouse_assets.defs.releases.cutting import author_of, checked_out_version, cut_release
 from lakehouse_assets.defs.releases.pages import changes, checked_out
@@ -124,9 +125,13 @@ def deploy(
         run=run,
         report=report,
         ended=ended,
-    ):
+    ) as held:
         with without_warnings():
             done = apply_plan(project(), environment, backfill=backfill, ownership=sqlmesh.ownership)
+        known = sqlmesh.deployed() if done.measured else {}
+        timings.record(
+            held, {known[name].physical_table: Timing(*one) for name, one in done.measured.items() if name in known}
+        )
     return done
 
 

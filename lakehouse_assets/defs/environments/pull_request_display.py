@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from lakehouse.cli.tables import plain
-from lakehouse.wording import plural
+from lakehouse.wording import duration, plural
 from lakehouse_assets.defs.environments.diff_display import details, overview_columns, overview_rows
 from lakehouse_assets.defs.environments.diffing import ModelDifference
-from lakehouse_assets.defs.environments.pull_requests import TARGET, Preview
+from lakehouse_assets.defs.environments.pull_requests import TARGET, Computed, Preview
 from lakehouse_assets.sqlmesh_integration import markdown
 
 LONGEST = 60_000
@@ -81,14 +81,15 @@ def _parts(found: Preview) -> Iterator[str]:
         yield "### Pages of the dashboard"
         yield "\n".join(f"- `{name}` {change}" for _, name, change in (page.split(" ", 2) for page in found.pages))
     if found.difference is None:
+        if found.to_compute:
+            yield "### To compute"
+            yield f"Rows, bytes and time are those of {TARGET}'s tables."
+            yield _costs(found.to_compute)
         return
     if found.computed:
         yield "### Computed"
         yield f"In tables that only `{found.environment}` uses; a merge computes none of it again."
-        yield _table(
-            ["model", "from", "until", "rows"],
-            [[f"`{one.model}`", _day(one.start), _day(one.end), f"{one.rows:,}"] for one in found.computed],
-        )
+        yield _costs(found.computed)
     yield "### What readers notice"
     noticed = [f"- `{m.model}`: {_noticed(m)}" for m in found.difference.models if m.model in found.released]
     yield "\n".join(noticed) or "Nothing: no released table is touched."
@@ -104,6 +105,24 @@ def _parts(found: Preview) -> Iterator[str]:
         yield _folded("Where the columns that differ come from", f"```mermaid\n{picture}\n```")
     tests = plural(found.unit_tests, "unit test")
     yield f"<sub>{tests} passed. To look closer: `lakehouse diff {TARGET} {found.environment}`.</sub>"
+
+
+def _costs(tables: Sequence[Computed]) -> str:
+    rows = [
+        [
+            f"`{one.model}`", _day(one.start), _day(one.end), f"{one.intervals:,}" if one.intervals else "as a whole",
+            _known(one.rows), _known(one.size_bytes), "—" if one.seconds is None else duration(one.seconds),
+        ]
+        for one in tables
+    ]  # fmt: skip
+    if len(tables) > 1:
+        sums = [sum(getattr(one, name) or 0 for one in tables) for name in ("rows", "size_bytes", "seconds")]
+        rows.append(["**in all**", "", "", "", f"{sums[0]:,}", f"{sums[1]:,}", duration(sums[2])])
+    return _table(["model", "from", "until", "intervals", "rows", "bytes", "takes"], rows)
+
+
+def _known(count: int | None) -> str:
+    return "—" if count is None else f"{count:,}"
 
 
 def _columns(change: object) -> Iterator[str]:

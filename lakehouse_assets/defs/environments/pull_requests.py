@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +15,10 @@ from psycopg.types.json import Jsonb
 from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
-from lakehouse.writing import marks
+from lakehouse.wording import duration, megabytes, plural
+from lakehouse.writing import marks, timings
 from lakehouse.writing.environments import checked_name, require_ledger
+from lakehouse.writing.timings import Timing
 from lakehouse_assets.defs.environments import deploying, diffing
 from lakehouse_assets.defs.environments import lifecycle as environments
 from lakehouse_assets.defs.environments.diffing import EnvironmentDifference
@@ -25,7 +27,8 @@ from lakehouse_assets.models import PUBLISHED, project, resource
 from lakehouse_assets.sqlmesh_integration import environments as sqlmesh
 from lakehouse_assets.sqlmesh_integration.deploy import RefusedError, UnitTestsFailedError, run_unit_tests
 from lakehouse_assets.sqlmesh_integration.deployed_model import DeployedModel
-from lakehouse_assets.sqlmesh_integration.plan import ModelChange
+from lakehouse_assets.sqlmesh_integration.manifest_builder import table_ref
+from lakehouse_assets.sqlmesh_integration.plan import ModelChange, PlanSummary
 from lakehouse_assets.sqlmesh_integration.reasons import ModelsError
 
 Report = Callable[[str], None]
@@ -35,12 +38,28 @@ NAME = re.compile(r"pr_[0-9]{1,9}")
 
 @dataclass(frozen=True)
 class Computed:
-    """A table that the preview has of its own: the first and last moment that it covers (UTC), and its rows."""
+    """A table that is computed anew: the first and last moment that it covers (UTC), its rows, its files' bytes.
+
+    `intervals` is 0 where it is computed as a whole. `seconds`: what computing so many intervals takes by the run that
+    computed most of them; None, as rows and bytes, where nobody has yet.
+    """
 
     model: str
     start: datetime | None
     end: datetime | None
-    rows: int
+    intervals: int
+    rows: int | None
+    size_bytes: int | None
+    seconds: float | None
+
+
+def in_words(one: Computed) -> str:
+    """`marts.days (365 intervals, 1,000 rows, 0.1 MB, 2.5 s)`, as far as it is known."""
+    facts = [plural(one.intervals, "interval") if one.intervals else "as a whole"]
+    facts += [plural(one.rows, "row")] if one.rows is not None else []
+    facts += [megabytes(one.size_bytes)] if one.size_bytes else []
+    facts += [duration(one.seconds)] if one.seconds is not None else []
+    return f"{one.model} ({', '.join(facts)})"
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,10 @@ class Preview:
     problem: str = ""
     unit_tests: int = 0
     changes: tuple[ModelChange, ...] = ()
+    to_compute: tuple[Computed, ...] = ()
+    """What it had still to compute, by the figures of prod's tables."""
     computed: tuple[Computed, ...] = ()
+    """What it has computed in tables of its own."""
     checks: tuple[Checks, ...] = ()
     difference: EnvironmentDifference | None = None
     pages: tuple[str, ...] = ()
@@ -92,13 +114,18 @@ def preview(lake: Lake, number: int, *, sample: int, run: str, report: Report = 
     with closing(connect(lake.settings)) as connection:
         base = _plan_ids(connection)[TARGET]  # before the look: what is deployed to prod meanwhile makes this stale
     changes: tuple[ModelChange, ...] = ()
+    expected: tuple[Computed, ...] = ()
     try:
-        changes = deploying.plan(TARGET).changes
+        planned = deploying.plan(TARGET)
+        changes = planned.changes
+        expected = _expected(lake, planned)
+        if expected:
+            report(f"To compute: {', '.join(map(in_words, expected))}.")
         tests = deploying.deploy(lake, name, backfill=True, run=run, release=False, report=report).tests
     except ModelsError as error:
-        found = Preview(name, str(error), changes=changes)
+        found = Preview(name, str(error), changes=changes, to_compute=expected)
     else:
-        found = _looked_at(lake, name, changes, len(tests), sample)
+        found = replace(_looked_at(lake, name, changes, len(tests), sample), to_compute=expected)
     _record(lake, name, base, found.problem)
     return found
 
@@ -191,12 +218,12 @@ def _looked_at(lake: Lake, name: str, changes: tuple[ModelChange, ...], tests: i
         problem and f"What it has computed fails its audits:\n{problem}",
         tests,
         changes,
-        tuple(_computed(after[model], rows[model]) for model in touched if model in rows and not after[model].is_view),
-        tuple(_checks(before, after)),
-        difference,
-        tuple(pages.changes(lake, TARGET, name)),
-        tuple(sorted(n for n in differing if PUBLISHED in {**before, **after}[n].tags)),
-        _lineage(difference, name),
+        computed=_computed(lake, [after[m] for m in touched if m in rows and not after[m].is_view], rows),
+        checks=tuple(_checks(before, after)),
+        difference=difference,
+        pages=tuple(pages.changes(lake, TARGET, name)),
+        released=tuple(sorted(n for n in differing if PUBLISHED in {**before, **after}[n].tags)),
+        lineage=_lineage(difference, name),
     )
 
 
@@ -207,11 +234,53 @@ def _rows(lake: Lake, view: str) -> int:
     return int(count)
 
 
-def _computed(model: DeployedModel, rows: int) -> Computed:
-    spans = model.computed
-    return Computed(
-        model.name, min((a for a, _ in spans), default=None), max((b for _, b in spans), default=None), rows
-    )  # fmt: skip
+def _computed(lake: Lake, models: Sequence[DeployedModel], rows: Mapping[str, int]) -> tuple[Computed, ...]:
+    sizes, known = _sizes(lake), _timings(lake)
+    found = []
+    for model in models:
+        start = min((first for first, _ in model.computed), default=None)
+        end = max((last for _, last in model.computed), default=None)
+        count = model.interval_count if model.interval_unit else 0
+        seconds = _seconds(known.get(model.physical_table), count)
+        found.append(Computed(model.name, start, end, count, rows[model.name], sizes.get(_table(model), 0), seconds))
+    return tuple(found)
+
+
+def _expected(lake: Lake, planned: PlanSummary) -> tuple[Computed, ...]:
+    """What of the models that change has to be computed, by what computing prod's tables took and what they hold."""
+    changed = {change.name for change in planned.changes}
+    prod = resource().model_copy(update={"environment": TARGET}).deployed()
+    sizes, known = _sizes(lake), _timings(lake)
+    found = []
+    for one in planned.backfills:
+        if one.name in changed and not ((model := prod.get(one.name)) and model.is_view):
+            rows, size, seconds = None, None, None
+            if model:
+                rows, size = _rows(lake, model.view), sizes.get(_table(model), 0)
+                seconds = _seconds(known.get(model.physical_table), one.intervals)
+            found.append(Computed(one.name, one.start, one.end, one.intervals, rows, size, seconds))
+    return tuple(found)
+
+
+def _seconds(timing: Timing | None, intervals: int) -> float | None:
+    return timing.seconds * max(intervals, 1) / max(timing.intervals, 1) if timing else None
+
+
+def _timings(lake: Lake) -> Mapping[str, Timing]:
+    with closing(connect(lake.settings)) as connection:
+        return timings.read(connection)
+
+
+def _sizes(lake: Lake) -> dict[str, int]:
+    """Bytes of the files of each physical table, by its name without the schema; 0 of rows in the catalog itself."""
+    with closing(lake.connect(read_only=True)) as connection:
+        return dict(
+            connection.execute("SELECT table_name, file_size_bytes FROM ducklake_table_info('lakehouse')").fetchall()
+        )
+
+
+def _table(model: DeployedModel) -> str:
+    return table_ref(model.physical_table).table
 
 
 def _checks(before: Mapping[str, DeployedModel], after: Mapping[str, DeployedModel]) -> list[Checks]:

@@ -9,6 +9,7 @@ import dagster as dg
 from lakehouse.lake.ducklake import Lake
 from lakehouse.settings import load_settings
 from lakehouse.writing.runs import Run, computing
+from lakehouse.writing.timings import Timing
 from lakehouse.writing.touched import Ranges
 from lakehouse_assets.defs.environments.lifecycle import finish
 from lakehouse_assets.defs.ingestion.sources import pipeline_of
@@ -75,7 +76,9 @@ def _settle(lake: Lake, work: Run, outcomes: Mapping[str, Any]) -> None:
     """What is computed and audited, or was found up to date, is no longer unfinished."""
     for name, outcome in list(outcomes.items()):
         if name in work.open and outcome.state in ("computed", "up_to_date"):
-            work.done(name, checked_at=lake.newest_snapshot() if outcome.state == "computed" else None)
+            is_new = outcome.state == "computed"
+            timing = Timing(outcome.interval_count, outcome.duration_seconds) if is_new else None
+            work.done(name, checked_at=lake.newest_snapshot() if is_new else None, timing=timing)
 
 
 def _touched(work: Run) -> dict[str, list[tuple[datetime, datetime]] | None]:

@@ -53,6 +53,7 @@ from lakehouse_assets.sqlmesh_integration.engine.plans import (
 )
 from lakehouse_assets.sqlmesh_integration.engine.reading import (
     column_sources,
+    counted_unit,
     environment_naming,
     exclusive_end,
     file_of,
@@ -82,6 +83,7 @@ __all__ = [
     "column_sources",
     "columns_of",
     "compact_state",
+    "counted_unit",
     "create_externals",
     "create_tables",
     "drop_environment",

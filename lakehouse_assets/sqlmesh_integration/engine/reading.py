@@ -76,6 +76,12 @@ def shows_hidden(query: Any, hidden: Iterable[str]) -> frozenset[str]:
         known |= new
 
 
+def counted_unit(snapshot: Snapshot) -> str:
+    """The unit of its intervals, `day` say; empty for what is computed as a whole, whatever its cron."""
+    is_whole = snapshot.is_full or snapshot.is_view or snapshot.is_seed
+    return "" if is_whole else snapshot.node.interval_unit.value
+
+
 def file_of(model: Model) -> Path | None:
     """Where a loaded model is written; None for one that no file of the project holds."""
     return Path(model._path).resolve() if model._path else None
