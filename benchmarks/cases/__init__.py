@@ -7,6 +7,7 @@ from benchmarks.cases import (
     backfill,
     code_location,
     demo,
+    documentation,
     increments,
     loads,
     many_models,
@@ -37,5 +38,6 @@ CASES: dict[str, Case] = {
         zones.CASE,
         increments.CASE,
         query.CASE,
+        documentation.CASE,
     )
 }

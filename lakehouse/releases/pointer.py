@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from lakehouse.releases import log
+from lakehouse.releases.docs_index import write_docs_index
 from lakehouse.releases.frozen import CATALOG, attach_statement
 from lakehouse.releases.log import Release, environment_folder
 from lakehouse.releases.manifest import data_folder
@@ -32,7 +33,7 @@ def read_pointer(storage: Storage, environment: str) -> dict[str, Any] | None:
 
 
 def swap_pointer(storage: Storage, connection: psycopg.Connection, environment: str) -> int | None:
-    """Make `current.json` say what the log says, and give that release's number.
+    """Make `current.json`, and the documentation's index, say what the log says; give that release's number.
 
     The log's row is locked meanwhile, and the write is conditional: of two that swap at once the later one reads what
     the earlier one wrote, and a writer that lost its lock can't put an older release back.
@@ -50,16 +51,15 @@ def swap_pointer(storage: Storage, connection: psycopg.Connection, environment: 
             except NotThereError:
                 content, etag = b"", ""
             wanted = _content(storage, release, pointer, newest)
-            if content == wanted:
-                return pointer.number
             try:
-                if etag:
+                if content != wanted and etag:
                     storage.write(pointer_key(environment), wanted, replacing=etag)
-                else:
+                elif content != wanted:
                     storage.write(pointer_key(environment), wanted, new=True)
-                return pointer.number
             except ConflictError:
                 continue
+            write_docs_index(storage, release, pointer, newest)
+            return pointer.number
     raise ConflictError(f"{storage.uri_of(pointer_key(environment))} is written by others all the time.")
 
 

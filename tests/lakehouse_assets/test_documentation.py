@@ -42,7 +42,7 @@ def known() -> Known:
     checks = (Check("not_null", "not_null(columns := (day))", True, "failed", "2026-11-28T04:00:00Z"),)
     days = Table(
         "marts.days", "full", "crm", "Sales <script>alert(1)</script>. One row per day.", "ann", ("day",),
-        (Column("day", "DATE", "When it was bought", is_key=True), mail), checks, path="models/days.sql",
+        (Column.of("day", "DATE", "When it was bought [UTC]", is_key=True), mail), checks, path="models/days.sql",
         written="SELECT a < b", query="SELECT 1", rows=ROWS, published=DAYS, sampled=("day",),
         sample=(("2026-11-01",),),
     )  # fmt: skip
@@ -102,14 +102,18 @@ def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
 
 def test_what_others_wrote_is_text_and_what_is_hidden_is_not_sampled(site: Path) -> None:
     page = (site / "tables" / "marts.days.html").read_text()
-    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page and "SELECT a &lt; b" in page
+    assert "<b>SELECT </b>a &lt; b" in page
+    assert "<td>When it was bought</td><td>UTC</td>" in page and '<th scope="col">unit</th>' in page
+    assert '<th scope="col">unit</th>' not in (site / "tables" / "raw.crm__orders.html").read_text(), "it has none"
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert "Not shown: owner_mail." in page and '<th scope="col">owner_mail</th>' not in page
     assert "marts.days: new" in (site / "releases" / "2.html").read_text()
     assert "10 on 2026-11-01, 50 on 2026-11-05" in page and "readers of the releases" in page
 
 
 def test_search_knows_names_columns_and_meanings(site: Path) -> None:
-    index = json.loads((site / "search" / "search_index.json").read_text())["docs"]
+    text = (site / "search" / "search_index.js").read_text()
+    index = json.loads(text.removeprefix("var __index = "))["docs"]
     found = {entry["location"]: entry for entry in index}
     assert "When it was bought" in found["tables/marts.days.html#col-day"]["text"]
     assert "tables/raw.crm__orders.html" in found and "sources/crm.html" in found
@@ -145,3 +149,13 @@ def test_dbts_files_name_parents_and_columns(site: Path) -> None:
     assert manifest["parent_map"]["model.lakehouse.marts__days"] == ["source.lakehouse.crm.raw__crm__orders"]
     assert manifest["nodes"]["model.lakehouse.marts__days"]["columns"]["day"]["description"] == "When it was bought"
     assert catalog["sources"]["source.lakehouse.crm.raw__crm__orders"]["columns"]["mail"]["type"] == "TEXT"
+
+
+def test_what_pages_share_is_in_files_of_its_own(site: Path) -> None:
+    """Or 500 models take a third more room; and search is there once."""
+    page = (site / "tables" / "marts.days.html").read_text()
+    assert "xmlns" not in page and '"translations"' not in page and "var palette" not in page
+    shared = {name: (site / "assets" / name).read_text() for name in ("icons.css", "config.js", "palette.js")}
+    assert shared["icons.css"].count("svg.icon-") > 5 and "translations" in shared["config.js"]
+    assert shared["palette.js"].startswith("var palette")
+    assert [path.name for path in (site / "search").iterdir()] == ["search_index.js"]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 
 from lakehouse.lake.ducklake import Lake
+from lakehouse.lake.postgres import connect
 from lakehouse.releases.log import Release, docs_folder
+from lakehouse.releases.pointer import swap_pointer
 from lakehouse_assets.defs.documentation.known import collect
 from lakehouse_assets.defs.documentation.site import build_site
-
-NEWEST = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Documentation</title>
-<meta http-equiv="refresh" content="0; url={0}"><a href="{0}">Release {1}</a></html>
-"""
 
 
 def carry(lake: Lake, instance: dg.DagsterInstance, release: Release) -> str:
@@ -29,6 +28,6 @@ def carry(lake: Lake, instance: dg.DagsterInstance, release: Release) -> str:
             paths = [path for path in sorted(site.rglob("*")) if path.is_file()]
             for path in sorted(paths, key=lambda path: path == site / "index.html"):
                 lake.storage.write(f"{folder}{release.number:05d}/{path.relative_to(site)}", path.read_bytes())
-        newest = f"{release.number:05d}/index.html"
-        lake.storage.write(f"{folder}index.html", NEWEST.format(newest, release.number).encode())
+        with closing(connect(lake.settings)) as connection:
+            swap_pointer(lake.storage, connection, release.environment)
     return lake.storage.uri_of(home)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lakehouse_assets.defs.documentation.known import Known, Table
+from lakehouse_assets.defs.documentation.known import Column, Known, Table
 
 SCHEMAS = "https://schemas.getdbt.com/dbt"
 PROJECT = "lakehouse"
@@ -52,18 +52,14 @@ def _manifest(known: Known) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _unit(column: Column) -> dict[str, Any]:
+    return {"meta": {"unit": column.unit}} if column.unit else {}
+
+
 def _common(table: Table) -> dict[str, Any]:
     schema, _, name = table.name.rpartition(".")
     columns = {
-        c.name: {
-            "name": c.name,
-            "description": c.meaning,
-            "data_type": c.type,
-            "meta": {},
-            "constraints": [],
-            "tags": [],
-        }
-        for c in table.columns
+        c.name: {"name": c.name, "description": c.meaning, "data_type": c.type, **_unit(c)} for c in table.columns
     }
     return {
         "database": "lakehouse", "schema": schema, "name": table.name.replace(".", "__"), "package_name": PROJECT,
@@ -96,10 +92,7 @@ def _catalog(known: Known) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {"nodes": {}, "sources": {}}
     for table in known.tables.values():
         schema, _, name = table.name.rpartition(".")
-        columns = {
-            c.name: {"type": c.type, "index": n, "name": c.name, "comment": c.meaning}
-            for n, c in enumerate(table.columns, 1)
-        }
+        columns = {c.name: {"type": c.type, "index": n, "name": c.name} for n, c in enumerate(table.columns, 1)}
         kind = "VIEW" if table.kind == "view" else "BASE TABLE"
         about = {"type": kind, "schema": schema, "name": name, "database": "lakehouse", "owner": table.owner}
         rows = {"id": "rows", "label": "Rows", "value": table.rows[-1][1], "include": True} if table.rows else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ SAMPLED = 5
 POINTS = 60
 RAW = "raw table"
 ROW_COUNT = "dagster/row_count"
+UNIT = re.compile(r"(.*)\[([^\[\]]{1,20})\]", re.DOTALL)
 RESULTS = {"SUCCEEDED": "passed", "FAILED": "failed"}
 
 
@@ -37,6 +39,14 @@ class Column:
     meaning: str
     is_key: bool = False
     is_hidden: bool = False
+    unit: str = ""
+
+    @classmethod
+    def of(cls, name: str, kind: str, told: str, *, is_key: bool = False) -> Column:
+        """Of a description that may end with its unit in brackets: `Rent of a month [EUR/m²]`."""
+        found = UNIT.fullmatch(told.strip())
+        meaning, unit = (found[1].rstrip(), found[2]) if found else (told, "")
+        return cls(name, kind, meaning, is_key, unit=unit)
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,7 @@ def _tables(models: Manifest, found: Sequence[Source]) -> dict[str, Table]:
 
 
 def _raw(source: Source, table: RawTable) -> Table:
-    columns = tuple(Column(name, kind, text, name in table.key) for name, kind, text in table.columns)
+    columns = tuple(Column.of(name, kind, text, is_key=name in table.key) for name, kind, text in table.columns)
     told = table.description or source.description or f"Loaded by dlt from {source.name}."
     return Table(
         table.full_name, RAW, source.name, told, source.owner, tuple(table.key), columns, cron=source.schedule,
@@ -153,7 +163,7 @@ def _raw(source: Source, table: RawTable) -> Table:
 def _model(model: ModelSpec) -> Table:
     grain = tuple(one.strip(' "') for one in model.grains[0].strip("() ").split(",")) if model.grains else ()
     keys = {one.lower() for one in grain}
-    columns = (Column(c.name, c.type, c.description or "", c.name.lower() in keys) for c in model.columns)
+    columns = (Column.of(c.name, c.type, c.description or "", is_key=c.name.lower() in keys) for c in model.columns)
     path = PROJECT_DIR / model.path if model.path else None
     return Table(
         model.name, model.kind.lower().replace("_", " "), Translator().group_name(model), model.description or "",
@@ -191,7 +201,7 @@ def _released(
         rows = [(of.cut_at[:19], one.rows) for of in releases if (one := of.find(published.name))]
         known = tables.get(published.name) or Table(
             published.name, "table", published.name.split(".")[0], published.description, published.owner,
-            published.grain, tuple(Column(*column, column[0] in published.grain) for column in published.columns),
+            published.grain, tuple(Column.of(*c, is_key=c[0] in published.grain) for c in published.columns),
             tuple(Check(c["name"], c["audit"], c["blocking"], c["result"], c["at"]) for c in published.checks),
             published.cron,
         )  # fmt: skip

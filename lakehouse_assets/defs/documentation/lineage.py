@@ -82,15 +82,14 @@ def picture(lineage: Lineage, tables: Collection[str], links: Mapping[str, str],
     }
     width = 20 + len(layers) * (WIDTH + GAP_X) - GAP_X
     height = 20 + max(map(len, layers), default=1) * (HEIGHT + GAP_Y) - GAP_Y
+    numbers = {name: n for n, name in enumerate(places)}
     arrows = []
     for name, (x, y) in places.items():
         for above in sorted(lineage.above.get(name, set()) & places.keys()):
-            left, top = places[above][0] + WIDTH, places[above][1] + HEIGHT // 2
-            bend = (left + x) // 2
-            arrows.append(
-                f'<path data-from="{escape(above)}" data-to="{escape(name)}" '
-                f'd="M{left} {top}C{bend} {top} {bend} {y + HEIGHT // 2} {x} {y + HEIGHT // 2}"/>'
-            )
+            left, top = places[above][0] + WIDTH, places[above][1]
+            bend = (x - left) // 2
+            curve = f"M{left} {top + HEIGHT // 2}c{bend} 0 {bend} {y - top} {x - left} {y - top}"
+            arrows.append(f'<path data-of="{numbers[above]} {numbers[name]}" d="{curve}"/>')
     boxes = [_box(name, x, y, links.get(name, ""), is_here=name == here) for name, (x, y) in places.items()]
     label = f"Lineage of {here}" if here else "Lineage of all tables"
     return (
@@ -100,14 +99,16 @@ def picture(lineage: Lineage, tables: Collection[str], links: Mapping[str, str],
 
 
 def _box(name: str, x: int, y: int, link: str, *, is_here: bool) -> str:
+    """Its size, and where its words stand, are in the style sheet: a large lake has a hundred thousand of these."""
     kind, _, rest = name.partition(".")
     text = {"source": f"source {rest}", "file": f"released {rest.split('.')[-1]}"}.get(kind, name)
     shown = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     title = f"<title>{escape(text)}</title>" if shown != text else ""
+    classes = " ".join([*([kind] if kind in ("source", "file") else []), *(["here"] if is_here else [])])
     drawn = (
-        f'<g class="{escape(kind)}{" here" if is_here else ""}" data-table="{escape(name)}" '
-        f'transform="translate({x} {y})">{title}<rect width="{WIDTH}" height="{HEIGHT}" rx="5"/>'
-        f'<text x="9" y="17">{escape(shown)}</text></g>'
+        f"<g{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}"
+        f"{f' data-table={chr(34)}{escape(name)}{chr(34)}' if shown != name else ''}"
+        f' transform="translate({x} {y})">{title}<rect/><text>{escape(shown)}</text></g>'
     )
     return f'<a href="{escape(link)}">{drawn}</a>' if link else drawn
 

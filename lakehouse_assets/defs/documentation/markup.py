@@ -54,9 +54,29 @@ def paragraphs(words: str) -> str:
     return "".join(f"<p>{escape(part)}</p>" for part in words.split("\n\n") if part.strip())
 
 
-def code(text: str) -> str:
-    """A block of it; it scrolls by keyboard too."""
-    return f'<div class="highlight"><pre tabindex="0"><code>{escape(text.strip())}</code></pre></div>'
+def code(text: str, language: str = "sql") -> str:
+    """A block of it, keywords, texts, numbers and remarks in colours; it scrolls by keyboard too."""
+    return f'<div class="highlight"><pre tabindex="0"><code>{_coloured(text.strip(), language)}</code></pre></div>'
+
+
+def _coloured(text: str, language: str) -> str:
+    """By Pygments, a fifth of its own HTML: neighbours share an element, and most words have none."""
+    from pygments.lexers import PythonLexer, SqlLexer
+    from pygments.token import Comment, Keyword, Number, String
+
+    elements = {Comment: "i", Keyword: "b", Number: "var", String: "samp"}
+    lexer = PythonLexer() if language == "python" else SqlLexer()
+    parts: list[tuple[str, str]] = []
+    for kind, word in lexer.get_tokens(text):
+        element = next((name for of, name in elements.items() if kind in of), "")
+        if parts and (parts[-1][0] == element or not word.strip()):
+            parts[-1] = (parts[-1][0], parts[-1][1] + word)
+        else:
+            parts.append((element, word))
+    return "".join(
+        f"<{element}>{escape(words, quote=False)}</{element}>" if element else escape(words, quote=False)
+        for element, words in parts
+    ).rstrip()
 
 
 def when(moment: str) -> str:

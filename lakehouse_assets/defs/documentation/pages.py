@@ -77,6 +77,7 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
         f"{picture(known.lineage, around, links, table.name)}"
     )
     run = f"<details><summary>Macros expanded</summary>{code(table.query)}</details>" if table.query else ""
+    language = "python" if table.path.endswith(".py") else "sql"
     content, headings = sections([
         ("columns", "Columns", _columns(known, table)),
         ("lineage", "Lineage", drawn),
@@ -84,7 +85,7 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
         ("rows", "Rows over time", plot(table.rows, f"Rows of {table.name}")),
         ("published", "What readers get", _published(known, table)),
         ("sample", "Sample", _sample(table)),
-        ("written", f"As written: {table.path}", code(table.written) if table.written else ""),
+        ("written", f"As written: {table.path}", code(table.written, language) if table.written else ""),
         ("run", "As run", run),
     ])  # fmt: skip
     rows = f"{table.rows[-1][1]:,}" if table.rows else ""
@@ -99,7 +100,7 @@ def _table_page(known: Known, table: Table, links: dict[str, str]) -> Page:
     ])  # fmt: skip
     entries = [Entry("", table.name, f"{table.description} {table.owner} {table.kind}")]
     entries += [
-        Entry(f"#col-{c.name}", f"{table.name} · {c.name}", f"{c.meaning} {c.name.replace('_', ' ')}")
+        Entry(f"#col-{c.name}", f"{table.name} · {c.name}", f"{c.meaning} {c.unit} {c.name.replace('_', ' ')}")
         for c in table.columns
     ]
     entries += [Entry(f"#check-{c.name}", f"{table.name} · check {c.name}", c.call) for c in table.checks]
@@ -111,8 +112,7 @@ def _columns(known: Known, table: Table) -> str:
         marks = (" <small>key</small>" if column.is_key else "") + (
             " <small>hidden</small>" if column.is_hidden else ""
         )
-        told = escape(column.name)
-        return f'<button data-column="{told}">{told}</button>{marks}'
+        return f"<button>{escape(column.name)}</button>{marks}"
 
     def made_of(column: Column) -> str:
         return ", ".join(
@@ -124,8 +124,12 @@ def _columns(known: Known, table: Table) -> str:
         named = [one for one in table.checks if column.name.lower() in re.findall(r"\w+", one.call.lower())]
         return ", ".join(f'<a href="#check-{escape(one.name)}">{escape(one.name)}</a>' for one in named)
 
-    rows = [[name(c), f"<code>{escape(c.type)}</code>", escape(c.meaning), tests(c), made_of(c)] for c in table.columns]
-    head = ["column", "type", "meaning and unit", "tests", "from"]
+    with_units = any(c.unit for c in table.columns)
+    rows = [
+        [name(c), f"<code>{escape(c.type)}</code>", escape(c.meaning), *([escape(c.unit)] if with_units else []),
+         tests(c), made_of(c)] for c in table.columns
+    ]  # fmt: skip
+    head = ["column", "type", "meaning", *(["unit"] if with_units else []), "tests", "from"]
     return grid(head, rows, f"Columns of {table.name}", [f"col-{c.name}" for c in table.columns]) if rows else ""
 
 

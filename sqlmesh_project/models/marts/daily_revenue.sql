@@ -28,9 +28,9 @@ SELECT
   COUNT(DISTINCT user_id)::BIGINT AS unique_users, /* Different customers with an account who bought or returned something */
   SUM(CASE WHEN event_type = 'purchase' THEN 1 ELSE 0 END)::BIGINT AS purchases, /* Invoice lines sold */
   SUM(CASE WHEN event_type = 'refund' THEN 1 ELSE 0 END)::BIGINT AS refunds, /* Invoice lines taken back */
-  SUM(CASE WHEN event_type = 'purchase' THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS total_revenue, /* Pounds of the purchases; bad debt written off can make it negative */
-  SUM(CASE WHEN event_type = 'refund' THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS refunded_revenue, /* Pounds of the refunds, a negative number */
-  SUM(CASE WHEN event_type IN ('purchase', 'refund') THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS net_revenue, /* Pounds of both together */
+  SUM(CASE WHEN event_type = 'purchase' THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS total_revenue, /* Purchases; bad debt written off can make it negative [£] */
+  SUM(CASE WHEN event_type = 'refund' THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS refunded_revenue, /* Refunds, a negative number [£] */
+  SUM(CASE WHEN event_type IN ('purchase', 'refund') THEN revenue ELSE 0 END)::DECIMAL(18, 2) AS net_revenue, /* Both together [£] */
   (
     CURRENT_TIMESTAMP AT TIME ZONE 'UTC'
   )::TIMESTAMP AS computed_at /* When this row was computed, UTC */
