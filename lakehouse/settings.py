@@ -174,6 +174,24 @@ class Settings(BaseSettings):
         "well again: an incoming webhook of Slack, Teams or Mattermost. Empty: messages go into the logs.",
     )
 
+    openlineage: str = Field(
+        "",
+        description="Where OpenLineage events of ended runs go: the address of a service that takes them "
+        "(http://host:5000), or a file. Empty: nowhere.",
+    )
+    openlineage_api_key: SecretStr = Field(SecretStr(""), description="The key that the service asks for.")
+
+    @field_validator("openlineage")
+    @classmethod
+    def _openlineage(cls, value: str) -> str:
+        if "://" not in value:
+            path = Path(value).expanduser()
+            return str(path if path.is_absolute() else PROJECT_ROOT / path) if value else ""
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("must look like https://host/path, with the key in OPENLINEAGE_API_KEY, or be a file")
+        return value
+
     @field_validator("data_dir", "secrets_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:

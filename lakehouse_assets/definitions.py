@@ -10,6 +10,7 @@ from lakehouse_assets.defs.environments.deploy_job import deploy, unit_test_chec
 from lakehouse_assets.defs.environments.jobs import environment_jobs
 from lakehouse_assets.defs.ingestion.assets import LANDING_IO, origin_assets, raw_assets
 from lakehouse_assets.defs.maintenance import assets as maintenance
+from lakehouse_assets.defs.openlineage.sensor import openlineage_sensor
 from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.defs.transformation.assets import model_assets
 from lakehouse_assets.defs.transformation.state_sync import state_sensor
@@ -63,6 +64,7 @@ def build() -> dg.Definitions:
             alerts.run_failure_alert_sensor,
             alerts.recovered_alert_sensor,
             alerts.freshness_alert_sensor([models]),
+            *([openlineage_sensor] if settings.openlineage else []),
             *([jobs.landing_sensor(name, by_source[name]) for name in jobs.file_sources()] if owns_raw else []),
         ],
         resources=resources,

@@ -134,8 +134,9 @@ def collect(lake: Lake, instance: dg.DagsterInstance, environment: str, number: 
     releases = [one for one in releases if not number or one.number <= number]
     readers = {name: one.hold or f"release {one.number}" for name, one in pointers.items() if one}
     known_sources = sources()
-    tables = _tables(models, known_sources) if is_deployed else {}
-    lineage = _lineage(models, known_sources) if is_deployed else Lineage.of_release(release.lineage if release else {})
+    tables = declared_tables(models, known_sources) if is_deployed else {}
+    of_release = Lineage.of_release(release.lineage if release else {})
+    lineage = declared_lineage(models, known_sources) if is_deployed else of_release
     tables |= _released(tables, releases, release)
     tables = _with_runs(instance, environment, models, tables) if is_deployed else tables
     if is_deployed and release:
@@ -146,7 +147,8 @@ def collect(lake: Lake, instance: dg.DagsterInstance, environment: str, number: 
     return Known(environment, release, tables, lineage, known_sources, releases, readers)
 
 
-def _tables(models: Manifest, found: Sequence[Source]) -> dict[str, Table]:
+def declared_tables(models: Manifest, found: Sequence[Source]) -> dict[str, Table]:
+    """The raw tables of these sources and the models, as they are declared."""
     raw = {table.full_name: _raw(source, table) for source in found for table in tables_shown(source)}
     return raw | {model.name: _model(model) for model in models.models}
 
@@ -179,7 +181,8 @@ def _checks(model: ModelSpec) -> tuple[Check, ...]:
     )
 
 
-def _lineage(models: Manifest, found: Sequence[Source]) -> Lineage:
+def declared_lineage(models: Manifest, found: Sequence[Source]) -> Lineage:
+    """From the sources' fields to the models' columns."""
     lineage = Lineage()
     for source in found:
         for table in tables_shown(source):

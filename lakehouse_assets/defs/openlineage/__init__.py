@@ -1,0 +1,1 @@
+"""What runs have read and written, told as OpenLineage events to an address or a file."""
