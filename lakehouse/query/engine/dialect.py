@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+from lakehouse.query.engine.literals import list_items
 from lakehouse.query.engine.postgres_catalog import CONSTANTS, FUNCTIONS, INFORMATION, RELATIONS, SCHEMA
 from lakehouse.query.engine.problems import QueryError
 
@@ -20,11 +21,21 @@ ASKS_CATALOG = re.compile(
     r"\bset_config\b|\bcurrent_catalog\b|\btxid_current\b|\bto_regclass\b",
     re.IGNORECASE,
 )
+NUMBER_LIST = re.compile(
+    r"::\s*(?:pg_catalog\.)?(?:oid|regclass|regtype|regnamespace|regrole)\s*\[\s*\]", re.IGNORECASE
+)
+"""sqlglot takes the brackets behind these for an index."""
+VECTORS = ("indkey", "indoption", "indclass", "indcollation")
+LIST = re.compile(r"'\{[^']*\}'\s*(?:::|AS\b)\s*\w[\w ]*\[", re.IGNORECASE)
+"""An array that is written as a text, and cast: DuckDB would try to, and fail when it runs."""
 LONGEST = 20_000
 """Characters of a statement that is translated: the translator is written in Python."""
 LEVELS = 1_500
-NUMBERS = ("oid", "regclass", "regtype", "regproc", "regnamespace", "regrole", "xid", "regprocedure", "cid", "tid")
-TEXTS = ("name", "char", "information_schema.sql_identifier", "aclitem", "sql_identifier", "character_data", "cstring")
+NUMBERS = ("oid", "regclass", "regtype", "regnamespace", "regrole", "xid", "cid", "tid")
+TEXTS = (
+    "name", "char", "information_schema.sql_identifier", "aclitem", "sql_identifier", "character_data", "cstring",
+    "regproc", "regprocedure",
+)  # fmt: skip
 
 
 def readings(sql: str) -> Iterator[tuple[str, bool]]:
@@ -32,7 +43,7 @@ def readings(sql: str) -> Iterator[tuple[str, bool]]:
     if ASKS_CATALOG.search(sql):
         yield translated(sql), False
         return
-    if "~" in sql:
+    if "~" in sql or LIST.search(sql):
         # Where PostgreSQL looks for a pattern anywhere in a text, DuckDB wants all of it to match.
         with suppress(QueryError):
             yield translated(sql), True
@@ -54,7 +65,8 @@ def translated(sql: str) -> str:
     levels = sys.getrecursionlimit()
     sys.setrecursionlimit(LEVELS)
     try:
-        trees = [tree for tree in sqlglot.parse(sql, read="postgres") if tree is not None]
+        told = NUMBER_LIST.sub("::BIGINT[]", sql)
+        trees = [tree for tree in sqlglot.parse(told, read="postgres") if tree is not None]
         if len(trees) != 1:
             raise QueryError("syntax", "There is no statement, or more than one.")
         # From below: what stands in a node is DuckDB's before the node is.
@@ -81,7 +93,7 @@ def _for_duckdb(node: Any) -> Any:
         node.set("db", None)
         return node
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
-        if node.this.name.lower() == "pg_catalog":
+        if node.this.name.lower() in ("pg_catalog", "information_schema"):
             return _function(node.expression, node)
     elif isinstance(node, (exp.Func, exp.Column)) and _spelled(node) in CONSTANTS and not _is_in_dot(node):
         return _named(node, _spelled(node), exp.Literal.string(CONSTANTS[_spelled(node)]))
@@ -90,11 +102,29 @@ def _for_duckdb(node: Any) -> Any:
             return _function(node, node)
     elif isinstance(node, exp.Cast):
         return _cast(node)
+    elif isinstance(node, (exp.EQ, exp.NEQ)):
+        return _one_of(node)
+    elif isinstance(node, exp.Bracket) and node.this.unnest().name.lower() in VECTORS and len(node.expressions) == 1:
+        _count_from_1(node)
     elif isinstance(node, exp.Collate):
         return node.this
     elif isinstance(node, exp.Operator):
         return _operator(node)
     return node
+
+
+def _count_from_1(node: Any) -> None:
+    """An index into one of the arrays that PostgreSQL counts from 0."""
+    from sqlglot import exp
+
+    at = node.expressions[0]
+    number = at.this if isinstance(at, exp.Neg) else at
+    moved: exp.Expression
+    if isinstance(number, exp.Literal):
+        moved = exp.Literal.number(int(number.name) * (-1 if number is not at else 1) + 1)
+    else:
+        moved = exp.Add(this=exp.paren(at), expression=exp.Literal.number(1))
+    node.set("expressions", [moved])
 
 
 def _spelled(node: Any) -> str:
@@ -117,8 +147,8 @@ def _named(old: Any, name: str, new: Any) -> Any:
 def _table(node: Any) -> Any:
     from sqlglot import exp
 
-    schema, name = node.db.lower(), node.name.lower()
-    if isinstance(node.this, exp.Func) and schema in ("", "pg_catalog"):
+    schema, name = node.db.lower(), node.this.name.lower()
+    if isinstance(node.this, exp.Func) and schema in ("", "pg_catalog") and name not in RELATIONS:
         node.set("db", None)
         alias = node.args.get("alias")
         if alias and not alias.columns:
@@ -154,19 +184,57 @@ def _function(node: Any, whole: Any) -> Any:
     return _named(whole, name, _own(name, *given)) if name in FUNCTIONS else node
 
 
+def _one_of(node: Any) -> Any:
+    """`x = ANY(list)` without a subquery, which DuckDB makes of it and can't have everywhere.
+
+    Of `'{a,b}'` it is `x IN ('a', 'b')`, whose texts are taken for what x is.
+    """
+    from sqlglot import exp
+
+    right = node.expression
+    is_all = isinstance(right, exp.Anonymous) and right.name.upper() == "ALL" and len(right.expressions) == 1
+    if not (is_all if isinstance(node, exp.NEQ) else isinstance(right, exp.Any)):
+        return node
+    among = right.expressions[0] if is_all else right.this
+    parts = _list_items(among)
+    found: exp.Expression
+    if parts is not None:
+        found = exp.In(this=node.this, expressions=parts) if parts else exp.false()
+    elif isinstance(among.unnest(), exp.Column):
+        found = exp.Anonymous(this="list_contains", expressions=[among, node.this])
+    else:
+        return node
+    return exp.not_(found) if is_all else found
+
+
+def _list_items(node: Any) -> list[Any] | None:
+    """The literals of an array that is written as a text, `'{a,NULL}'`; None when it is none."""
+    from sqlglot import exp
+
+    node = node.unnest()
+    if not (isinstance(node, exp.Literal) and node.is_string and node.name.startswith("{")):
+        return None
+    with suppress(ValueError, IndexError):
+        return [exp.Null() if one is None else exp.Literal.string(one) for one in list_items(node.name)]
+    return None
+
+
 def _cast(node: Any) -> Any:
     from sqlglot import exp
 
     name = _type_name(node)
+    if name.endswith("[]") and (parts := _list_items(node.this)) is not None:
+        node.set("this", exp.Array(expressions=parts))
+    if node.this.name.lower() in VECTORS and name in ("text", "varchar"):
+        return exp.Anonymous(this="array_to_string", expressions=[node.this, exp.Literal.string(" ")])
     base = name.removesuffix("[]")
     if base == "regclass" and isinstance(node.this, exp.Literal) and node.this.is_string and base == name:
         return _own("to_regclass", node.this)
     if base in NUMBERS:
-        if base == "regclass" and isinstance(node.parent, exp.Cast) and _type_name(node.parent) in ("text", "varchar"):
-            return _own("regclass_name", node.this)
         if base == "regtype" and isinstance(node.this, exp.Literal) and node.this.is_string:
             return _own("to_regtype", node.this)
-        if base in ("regtype", "regclass") and not isinstance(node.parent, (exp.EQ, exp.Cast)):
+        is_text = isinstance(node.parent, exp.Cast) and _type_name(node.parent) in ("text", "varchar")
+        if base in ("regtype", "regclass") and (is_text or not isinstance(node.parent, (exp.EQ, exp.Cast))):
             return _own("format_type" if base == "regtype" else "regclass_name", node.this, *_nulls(base))
         node.set("to", exp.DataType.build("BIGINT[]" if base != name else "BIGINT"))
     elif base in TEXTS:

@@ -54,6 +54,10 @@ class Statement:
     """The served tables that it names, as the release spells them."""
     asks_catalog: bool
     """Whether it asks what tables there are, instead of what is in them."""
+    schema: str = ""
+    """Where tables lie that it names without their schema."""
+    names: tuple[str, ...] = ()
+    """What PostgreSQL calls its columns, `*` for any number of them; "" for what it and DuckDB call the same."""
 
 
 def folded(name: str) -> str:
@@ -61,21 +65,24 @@ def folded(name: str) -> str:
     return name.translate(_LOWER)
 
 
-def check(parser: Parser, sql: str, served: Collection[str]) -> Statement:
-    """Let a statement over the tables `served` (`schema.table`) through.
+def check(parser: Parser, sql: str, served: Collection[str], schema: str = "") -> Statement:
+    """Let a statement over the tables `served` (`schema.table`) through. `schema`: of names that come without one.
 
     Raises:
         QueryError: the statement can't be parsed or is refused; it says why and where.
     """
     parsed = parser.parse(sql)
-    walk = _Walk(parsed.sql, {folded(name): name for name in served})
+    walk = _Walk(parsed.sql, {folded(name): name for name in served}, folded(schema))
     walk.over(parsed.node)
     if walk.asks_catalog and walk.tables:
         raise QueryError(
             "refused", "What tables there are and what is in them are asked in two statements: this one asks both."
         )
     sql = TABLE_NAMES if walk.lists_tables else parsed.sql
-    return Statement(sql, parsed.explain, walk.repeatable, frozenset(walk.tables), walk.asks_catalog)
+    return Statement(
+        sql, parsed.explain, walk.repeatable, frozenset(walk.tables), walk.asks_catalog,
+        schema if walk.needs_schema else "", () if walk.lists_tables or parsed.explain else column_names(parsed.node),
+    )  # fmt: skip
 
 
 MAIN, ITSELF = 0, -1
@@ -100,9 +107,11 @@ _Part = tuple[*_Below, int]
 class _Walk:
     """A walk over one tree, without recursion: a tree may be deep."""
 
-    def __init__(self, sql: str, served: Mapping[str, str]):
+    def __init__(self, sql: str, served: Mapping[str, str], schema: str):
         self.sql = sql
         self.served = served
+        self.schema = schema
+        self.needs_schema = False
         self.repeatable = True
         self.tables: set[str] = set()
         self.asks_catalog = False
@@ -261,6 +270,10 @@ class _Walk:
         if not catalog and schema == POSTGRES and table in POSTGRES_RELATIONS:
             self.asks_catalog = True
             return
+        if not (catalog or schema) and (found := self.served.get(f"{self.schema}.{table}")):
+            self.tables.add(found)
+            self.needs_schema = True
+            return
         if catalog in ("", CATALOG, "system") and table in CATALOG_RELATIONS.get(schema, ()):
             self.asks_catalog = True
             return
@@ -278,6 +291,28 @@ class _Walk:
     def _place(self, item: dict[str, Any]) -> tuple[int | None, int | None]:
         offset = item.get("query_location", NOWHERE)
         return place(self.sql, offset) if offset < NOWHERE else (None, None)
+
+
+def column_names(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a query's tree."""
+    while "left" in node and "select_list" not in node:
+        node = node["left"]
+    return tuple(map(_column_name, node.get("select_list", ())))
+
+
+def _column_name(item: Mapping[str, Any]) -> str:
+    if item.get("alias"):
+        return ""
+    kind = item.get("class")
+    if kind == "STAR":
+        return "*"
+    if kind in ("FUNCTION", "WINDOW") and not item.get("is_operator"):
+        name = str(item["function_name"])
+        return {"count_star": "count", "unnest": ""}.get(name, name)
+    if kind == "CAST":
+        child = item["child"]
+        return str(child["column_names"][-1]) if child.get("class") == "COLUMN_REF" else _column_name(child)
+    return {"CASE": "case", "OPERATOR_COALESCE": "coalesce"}.get(str(kind if kind == "CASE" else item.get("type")), "")
 
 
 def _is_show_tables(node: dict[str, Any]) -> bool:

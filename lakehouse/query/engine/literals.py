@@ -14,11 +14,13 @@ import duckdb
 
 from lakehouse.query.engine.problems import QueryError
 
+OID = "UINTEGER"
+"""PostgreSQL's, which is BIGINT to DuckDB's parser."""
 PLACE = re.compile(rb"\$([0-9]{1,5})")
 TYPES = frozenset(
     {
         "BOOLEAN", "BLOB", "SMALLINT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIMESTAMP",
-        "TIMESTAMP WITH TIME ZONE", "INTERVAL", "UUID", "VARCHAR", "NUMERIC",
+        "TIMESTAMP WITH TIME ZONE", "INTERVAL", "UUID", "VARCHAR", "NUMERIC", "UINTEGER",
     }
 )  # fmt: skip
 """What a value may be said to be; each also as a list, with `[]` behind it."""
@@ -57,7 +59,7 @@ def literal(kind: str, value: str | Sequence[str | None] | None) -> str:
         return f"CAST(NULL AS {_sql_type(kind, '')})" if kind else "NULL"
     if not isinstance(value, str):
         one = kind.removesuffix("[]")
-        return f"CAST([{', '.join(literal(one, part) for part in value)}] AS {_sql_type(one, '')}[])"
+        return f"CAST(ARRAY[{', '.join(literal(one, part) for part in value)}] AS {_sql_type(one, '')}[])"
     text = "'" + value.replace("'", "''") + "'"
     return f"CAST({text} AS {_sql_type(kind, value)})" if kind else text
 
@@ -70,6 +72,11 @@ def _sql_type(kind: str, value: str) -> str:
     whole, _, part = value.partition(".")
     fits = re.fullmatch(r"[+-]?\d{1,38}", whole) and re.fullmatch(r"\d*", part) and len(whole) + len(part) <= 38
     return f"DECIMAL(38, {len(part)})" if fits else "DOUBLE"
+
+
+def with_oids(sql: str) -> str:
+    """The statement with casts to oid that its tree will show."""
+    return re.sub(r"(::\s*)(?:pg_catalog\.)?oid\b", rf"\1{OID}", sql, flags=re.IGNORECASE)
 
 
 def inferred(tree: Mapping[str, Any], types: Mapping[str, str]) -> dict[int, str]:
@@ -86,12 +93,16 @@ def inferred(tree: Mapping[str, Any], types: Mapping[str, str]) -> dict[int, str
         kind = item.get("class") or item.get("type")
         below = [one for value in item.values() for one in (value if isinstance(value, list) else [value])]
         asked = [int(one["identifier"]) for one in below if _is_place(one)]
+        if item.get("subquery_type") == "ANY" and (place := _list_place(item["subquery"])):
+            named = types.get(_column(item["child"]).lower(), "")
+            found[place] = f"{named}[]" if named else ""
         if asked:
             named = ""
             if kind == "CAST":
                 told = item["cast_type"]
                 is_list = told.get("id") == "LIST"
-                named = _known(str((told["type_info"]["child_type"] if is_list else told).get("id", "")))
+                name = str((told["type_info"]["child_type"] if is_list else told).get("id", ""))
+                named = name if name == OID else _known(name)
                 named += "[]" if named and is_list else ""
             elif kind in ("LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER"):
                 named = "BIGINT"
@@ -102,6 +113,13 @@ def inferred(tree: Mapping[str, Any], types: Mapping[str, str]) -> dict[int, str
                 found.setdefault(number, named)
         left += below
     return found
+
+
+def _list_place(subquery: Any) -> int:
+    """The number of the place in `= ANY($n)`, which is a subquery to DuckDB; 0 for another one."""
+    chosen = subquery["node"].get("select_list", [{}])[0]
+    given = chosen.get("children", [{}])[0] if chosen.get("function_name") == "unnest" else {}
+    return int(given["identifier"]) if _is_place(given) else 0
 
 
 def _is_place(item: Any) -> bool:
@@ -133,3 +151,32 @@ def column_types(connection: duckdb.DuckDBPyConnection, database: str, tables: S
 def from_json(told: Sequence[Sequence[Any]]) -> list[Literal]:
     """As a call carries them."""
     return [(str(kind), value) for kind, value in told]
+
+
+def list_items(value: str) -> list[str | None]:
+    """Of an array as PostgreSQL writes it, `{a,"b c",NULL}`. Raises ValueError or IndexError when it is none."""
+    if not (value.startswith("{") and value.endswith("}")):
+        raise ValueError("no list")
+    found: list[str | None] = []
+    part, is_quoted, inside, at = "", False, False, 1
+    if value == "{}":
+        return found
+    while at < len(value):
+        mark = value[at]
+        if mark == "\\":
+            at += 1
+            part += value[at]
+        elif mark == '"':
+            inside, is_quoted = not inside, True
+        elif inside:
+            part += mark
+        elif mark == "{":
+            raise ValueError("more than one dimension")
+        elif mark in ",}":
+            part = part if is_quoted else part.strip()
+            found.append(None if part.upper() == "NULL" and not is_quoted else part)
+            part, is_quoted = "", False
+        else:
+            part += mark
+        at += 1
+    return found

@@ -12,7 +12,7 @@ import duckdb
 
 from lakehouse.lake.ducklake import quoted
 from lakehouse.query.engine.allowed import words
-from lakehouse.query.engine.postgres_types import JSON, TYPES, PgType
+from lakehouse.query.engine.postgres_types import ARRAYS, JSON, TYPES, PgType
 
 SCHEMA = "pgc"
 VERSION = "PostgreSQL 16.0 (lakehouse, DuckDB inside)"
@@ -21,11 +21,11 @@ FIRST_OID = 16_384
 SCHEMAS_OID = 2_200
 RELATIONS = words("""
 pg_am pg_attrdef pg_attribute pg_auth_members pg_class pg_collation pg_constraint pg_cursors pg_database pg_depend
-pg_description pg_enum pg_event_trigger pg_extension pg_foreign_data_wrapper pg_foreign_server pg_foreign_table pg_index
-pg_indexes pg_inherits pg_language pg_matviews pg_namespace pg_opclass pg_operator pg_partitioned_table pg_policy
-pg_proc pg_publication pg_publication_namespace pg_publication_rel pg_range pg_rewrite pg_roles pg_rules pg_sequence
-pg_sequences pg_seclabel pg_settings pg_shdescription pg_stat_activity pg_stat_user_tables pg_statistic_ext pg_tables
-pg_tablespace pg_timezone_names pg_trigger pg_type pg_user pg_views
+pg_description pg_enum pg_event_trigger pg_extension pg_foreign_data_wrapper pg_foreign_server pg_foreign_table
+pg_get_keywords pg_index pg_indexes pg_inherits pg_language pg_matviews pg_namespace pg_opclass pg_operator
+pg_partitioned_table pg_policy pg_proc pg_publication pg_publication_namespace pg_publication_rel pg_range pg_rewrite
+pg_roles pg_rules pg_sequence pg_sequences pg_seclabel pg_settings pg_shdescription pg_stat_activity
+pg_stat_user_tables pg_statistic_ext pg_tables pg_tablespace pg_timezone_names pg_trigger pg_type pg_user pg_views
 """)
 INFORMATION = words("""
 check_constraints columns constraint_column_usage key_column_usage referential_constraints routines schemata
@@ -112,6 +112,7 @@ MACROS = {
     "WHERE indexrelid = a)",
     "pg_get_constraintdef(a)": f"(SELECT condef FROM {SCHEMA}.own_keys WHERE conoid = a)",
     "pg_get_constraintdef(a, b)": f"(SELECT condef FROM {SCHEMA}.own_keys WHERE conoid = a)",
+    "_pg_expandarray(a)": "unnest(list_transform(a, (x, n) -> {'x': x, 'n': n}))",
     "pg_get_partkeydef(a)": "NULL::VARCHAR",
     "pg_get_ruledef(a, b)": "NULL::VARCHAR",
     "pg_get_triggerdef(a, b)": "NULL::VARCHAR",
@@ -173,6 +174,7 @@ MACROS = {
         )
     },
 }
+ARRAY_OF = {item: array for array, item in ARRAYS.items()}
 CONSTANTS = {
     "version": VERSION, "current_database": "lakehouse", "current_catalog": "lakehouse", "current_schema": "public",
     "current_user": OWNER, "session_user": OWNER, "current_role": OWNER, "user": OWNER,
@@ -229,11 +231,15 @@ def _fill_types(connection: duckdb.DuckDBPyConnection) -> None:
     others = [PgType(18, 1, "char"), PgType(19, 64, "name"), PgType(26, 4, "oid"), PgType(1043, -1, "varchar"),
               PgType(1042, -1, "bpchar"), PgType(3802, -1, "jsonb"), PgType(2205, 4, "regclass")]  # fmt: skip
     kinds = {one.oid: one for one in (*TYPES.values(), JSON, *others)}
-    rows = [(one.oid, one.name, one.size, TYPE_NAMES.get(one.name, one.name), _category(one)) for one in kinds.values()]
-    _table(
-        connection, "own_types", "oid::BIGINT AS oid, typname, typlen::SMALLINT AS typlen, fullname, typcategory",
-        "oid, typname, typlen, fullname, typcategory", rows,
-    )  # fmt: skip
+    rows = [
+        (one.oid, one.name, one.size, TYPE_NAMES.get(one.name, one.name), _category(one), 0, ARRAY_OF.get(one.oid, 0))
+        for one in kinds.values()
+    ]
+    rows += [(array, f"_{name}", -1, f"{full}[]", "A", oid, 0) for oid, name, _, full, _, _, array in rows if array]
+    names = "oid, typname, typlen, fullname, typcategory, typelem, typarray"
+    chosen = names.replace("oid", "oid::BIGINT AS oid", 1).replace("typlen", "typlen::SMALLINT AS typlen")
+    chosen = chosen.replace("typelem, typarray", "typelem::BIGINT AS typelem, typarray::BIGINT AS typarray")
+    _table(connection, "own_types", chosen, names, rows)
     known = [(name, one.oid) for name, one in TYPES.items()]
     _table(connection, "own_kinds", "duckdb, oid::BIGINT AS oid", "duckdb, oid", known)
 
@@ -291,10 +297,9 @@ CREATE TABLE pg_class AS SELECT t.oid, table_name AS relname, n.oid AS relnamesp
   false AS relrowsecurity, false AS relforcerowsecurity, true AS relispopulated, 'd' AS relreplident,
   false AS relispartition, 0::BIGINT AS relrewrite, NULL::VARCHAR[] AS relacl, NULL::VARCHAR[] AS reloptions,
   NULL::VARCHAR AS relpartbound, false AS relhasoids
-  FROM own_tables t JOIN pg_namespace n ON nspname = schema_name
-  UNION ALL BY NAME SELECT indexrelid AS oid, name AS relname, n.oid AS relnamespace, 'i' AS relkind, 'p' AS
-  relpersistence, len(names)::SMALLINT AS relnatts, 403::BIGINT AS relam, 10::BIGINT AS relowner
-  FROM own_keys JOIN pg_namespace n ON nspname = schema_name;
+  FROM own_tables t JOIN pg_namespace n ON nspname = schema_name;
+INSERT INTO pg_class SELECT c.* REPLACE (indexrelid AS oid, name AS relname, 'i' AS relkind, 403 AS relam,
+  len(names) AS relnatts, false AS relhasindex, 'n' AS relreplident) FROM own_keys JOIN pg_class c ON c.oid = indrelid;
 CREATE TABLE own_names AS SELECT c.oid, relname AS name, nspname || '.' || relname AS full_name
   FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
   UNION ALL SELECT 1259, 'pg_class', 'pg_catalog.pg_class' UNION ALL SELECT 2615, 'pg_namespace',
@@ -307,19 +312,23 @@ CREATE TABLE pg_attribute AS SELECT attrelid, column_name AS attname, atttypid::
   false AS atthasdef, false AS atthasmissing, '' AS attidentity, '' AS attgenerated, false AS attisdropped,
   true AS attislocal, 0 AS attinhcount, 0::BIGINT AS attcollation, NULL::VARCHAR[] AS attacl,
   NULL::VARCHAR[] AS attoptions, NULL::VARCHAR[] AS attfdwoptions, NULL::VARCHAR AS attmissingval
-  FROM own_columns LEFT JOIN own_types y ON y.oid = atttypid;
+  FROM (FROM own_columns UNION ALL BY NAME SELECT * REPLACE (indexrelid AS attrelid, nth::SMALLINT AS attnum)
+    FROM own_columns JOIN (SELECT indexrelid, indrelid AS attrelid, unnest(names) AS column_name,
+      unnest(range(1, len(names) + 1)) AS nth FROM own_keys) USING (attrelid, column_name))
+  LEFT JOIN own_types y ON y.oid = atttypid;
 CREATE TABLE pg_type AS SELECT oid, typname, 11::BIGINT AS typnamespace, 10::BIGINT AS typowner, typlen,
   typlen > 0 AS typbyval, 'b' AS typtype, typcategory, false AS typispreferred, true AS typisdefined, ',' AS typdelim,
-  0::BIGINT AS typrelid, 0::BIGINT AS typelem, 0::BIGINT AS typarray, typname || 'in' AS typinput,
-  typname || 'out' AS typoutput, typname || 'recv' AS typreceive, typname || 'send' AS typsend, '-' AS typmodin,
+  0::BIGINT AS typrelid, typelem, typarray, if(typelem > 0, 'array_', typname) || 'in' AS typinput,
+  if(typelem > 0, 'array_', typname) || 'out' AS typoutput, if(typelem > 0, 'array_', typname) || 'recv' AS typreceive,
+  if(typelem > 0, 'array_', typname) || 'send' AS typsend, '-' AS typmodin,
   '-' AS typmodout, '-' AS typanalyze, 'i' AS typalign, 'p' AS typstorage, false AS typnotnull,
   0::BIGINT AS typbasetype, -1 AS typtypmod, 0 AS typndims, 0::BIGINT AS typcollation, NULL::VARCHAR AS typdefault,
   NULL::VARCHAR[] AS typacl, 0::BIGINT AS typsubscript FROM own_types;
 CREATE TABLE pg_index AS SELECT indexrelid, indrelid, len(names)::SMALLINT AS indnatts,
   len(names)::SMALLINT AS indnkeyatts, true AS indisunique, false AS indnullsnotdistinct, true AS indisprimary,
   false AS indisexclusion, true AS indimmediate, false AS indisclustered, true AS indisvalid, false AS indcheckxmin,
-  true AS indisready, true AS indislive, false AS indisreplident, numbers AS indkey, NULL::VARCHAR AS indexprs,
-  NULL::VARCHAR AS indpred, list_transform(names, x -> 0::SMALLINT) AS indoption,
+  true AS indisready, true AS indislive, false AS indisreplident, numbers::USMALLINT[] AS indkey,
+  NULL::VARCHAR AS indexprs, NULL::VARCHAR AS indpred, list_transform(names, x -> 0::USMALLINT) AS indoption,
   list_transform(names, x -> 0::BIGINT) AS indcollation, list_transform(names, x -> 0::BIGINT) AS indclass
   FROM own_keys;
 CREATE TABLE pg_constraint AS SELECT conoid AS oid, name AS conname, n.oid AS connamespace, 'p' AS contype,
@@ -350,6 +359,8 @@ CREATE TABLE pg_tablespace AS SELECT 1663::BIGINT AS oid, 'pg_default' AS spcnam
   NULL::VARCHAR[] AS spcacl, NULL::VARCHAR[] AS spcoptions;
 CREATE TABLE pg_timezone_names AS SELECT 'UTC' AS name, 'UTC' AS abbrev, INTERVAL 0 HOURS AS utc_offset,
   false AS is_dst;
+CREATE TABLE pg_get_keywords AS SELECT keyword_name AS word, upper(keyword_category[1]) AS catcode,
+  keyword_category AS catdesc FROM duckdb_keywords();
 CREATE TABLE pg_tables AS SELECT schema_name AS schemaname, table_name AS tablename, '{OWNER}' AS tableowner,
   NULL::VARCHAR AS tablespace, false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity
   FROM own_tables;

@@ -58,10 +58,11 @@ TYPES = {
     "BLOB": PgType(17, -1, "bytea", r"'\x' || lower(hex({0}))", "{0}"),
     "VARCHAR": TEXT,
     "JSON": PgType(114, -1, "json"),
+    "INT2VECTOR": PgType(22, -1, "int2vector", "array_to_string({0}, ' ')"),
 }
 NAMES = {
     16: "BOOLEAN", 17: "BLOB", 18: "VARCHAR", 19: "VARCHAR", 20: "BIGINT", 21: "SMALLINT", 23: "INTEGER", 25: "VARCHAR",
-    26: "BIGINT", 114: "VARCHAR", 700: "FLOAT", 701: "DOUBLE", 1042: "VARCHAR", 1043: "VARCHAR", 1082: "DATE",
+    26: "UINTEGER", 114: "VARCHAR", 700: "FLOAT", 701: "DOUBLE", 1042: "VARCHAR", 1043: "VARCHAR", 1082: "DATE",
     1083: "TIME", 1114: "TIMESTAMP", 1184: "TIMESTAMP WITH TIME ZONE", 1186: "INTERVAL", 1700: "NUMERIC",
     2950: "UUID", 3802: "VARCHAR",
 }  # fmt: skip
@@ -71,6 +72,11 @@ ARRAYS = {
     1028: 26, 1115: 1114, 1182: 1082, 1183: 1083, 1185: 1184, 1231: 1700, 2951: 2950, 199: 114,
 }  # fmt: skip
 """OID of an array -> OID of what is in it."""
+
+
+def catalog_type(kind: str) -> str:
+    """What a type of DuckDB's means in PostgreSQL's catalog."""
+    return "INT2VECTOR" if kind == "USMALLINT[]" else kind
 
 
 def pg_type(kind: str) -> PgType:

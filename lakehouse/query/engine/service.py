@@ -50,6 +50,8 @@ class Question:
     parameters: dict[str, Any] = field(default_factory=dict)
     dialect: str = ""
     """`postgres` when a client of PostgreSQL wrote it: what DuckDB does not understand is translated."""
+    schema: str = ""
+    """Where tables lie that it names without their schema."""
     literals: list[Literal] | None = None
     """Values for `$1`, `$2`, …."""
     way: str = "http"
@@ -161,7 +163,7 @@ class QueryService:
         told = [
             source.manifest.environment, source.manifest.number, source.manifest.cut_at, question.sql,
             question.parameters, question.format, min(question.limit, limits.rows), limits.bytes,
-            question.dialect, question.literals, scope_of(limits.sees),
+            question.dialect, question.schema, question.literals, scope_of(limits.sees),
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -235,6 +237,7 @@ class QueryService:
             parameters=question.parameters,
             about=source.about(),
             dialect=question.dialect,
+            schema=question.schema,
             literals=question.literals,
             views=source.views,
             keys=source.keys,

@@ -58,7 +58,7 @@ class OpenRelease:
             for name in sorted(statement.tables - self._viewed):
                 self._view(name)
             session = self._connection.cursor()
-        session.execute(f"USE {CATALOG}")
+        session.execute(f"USE {CATALOG}.{identifier(statement.schema)}" if statement.schema else f"USE {CATALOG}")
         return session
 
     def column_types(self, tables: Collection[str]) -> dict[str, str]:

@@ -29,10 +29,11 @@ from lakehouse.query.engine.calls import RELEASE, Call, Config
 from lakehouse.query.engine.dialect import readings
 from lakehouse.query.engine.formats import FORMATS, Answer
 from lakehouse.query.engine.guard import Statement, check
-from lakehouse.query.engine.literals import filled, from_json, inferred, places
+from lakehouse.query.engine.literals import filled, from_json, inferred, places, with_oids
 from lakehouse.query.engine.parsing import Parser, first_line
 from lakehouse.query.engine.plans import check_plan, described
 from lakehouse.query.engine.postgres_rows import DESCRIBED, PREFIX, PgRows
+from lakehouse.query.engine.postgres_types import catalog_type
 from lakehouse.query.engine.problems import QueryError
 from lakehouse.query.engine.sessions import Releases
 from lakehouse.query.engine.values import selecting
@@ -83,7 +84,7 @@ class Worker:
         self._is_begun = False
         self._running: tuple[str, duckdb.DuckDBPyConnection] | None = None
         # What a look at a statement found: for one release it never changes, unless parameters change its types.
-        self._known: OrderedDict[tuple[str, str], tuple[Statement, list[tuple[str, Any]]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], tuple[Statement, list[tuple[str, Any]]]] = OrderedDict()
 
     def run(self) -> None:
         """Answer one call after the other. The reader thread sees a cancellation while a statement runs."""
@@ -174,9 +175,9 @@ class Worker:
             QueryError: it failed.
             NotUnderstoodError: PostgreSQL's client wrote it, and it was refused or not understood: nothing was sent.
         """
-        known = self._known.get((call.place, call.sql))
+        known = self._known.get(call.meaning)
         try:
-            statement = known[0] if known else check(self._parser, call.sql, call.served)
+            statement = known[0] if known else check(self._parser, call.sql, call.served, call.schema)
         except QueryError as error:
             raise (NotUnderstoodError(error) if asked else error) from None
         if statement.explain and call.views is not None:
@@ -259,7 +260,7 @@ class Worker:
         numbers = {number for _, _, number in places(asked)}
         if numbers:
             with suppress(QueryError):
-                named = inferred(self._parser.parse(asked).node, types)
+                named = inferred(self._parser.parse(with_oids(asked)).node, types)
         columns = [(name, _type_name(kind)) for name, kind in found]
         parameters = [named.get(number, "") for number in range(1, max(numbers, default=0) + 1)]
         frames.send_json(
@@ -269,7 +270,7 @@ class Worker:
 
     def _columns(self, call: Call, session: duckdb.DuckDBPyConnection, statement: Statement) -> list[tuple[str, Any]]:
         """The columns of the answer, of a statement whose plan reads nothing but the release."""
-        known = self._known.get((call.place, call.sql))
+        known = self._known.get(call.meaning)
         if known and not call.parameters:
             return known[1]
         try:
@@ -279,8 +280,10 @@ class Worker:
         except duckdb.Error as error:
             raise self._explained(error, call, lines_before=1) from None
         found = described(session, _planned(statement), call.parameters)
+        if call.dialect == "postgres":
+            found = _as_postgres(statement, found)
         if not call.parameters:
-            self._known[(call.place, call.sql)] = statement, found
+            self._known[call.meaning] = statement, found
             if len(self._known) > STATEMENTS_KNOWN:
                 self._known.popitem(last=False)
         return found
@@ -319,6 +322,19 @@ def _data_bytes() -> int:
 
 def _planned(statement: Statement) -> str:
     return f"{statement.explain}\n{statement.sql}" if statement.explain else statement.sql
+
+
+def _as_postgres(statement: Statement, columns: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """With PostgreSQL's names where these differ, `count` for `count_star()`, and the types of its catalog."""
+    told = statement.names
+    if "*" in told:
+        first, last = told.index("*"), len(told) - told[::-1].index("*")
+        told = told[:first] + ("",) * (last - first + len(columns) - len(told)) + told[last:]
+    if len(told) == len(columns):
+        columns = [(own or name, kind) for own, (name, kind) in zip(told, columns, strict=True)]
+    if statement.asks_catalog:
+        columns = [(name, catalog_type(str(kind))) for name, kind in columns]
+    return columns
 
 
 def _type_name(kind: Any) -> str:

@@ -472,6 +472,7 @@ class Session:
             limits = replace(limits, seconds=min(limits.seconds, timeout))
         question = Question(
             sql, self._environment, self._release or self._pinned, named, limits.rows, dialect="postgres",
+            schema=_first_schema(self._settings["search_path"]),
             literals=literals or None if named != DESCRIBED else literals, way="postgres",
         )  # fmt: skip
         releases = self._service.releases
@@ -558,6 +559,12 @@ class Session:
         for name, portal in list(self._portals.items()):
             if not portal.is_held:
                 await self._close_portal(name)
+
+
+def _first_schema(path: str) -> str:
+    """Of a search_path, without those in which a release has no tables."""
+    names = (name.strip().strip("\"'") for name in path.split(","))
+    return next((name for name in names if name not in ("", "$user", "public", "pg_catalog")), "")
 
 
 def _seconds(text: str) -> float:

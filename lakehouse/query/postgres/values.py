@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from lakehouse.query.engine.literals import Literal
+from lakehouse.query.engine.literals import Literal, list_items
 from lakehouse.query.engine.postgres_types import ARRAYS, NAMES
 from lakehouse.query.engine.problems import QueryError
 
@@ -29,7 +28,7 @@ def bound(oid: int, value: bytes | None, *, binary: bool) -> Literal:
         return kind, None
     try:
         if item:
-            return kind, _binary_list(value) if binary else _text_list(value.decode())
+            return kind, _binary_list(value) if binary else list_items(value.decode())
         if binary and kind:
             return kind, _from_binary(oid, value)
         text = value.decode()
@@ -107,32 +106,4 @@ def _binary_list(value: bytes) -> list[str | None]:
             raise ValueError("a length that doesn't fit")
         found.append(None if size == -1 else _from_binary(oid, value[at : at + size]))
         at += max(size, 0)
-    return found
-
-
-def _text_list(value: str) -> Sequence[str | None]:
-    """`{a,"b c",NULL}`."""
-    if not (value.startswith("{") and value.endswith("}")):
-        raise ValueError("no list")
-    found: list[str | None] = []
-    part, is_quoted, inside, at = "", False, False, 1
-    if value == "{}":
-        return found
-    while at < len(value):
-        mark = value[at]
-        if mark == "\\":
-            at += 1
-            part += value[at]
-        elif mark == '"':
-            inside, is_quoted = not inside, True
-        elif inside:
-            part += mark
-        elif mark == "{":
-            raise ValueError("more than one dimension")
-        elif mark in ",}":
-            found.append(None if part.upper() == "NULL" and not is_quoted else part)
-            part, is_quoted = "", False
-        else:
-            part += mark
-        at += 1
     return found
