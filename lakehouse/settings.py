@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         os.cpu_count() or 2, description="Threads that DuckDB may use in one process. Default: the cores."
+    )
+    concurrent_runs: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        4, description="How many runs are at work at once. With WORKERS: no more than they have slots together."
+    )
+    workers: Literal["", "celery"] = Field(
+        "",
+        description="Who executes runs. celery: `lakehouse worker` on any host, by BROKER_URL. Empty: this machine.",
+    )
+    broker_url: SecretStr = Field(
+        SecretStr(""), description="The workers' broker: redis://:password@host:6379/0, or another that Celery knows."
     )
     webserver_host: str = Field("127.0.0.1", description="Address on which `make up` serves the Dagster web UI.")
     webserver_port: Annotated[int, Field(ge=1, le=65535)] = Field(3000, description="Its port.")

@@ -32,7 +32,7 @@ pytest_plugins = ["tests.lakehouse_fixtures", "tests.arrivals"]
 
 SHARED = {
     "what `lakehouse demo` fills": r"(browser|commands)/",
-    "a deployed lakehouse": "lakehouse_assets/test_(?!alerts|compute|definitions|doctor|io_man|pages|publish_faults)",
+    "a deployed lakehouse": r"lakehouse_assets/test_(?!alerts|comp|definitions|doctor|io_man|pages|publish_f|workers)",
     "the models' lakes": "sqlmesh_project/",
     "the dashboard": "dashboard/",
     "a lake with two releases": "query/asking/",

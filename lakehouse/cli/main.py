@@ -39,7 +39,7 @@ PANELS = {
     "Releases": ("releases", "release", "rollback", "docs", "export", "serve", "mcp", "share", "shares"),
     "Environments": ("env", "promote", "diff", "ci", "lint-models"),
     "Upkeep": ("doctor", "alerts", "alert-test", "load", "maintain", "verify", "backup", "backups", "restore"),
-    "Set-up and access": ("bootstrap", "login", "token", "policies"),
+    "Set-up and access": ("bootstrap", "worker", "login", "token", "policies"),
 }
 """How `lakehouse --help` groups the commands, what is used every day first."""
 

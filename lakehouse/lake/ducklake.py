@@ -127,9 +127,8 @@ class Lake:
 
     def _claim_storage(self, postgres: psycopg.Connection) -> None:
         """Raises LakeError when the storage is another lake's."""
-        row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
-        assert row is not None
-        content = json.dumps({"lake": row[0]}).encode()
+        own = ledger.lake_id(postgres)
+        content = json.dumps({"lake": own}).encode()
         owner = self.storage_owner()
         if owner is None:
             try:
@@ -137,7 +136,7 @@ class Lake:
                 return
             except ConflictError:  # another process was quicker
                 owner = self.storage_owner()
-        if owner != row[0]:
+        if owner != own:
             raise LakeError(
                 f"{self.settings.storage_uri} holds the files of another lake: its catalog is not in this PostgreSQL. "
                 "Give this lake a LAKEHOUSE_STORAGE of its own. If the catalog was lost, `lakehouse restore` brings a "

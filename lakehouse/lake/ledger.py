@@ -247,6 +247,13 @@ class LedgerError(LakehouseError):
     """The ledger is missing or of another version, and this login may not make it; the message says who can."""
 
 
+def lake_id(postgres: psycopg.Connection) -> str:
+    """Which lake this is, once `lakehouse bootstrap` has run."""
+    row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def bootstrap(connection: psycopg.Connection) -> None:
     """Create the ledger's tables where they are missing. Call under the bootstrap lock.
 

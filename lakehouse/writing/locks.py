@@ -24,7 +24,7 @@ class LockTimeoutError(LakehouseError):
 class Lock:
     """What is locked. Taken in this class's sort order everywhere, so that two writers can't wait for each other."""
 
-    kind: str  # publishing, then pipelines, environments, physical tables, maintenance, backup: "2 environment"
+    kind: str  # publishing, then pipelines, environments, physical tables, maintenance, backup, runs: "2 environment"
     name: str
     shared: bool = False
 
@@ -55,6 +55,11 @@ def maintenance_lock(*, shared: bool = False) -> Lock:
 def backup_lock() -> Lock:
     """One backup at a time."""
     return Lock("5 backup", "")
+
+
+def run_lock(run_id: str) -> Lock:
+    """The process that executes a run for a worker holds it as long as it lives."""
+    return Lock("6 run", run_id)
 
 
 @contextmanager

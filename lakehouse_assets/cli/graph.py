@@ -25,6 +25,7 @@ from lakehouse_assets.cli import maintenance as maintenance_cli
 from lakehouse_assets.cli import models as models_cli
 from lakehouse_assets.cli import sources as sources_cli
 from lakehouse_assets.cli import verify as verify_cli
+from lakehouse_assets.cli import workers as workers_cli
 
 app = GraphCommands()
 app.add_typer(environments_cli.app)
@@ -34,6 +35,7 @@ app.add_typer(sources_cli.app)
 app.add_typer(models_cli.app)
 app.add_typer(ci_cli.app)
 app.add_typer(documentation_cli.app)
+app.add_typer(workers_cli.app)
 Environment = Annotated[str, typer.Argument(help="prod, qa, dev_<name>; default: LAKEHOUSE_ENVIRONMENT.")]
 
 

@@ -24,6 +24,12 @@ def _pools(examination: Examination) -> Seen:
     return pools(examination)
 
 
+def _workers(examination: Examination) -> Seen:
+    from lakehouse_assets.doctor.running import workers
+
+    return workers(examination)
+
+
 def _deployed(examination: Examination) -> Seen:
     from lakehouse_assets.doctor.code import deployed
 
@@ -46,6 +52,7 @@ CHECKS = [
     Check("daemon", _daemon),
     Check("runs", _runs),
     Check("pools", _pools),
+    Check("workers", _workers),
     Check("declarations", _declarations),
     Check("deployed", _deployed),
     Check("code location", _location),

@@ -157,3 +157,23 @@ def pools(examination: Examination) -> Seen:
             for name in shut
         ]
         return Seen(f"{len(names)} pools, none is stuck" if names else "none was used yet", tuple(findings))
+
+
+def workers(examination: Examination) -> Seen:
+    """Where runs are given to workers, some worker takes them."""
+    settings = examination.settings
+    if not settings.workers:
+        return Seen("none is wanted: runs are executed where the daemon is")
+    from lakehouse_assets.instance.workers import WorkersError, answering
+
+    assert examination.postgres  # without it nobody can say whose queue it is, and no server is started for that
+    try:
+        names = answering(settings)
+    except WorkersError as error:
+        problem, do = str(error), "Start it, or mend LAKEHOUSE_BROKER_URL."
+    else:
+        problem, do = "no worker answers", "`lakehouse worker` on any host with this lake's settings."
+        if names:
+            return Seen(f"{len(names)} answer: {', '.join(names)}")
+    waiting = "Runs are queued, and none begins."
+    return Seen(problem, (wrong(problem, where="LAKEHOUSE_BROKER_URL", why=waiting, do=do),))

@@ -75,10 +75,11 @@ def copy_as_the_image_does(target: Path) -> None:
                 shutil.copy(PROJECT_ROOT / source, target / folder)
 
 
-def services(variables: Mapping[str, str]) -> list[Service]:
-    """Every service, each after those that it depends on."""
+def services(variables: Mapping[str, str], profile: str = "") -> list[Service]:
+    """What `docker compose [--profile …] up` starts, each service after those that it depends on."""
     whole = yaml.safe_load(text())
-    declared, files = whole["services"], {name: found["file"] for name, found in whole["secrets"].items()}
+    files = {name: found["file"] for name, found in whole["secrets"].items()}
+    declared = {name: found for name, found in whole["services"].items() if profile in found.get("profiles", [profile])}
     order = TopologicalSorter({name: set(found.get("depends_on", {})) for name, found in declared.items()})
     return [_service(name, filled_in(declared[name], variables), files) for name in order.static_order()]
 

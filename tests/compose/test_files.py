@@ -94,7 +94,7 @@ def test_only_what_ends_holds_an_owners_credentials() -> None:
 
 def test_sources_settings_reach_whoever_loads_them_and_nobody_else(declared: dict[str, Any]) -> None:
     given = {name: service["env_file"] for name, service in declared["services"].items() if "env_file" in service}
-    assert given.keys() == {"setup", "webserver", "daemon"}
+    assert given.keys() == {"setup", "webserver", "daemon", "worker"}
     assert all(files == [{"path": "./secrets/sources.env", "required": False}] for files in given.values())
 
 
@@ -123,7 +123,7 @@ def test_every_service_that_stays_has_a_health_check_and_comes_back(declared: di
     for name, service in declared["services"].items():
         once = name in ("bootstrap", "setup")
         assert service["restart"] == ("no" if once else "unless-stopped"), name
-        assert ("healthcheck" in service) == (not once), name
+        assert ("healthcheck" in service) == (not once and name != "worker"), name  # a worker has no port
     waited_for = {other: how for service in SERVICES.values() for other, how in service.depends_on.items()}
     assert waited_for == {
         "postgres": "service_healthy",

@@ -14,6 +14,7 @@ import duckdb
 import psycopg
 
 from lakehouse.lake.ducklake import Lake, quoted
+from lakehouse.lake.ledger import lake_id
 from lakehouse.lake.postgres import connect
 from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
 from lakehouse.wording import megabytes, plural
@@ -40,8 +41,8 @@ def delete_orphans(
     Nothing is deleted where the storage does not say that it is this lake's.
     """
     with closing(connect(lake.settings)) as postgres:
-        row = postgres.execute("SELECT id::text FROM ledger.identity").fetchone()
-    if row is None or lake.storage_owner() != row[0]:
+        own = lake_id(postgres)
+    if lake.storage_owner() != own:
         return Outcome(
             "No file was deleted.",
             problems=(
