@@ -81,17 +81,17 @@ def measure(options: Options) -> Section:
     known = large(options.scaled(MODELS, 200), options.scaled(RAW_TABLES, 20))
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
-        began = time.monotonic()
+        began, began_cpu = time.monotonic(), time.process_time()
         count = build_site(known, site)
-        seconds = time.monotonic() - began
+        seconds, cpu = time.monotonic() - began, time.process_time() - began_cpu
         sizes: dict[str, list[int]] = {}
         for path in site.rglob("*"):
             if path.is_file():
                 kind = path.relative_to(site).parts[0] if path.parent != site else "overviews"
                 sizes.setdefault(kind, []).append(path.stat().st_size)
     size = sum(map(sum, sizes.values())) / 1e6
-    section.judge("under 10 s and 20 MB for 500 models", f"{count} pages, {seconds:.1f} s, {size:.1f} MB",
-                  seconds < 10 and size < 20)  # fmt: skip
+    found = f"{count} pages, {seconds:.1f} s ({cpu:.1f} s of a processor), {size:.1f} MB"
+    section.judge("under 10 s and 20 MB for 500 models", found, seconds < 10 and size < 20)
     section.table(["", "files", "MB"], [[kind, f"{len(all_of):,}", f"{sum(all_of) / 1e6:.1f}"]
                                         for kind, all_of in sorted(sizes.items())])  # fmt: skip
     return section
