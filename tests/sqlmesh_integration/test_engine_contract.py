@@ -20,6 +20,7 @@ from sqlmesh.core.plan.stages import BackfillStage
 from sqlmesh.core.scheduler import Scheduler, merged_missing_intervals
 from sqlmesh.core.snapshot import Snapshot, SnapshotEvaluator, apply_auto_restatements
 from sqlmesh.core.snapshot.definition import snapshots_to_dag, start_date
+from sqlmesh.core.snapshot.evaluator import SnapshotCreationFailedError
 from sqlmesh.core.state_sync.cache import CachingStateSync
 from sqlmesh.core.state_sync.db.facade import EngineAdapterStateSync
 from sqlmesh.core.state_sync.db.interval import IntervalState, _intervals_to_df
@@ -75,6 +76,8 @@ def test_the_version_is_the_one_that_these_tests_passed_with() -> None:
         (SnapshotEvaluator.__init__, {"adapters", "ddl_concurrent_tasks", "selected_gateway"}),
         (SnapshotEvaluator.audit, {"snapshot", "snapshots", "start", "end", "execution_time", "deployability_index"}),
         (SnapshotEvaluator.create, {"target_snapshots", "snapshots", "deployability_index"}),
+        (SnapshotEvaluator.create_physical_schemas, {"snapshots", "deployability_index"}),
+        (SnapshotCreationFailedError.__init__, {"errors"}),
         (
             Scheduler.run_merged_intervals,
             {"merged_intervals", "deployability_index", "environment_naming_info", "circuit_breaker"},
