@@ -7,6 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from lakehouse_assets.cli import ci
 from lakehouse_assets.defs.environments.diffing import EnvironmentDifference
 from lakehouse_assets.defs.environments.pull_request_display import LONGEST, as_markdown
-from lakehouse_assets.defs.environments.pull_requests import Preview
+from lakehouse_assets.defs.environments.pull_requests import Computed, Preview
 
 
 @pytest.mark.parametrize("platform", list(ci.Platform))
@@ -121,3 +122,15 @@ def test_a_comment_is_never_longer_than_a_platform_takes_and_data_is_only_text()
     assert "No model differs" in as_markdown(
         Preview("pr_7", difference=EnvironmentDifference("prod", "pr_7", 1, (), ()))
     )
+
+
+def test_a_preview_that_never_computed_says_what_there_is_to_compute() -> None:
+    start, end = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 12, 31, tzinfo=UTC)
+    tables = (
+        Computed("marts.days", start, end, 365, 1000, 3_000_000, 5400.0),
+        Computed("marts.new", start, end, 0, None, None, None),
+    )
+    text = as_markdown(Preview("pr_7", "A unit test failed.", to_compute=tables))
+    assert "| `marts.days` | 2024-01-01 | 2024-12-31 | 365 | 1,000 | 3,000,000 | 1.5 h |" in text
+    assert "| `marts.new` | 2024-01-01 | 2024-12-31 | as a whole | — | — | — |" in text
+    assert "| **in all** |  |  |  | 1,000 | 3,000,000 | 1.5 h |" in text
