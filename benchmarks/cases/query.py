@@ -207,7 +207,7 @@ class _Service:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as client:
             client.request("GET", "/metrics")
             lines = client.getresponse().read().decode().splitlines()
-        wanted = 'lakehouse_query_calls_total{outcome="answered"}'
+        wanted = 'lakehouse_query_calls_total{outcome="answered",way="http"}'
         return next((round(float(line.split()[-1])) for line in lines if line.startswith(wanted)), 0)
 
     def resident(self) -> int:

@@ -104,7 +104,9 @@ async def look_around(client: Client) -> None:
 
 def test_an_agent_finds_understands_and_asks(service: Service) -> None:
     over_http(service.url, look_around)
-    assert 'lakehouse_query_calls_total{outcome="answered",way="mcp"}' in calls.get(f"{service.url}/metrics").text
+    metrics = calls.get(f"{service.url}/metrics").text
+    for name in ('calls_total{outcome="answered",', 'seconds_count{cached="no",', "rows_total{", "bytes_total{"):
+        assert f'lakehouse_query_{name}way="mcp"}}' in metrics
     assert service.rows("SELECT 42") == [[42]]
 
 

@@ -81,17 +81,27 @@ def test_psql_lists_and_describes_tables_and_nothing_else(service: Service) -> N
 
 
 def test_calls_are_counted_with_how_they_came_in(service: Service, connection: psycopg.Connection) -> None:
+    names = (
+        'calls_total{outcome="answered",', 'calls_total{outcome="cached",', 'calls_total{outcome="unknown_table",',
+        'seconds_count{cached="no",', 'seconds_count{cached="yes",', "rows_total{", "bytes_total{",
+    )  # fmt: skip
+
     def counted() -> list[float]:
         text = calls.get(f"{service.url}/metrics").text
-        found = dict(re.findall(r'lakehouse_query_calls_total{outcome="(\w+)",way="postgres"} (\S+)', text))
-        return [float(found.get(outcome, 0)) for outcome in ("answered", "cached", "unknown_table")]
+        found = dict(re.findall(r'lakehouse_query_(\S+)way="postgres"} (\S+)', text))
+        return [float(found.get(name, 0)) for name in names]
 
     before = counted()
+    sql = "SELECT 'counted', i FROM marts.days"
     for _ in range(3):
-        connection.execute("SELECT 'counted', i FROM marts.days")
+        connection.execute(sql)
+    with connection.transaction():
+        connection.execute(f"DECLARE some CURSOR FOR {sql}")
+        connection.execute("FETCH 5 FROM some")
     with pytest.raises(psycopg.Error, match=r"marts\.gone"):
         connection.execute("SELECT 1 FROM marts.gone")
-    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 2, 1]
+    *found, size = [now - then for now, then in zip(counted(), before, strict=True)]
+    assert found == [1, 3, 1, 1, 3, 3 * ROWS + 5] and size > 10 * 3 * ROWS
 
 
 @pytest.mark.parametrize("binary", [False, True])

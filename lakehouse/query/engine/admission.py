@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,19 @@ from lakehouse.query.engine.tokens import Limits
 
 class CallerLeftError(Exception):
     """Nobody waits for the answer any more."""
+
+
+class Observer:
+    """Is told what becomes of calls, by the way that they came in. This one keeps nothing."""
+
+    def note(self, way: str, outcome: str) -> None:
+        """A call has an answer, or none; `outcome` may be the kind of an error."""
+
+    def began(self, way: str, seconds: float, *, is_cached: bool) -> None:
+        """An answer begins, so long after it was asked for."""
+
+    def gave(self, way: str, rows: int, size: int) -> None:
+        """So many rows and bytes of an answer went out."""
 
 
 @dataclass
@@ -46,8 +59,8 @@ class Admission:
         self._seconds = settings.query_seconds
         self._durations = Durations()
         self.gate = Gate(settings.query_workers, settings.query_queue)
-        self.note: Callable[[str, str], None] = lambda way, outcome: None
-        """Is told the way by which a call came, and what became of it; of HTTP its own endpoints tell."""
+        self.observer = Observer()
+        """Of HTTP its own endpoints tell it."""
 
     async def ask(
         self,
@@ -64,6 +77,8 @@ class Admission:
             QueryError: there is no answer; it says why.
             CallerLeftError: there is nobody to answer.
         """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             turn = await self._answered(question, caller, limits, gone, use_cache=use_cache)
         except QueryError as error:
@@ -72,13 +87,20 @@ class Admission:
         except (CallerLeftError, asyncio.CancelledError):
             self.told(question, "left")
             raise
-        self.told(question, "cached" if turn.reply.is_cached else "answered")
+        self.told(question, "cached" if turn.reply.is_cached else "answered", loop.time() - started)
         return turn
 
-    def told(self, question: Question, outcome: str) -> None:
-        """Note what became of a question; not of one that only describes a statement."""
-        if question.way != "http" and question.format != DESCRIBED:
-            self.note(question.way, outcome)
+    def told(self, question: Question, outcome: str, seconds: float | None = None) -> None:
+        """Note what became of a question, and after how long its answer began."""
+        if _is_noted(question):
+            self.observer.note(question.way, outcome)
+            if seconds is not None:
+                self.observer.began(question.way, seconds, is_cached=outcome == "cached")
+
+    def gave(self, question: Question, rows: int, size: int) -> None:
+        """Note what its caller was given."""
+        if _is_noted(question):
+            self.observer.gave(question.way, rows, size)
 
     async def _answered(
         self, question: Question, caller: str, limits: Limits, gone: Coroutine[Any, Any, None], *, use_cache: bool
@@ -153,3 +175,8 @@ class Admission:
             took = asyncio.get_running_loop().time() - place.began
             self._durations.note(question.sql, 2 * SHORT_SECONDS if place.gave_way else took)
         self.gate.leave(place)
+
+
+def _is_noted(question: Question) -> bool:
+    """Not one that only describes a statement."""
+    return question.way != "http" and question.format != DESCRIBED

@@ -64,7 +64,7 @@ class Endpoints:
         self._callers = Callers(service, needs_token=needs_token)
         self._admission = Admission(service)
         self._metrics = Metrics(service, self._admission.gate)
-        self._admission.note = self._metrics.note
+        self._admission.observer = self._metrics
         self._agents = AgentEndpoint(service, self._callers, self._admission)
         self._ready_at = float("-inf")
         page = openapi.page_folder()
@@ -151,9 +151,8 @@ class Endpoints:
 
     def _note(self, reply: Reply, started: float, size: int) -> None:
         self._metrics.note("http", "cached" if reply.is_cached else "answered")
-        self._metrics.seconds.labels("yes" if reply.is_cached else "no").observe(time.perf_counter() - started)
-        self._metrics.rows.inc(reply.rows)
-        self._metrics.bytes.inc(size)
+        self._metrics.began("http", time.perf_counter() - started, is_cached=reply.is_cached)
+        self._metrics.gave("http", reply.rows, size)
 
     # ------------------------------------------------------------------------------------------- pages
 

@@ -171,7 +171,9 @@ class Tools:
             turn = await self._admission.ask(question, caller.name, within, _stays())
         except QueryError as error:
             raise ToolError(f"{error.kind}: {error}") from None
-        return (b"".join(turn.reply.body)).decode()  # whole: it has fewer bytes than are held back
+        body = b"".join(turn.reply.body)  # whole: it has fewer bytes than are held back
+        self._admission.gave(question, turn.reply.rows, len(body))
+        return body.decode()
 
 
 async def _stays() -> None:

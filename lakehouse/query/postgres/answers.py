@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from anyio import to_thread
@@ -19,9 +19,10 @@ from lakehouse.query.postgres.messages import columns_message, split_rows
 class Rows:
     """The rows of one statement."""
 
-    def __init__(self, reply: Reply, turn: Turn | None, form: PgRows):
+    def __init__(self, reply: Reply, turn: Turn | None, form: PgRows, gave: Callable[[int, int], None]):
         self.reply = reply
         self._form = form
+        self._gave = gave
         self._turn = None if reply.is_whole else turn
         self._left = b"".join(reply.body) if reply.is_whole else b""
         self._lock = threading.Lock()
@@ -54,13 +55,17 @@ class Rows:
                     "too-large", f"The answer has more {self.reply.cut} than one may have: {self.reply.rows:,} rows "
                     "were sent. Ask for fewer with LIMIT, WHERE or a sum.",
                 )  # fmt: skip
-            return b"", max(0, self.reply.rows - self._given)
+            count = max(0, self.reply.rows - self._given)
+            self._gave(count, 0)
+            return b"", count
         if not most:
             piece, self._left = self._left, b""
+            self._gave(0, len(piece))
             return piece, 0
         end, count = split_rows(self._left, most)
         piece, self._left = self._left[:end], self._left[end:]
         self._given += count
+        self._gave(count, len(piece))
         return piece, count
 
     async def _piece(self) -> bytes:

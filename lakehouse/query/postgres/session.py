@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from anyio import to_thread
 
@@ -475,21 +476,22 @@ class Session:
             schema=_first_schema(self._settings["search_path"]),
             literals=literals or None if named != DESCRIBED else literals, way="postgres",
         )  # fmt: skip
+        gave = partial(self._admission.gave, question)
         releases = self._service.releases
         source = releases.fresh(question.environment, question.release)
         if source is None:
             source = await to_thread.run_sync(releases.find, question.environment, question.release)
         known = self._service.known(question, limits, source)
         if known:
-            self._admission.told(question, "cached")
-            return known, Rows(known, None, form)
+            self._admission.told(question, "cached", 0.0)
+            return known, Rows(known, None, form, gave)
         try:
             turn = await self._admission.ask(question, asker.name, limits, self._gone())
         except CallerLeftError:
             if self._is_cancelled and not self._is_gone():
                 raise SqlError("57014", "The statement was cancelled by its caller.") from None
             raise
-        return turn.reply, Rows(turn.reply, turn, form)
+        return turn.reply, Rows(turn.reply, turn, form, gave)
 
     async def _copy(self, portal: Portal, told: Command) -> None:
         options = told.options
