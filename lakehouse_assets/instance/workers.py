@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 TASK = "lakehouse.run"
+GIVEN_TAG = "lakehouse/given_to"
+"""On runs that workers execute; those of a command line end with their command."""
 BROKER_TRIES = 30
 """About a minute and a half in which a broker may be away without a run failing for it."""
 REDELIVERED_SECONDS = 60
@@ -136,13 +138,14 @@ class WorkersRunLauncher(RunLauncher, ConfigurableClass):
         """Put it into the broker's queue."""
         patiently = {"max_retries": BROKER_TRIES, "interval_start": 0.2, "interval_step": 0.5, "interval_max": 3.0}
         app = broker(load_settings())
+        self._instance.add_run_tags(context.dagster_run.run_id, {GIVEN_TAG: "workers"})
         app.send_task(TASK, [context.dagster_run.run_id], retry=True, retry_policy=patiently)
         self._instance.report_engine_event("Given to the workers.", context.dagster_run, cls=self.__class__)
 
     def terminate(self, run_id: str) -> bool:
         """Ask its process to end, which looks at its run's state every few seconds."""
         run = self._instance.get_run_by_id(run_id)
-        if run is None or run.is_finished:
+        if run is None or run.is_finished or GIVEN_TAG not in run.tags:
             return False
         self._instance.report_run_canceling(run)
         if not lives(run):  # nobody has begun it: a worker that takes it sees that it is not wanted any more
@@ -156,7 +159,7 @@ class WorkersRunLauncher(RunLauncher, ConfigurableClass):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Of a run that has started."""
-        if run.status is not DagsterRunStatus.STARTED or lives(run):
+        if GIVEN_TAG not in run.tags or run.status is not DagsterRunStatus.STARTED or lives(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         time.sleep(AGAIN_SECONDS)
         if lives(run):

@@ -17,6 +17,7 @@ import dagster as dg
 import psutil
 import pytest
 from dagster._cli.job import _create_run
+from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import PythonFileTarget
@@ -27,6 +28,7 @@ from lakehouse.upkeep.doctor.examination import Examination
 from lakehouse.upkeep.doctor.findings import Seen
 from lakehouse.writing.locks import held, run_lock
 from lakehouse_assets.doctor.running import workers
+from lakehouse_assets.instance.workers import GIVEN_TAG
 from tests.databases import create_database, empty_lake
 from tests.lakehouse_assets.conftest import lived_in
 from tests.lakehouse_instance import TOOLS
@@ -61,6 +63,10 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(REDIS is None, reason="there is no redis-server: Debian's package redis-server has it"),
 ]
+
+
+@dg.job
+def own() -> None: ...
 
 
 def until(what: Callable[[], object], told: Callable[[], str] = lambda: "") -> None:
@@ -194,6 +200,16 @@ def test_a_killed_run_is_noticed_and_done_by_whoever_is_free(cluster: Cluster) -
     cluster.go("killed")
     cluster.wait("killed", {"0": "FAILURE", "1": "SUCCESS"})
     assert cluster.is_done_once("killed") and len(set(cluster.begun("killed"))) == 2
+
+
+def test_a_run_of_a_command_line_is_nobodys_to_judge(cluster: Cluster) -> None:
+    launcher = cluster.instance.run_launcher
+    run = cluster.instance.create_run_for_job(own, status=dg.DagsterRunStatus.STARTED)
+    assert launcher.check_run_worker_health(run).status is WorkerStatus.RUNNING
+    cluster.instance.add_run_tags(run.run_id, {GIVEN_TAG: "workers"})
+    given = cluster.instance.get_run_by_id(run.run_id)
+    assert given is not None and launcher.check_run_worker_health(given).status is WorkerStatus.FAILED
+    cluster.instance.delete_run(run.run_id)
 
 
 def test_a_worker_that_dies_takes_no_run_along_nor_does_a_lost_connection(cluster: Cluster) -> None:
