@@ -14,6 +14,7 @@ from benchmarks.cases import (
     one_partition,
     ordinary_source,
     overhead,
+    postgres_clients,
     promotion,
     query,
     real_models,
@@ -38,6 +39,7 @@ CASES: dict[str, Case] = {
         zones.CASE,
         increments.CASE,
         query.CASE,
+        postgres_clients.CASE,
         documentation.CASE,
     )
 }

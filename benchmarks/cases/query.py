@@ -155,10 +155,10 @@ def inside(arrow_rows: int, calls: int, repeats: int, seconds: float) -> dict[st
     connection.execute(AGGREGATE).fetchall()
     starts = []
     for _ in range(3):
-        with _service() as service:
+        with running_service() as service:
             service.json(AGGREGATE)
             starts.append(time.perf_counter() - service.started)
-    with _service() as service:
+    with running_service() as service:
         found = {
             "files": sum(len(table.files) for table in manifest.tables),
             "start": statistics.median(starts),
@@ -176,8 +176,8 @@ def inside(arrow_rows: int, calls: int, repeats: int, seconds: float) -> dict[st
 class _Service:
     """The service as a process, asked over one connection a thread."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, started: float) -> None:
-        self.process, self.port, self.started = process, port, started
+    def __init__(self, process: subprocess.Popen[bytes], port: int, started: float, postgres_port: int = 0) -> None:
+        self.process, self.port, self.started, self.postgres_port = process, port, started, postgres_port
         self._local = threading.local()
 
     def ask(self, sql: str, media: str = "json", *, cached: bool = False, **asked: Any) -> tuple[int, bytes]:
@@ -219,12 +219,14 @@ class _Service:
 
 
 @contextmanager
-def _service() -> Iterator[_Service]:
-    with closing(socket.socket()) as probe:
+def running_service(*, postgres: bool = False) -> Iterator[_Service]:
+    """It answers HTTP, and PostgreSQL's clients where that is asked for."""
+    with closing(socket.socket()) as probe, closing(socket.socket()) as other:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, postgres_port = probe.getsockname()[1], other.getsockname()[1] if postgres else 0
     variables: Mapping[str, str] = {
-        **os.environ, "LAKEHOUSE_QUERY_PORT": str(port), "LAKEHOUSE_QUERY_POSTGRES_PORT": "0",
+        **os.environ, "LAKEHOUSE_QUERY_PORT": str(port), "LAKEHOUSE_QUERY_POSTGRES_PORT": str(postgres_port),
     }  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "lakehouse.query.http.server"], env=variables)
@@ -235,7 +237,7 @@ def _service() -> Iterator[_Service]:
                     break
             assert process.poll() is None
             time.sleep(0.002)
-        yield _Service(process, port, started)
+        yield _Service(process, port, started, postgres_port)
     finally:
         process.terminate()
         process.wait(30)
@@ -247,7 +249,7 @@ def _milliseconds(function: Callable[[], Any]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def _medians(repeats: int, *functions: Callable[[], Any]) -> list[float]:
+def medians(repeats: int, *functions: Callable[[], Any]) -> list[float]:
     """The median milliseconds of each, measured in turns."""
     found: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
@@ -259,17 +261,19 @@ def _medians(repeats: int, *functions: Callable[[], Any]) -> list[float]:
 def _one(service: _Service, connection: Any, repeats: int) -> dict[str, float]:
     with ThreadPoolExecutor(8) as callers:  # every worker has the release open
         list(callers.map(service.json, [AGGREGATE] * 16))
-    ours, bare = _medians(repeats, lambda: service.json(AGGREGATE), lambda: connection.execute(AGGREGATE).fetchall())
+    ours, bare = medians(repeats, lambda: service.json(AGGREGATE), lambda: connection.execute(AGGREGATE).fetchall())
     service.json(AGGREGATE, cached=True)
-    (cached,) = _medians(repeats * 5, lambda: service.json(AGGREGATE, cached=True))
+    (cached,) = medians(repeats * 5, lambda: service.json(AGGREGATE, cached=True))
     return {"ours": ours, "bare": bare, "cached": cached}
 
 
-def _callers(seconds: float, ask: Callable[[], bool], prepare: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """32 threads that ask again and again for so long."""
+def callers(
+    seconds: float, ask: Callable[[], bool], prepare: Callable[[], None] = lambda: None, *, clients: int = 32
+) -> dict[str, Any]:
+    """Threads that ask again and again for so long."""
     times: list[float] = []
     errors = [0]
-    begin = threading.Barrier(33)
+    begin = threading.Barrier(clients + 1)
     until = [0.0]
 
     def call() -> None:
@@ -281,7 +285,7 @@ def _callers(seconds: float, ask: Callable[[], bool], prepare: Callable[[], None
                 errors[0] += 1
             times.append((time.perf_counter() - started) * 1000)
 
-    threads = [threading.Thread(target=call) for _ in range(32)]
+    threads = [threading.Thread(target=call) for _ in range(clients)]
     for thread in threads:
         thread.start()
     until[0] = time.perf_counter() + seconds
@@ -298,7 +302,7 @@ def _callers(seconds: float, ask: Callable[[], bool], prepare: Callable[[], None
 
 def _load(service: _Service, seconds: float) -> dict[str, Any]:
     before = service.counted()
-    found = _callers(seconds, lambda: service.ask(AGGREGATE)[0] == 200)
+    found = callers(seconds, lambda: service.ask(AGGREGATE)[0] == 200)
     return found | {"counted": service.counted() - before}
 
 
@@ -312,7 +316,7 @@ def _bare_load(connection: Any, seconds: float) -> dict[str, Any]:
     def ask() -> bool:
         return bool(local.session.execute(AGGREGATE).fetchall())
 
-    return _callers(seconds, ask, prepare)
+    return callers(seconds, ask, prepare)
 
 
 def _arrow(service: _Service, connection: Any, rows: int) -> dict[str, Any]:
@@ -327,7 +331,7 @@ def _arrow(service: _Service, connection: Any, rows: int) -> dict[str, Any]:
         assert connection.execute(f"{ARROW_QUERY} LIMIT {rows}").to_arrow_table().num_rows == rows
 
     ours(), bare()
-    found = _medians(7, ours, bare)
+    found = medians(7, ours, bare)
     return {"rows": rows, "ours": found[0], "bare": found[1]}
 
 
@@ -346,7 +350,7 @@ def _reference(service: _Service, settings: Any, repeats: int) -> dict[str, list
     found = {}
     for name, sql in REFERENCE.items():
         ours, theirs = sql.format(trips="marts.trips"), sql.format(trips=files)
-        found[name] = _medians(repeats, lambda ours=ours: service.json(ours), lambda theirs=theirs: handler(theirs))
+        found[name] = medians(repeats, lambda ours=ours: service.json(ours), lambda theirs=theirs: handler(theirs))
     return found
 
 
@@ -365,7 +369,7 @@ def _split(service: _Service, repeats: int) -> dict[str, float]:
             parts = callers.map(lambda when: service.json(day, parameters={"day": when})["rows"][0][0], days)
             totals.add(sum(parts))
 
-        found = _medians(repeats, at_once, by_day)
+        found = medians(repeats, at_once, by_day)
     assert len(totals) == 1, totals
     return {"one": found[0], "days": found[1]}
 

@@ -154,6 +154,10 @@ def test_copy_gives_text_csv_and_binary(connection: psycopg.Connection) -> None:
     assert copied("COPY marts.names (id) TO STDOUT (FORMAT csv, HEADER)") == b"id\n1\n2\n"
     assert copied("COPY (SELECT 'a,\"b' AS x, NULL, '') TO STDOUT CSV") == b'"a,""b",,""\n'
     assert copied("COPY (SELECT 'a\tb\\' AS x) TO STDOUT") == b"a\\tb\\\\\n"
+    assert copied("COPY (SELECT 'a|b' AS x, '\t', -1.5, DATE '2024-01-02') TO STDOUT (DELIMITER '|')") == (
+        b"a\\|b|\\t|-1.5|2024-01-02\n"
+    )
+    assert copied("COPY (SELECT -1, 'é' AS x) TO STDOUT (DELIMITER '-')") == b"\\-1-\xc3\xa9\n"
     assert copied("COPY (SELECT 7::INT) TO STDOUT (FORMAT binary)")[19:] == struct.pack("!hiih", 1, 4, 7, -1)
 
 

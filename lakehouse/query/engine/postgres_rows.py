@@ -20,6 +20,8 @@ BATCH_ROWS = 16_384
 PREFIX = "postgres:"
 DESCRIBED = "description"
 """The format of no rows: what a statement's columns and its places for values are."""
+PLAIN = frozenset({"bool", "int2", "int4", "int8", "float4", "float8", "numeric", "date", "time", "timestamp", "uuid"})
+"""Types whose texts hold nothing that a COPY escapes."""
 DAYS_1970 = 10_957
 MICROSECONDS_1970 = 946_684_800_000_000
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -81,7 +83,7 @@ class PgRows:
             if batch.num_rows > left:
                 batch, written.cut = batch.slice(0, left), "rows"
             if batch.num_rows:
-                rows = self._lines(batch) if self.copy in ("text", "csv") else self._messages(batch, types)
+                rows = self._lines(batch, types) if self.copy in ("text", "csv") else self._messages(batch, types)
                 ends = np.frombuffer(rows.buffers()[1], "<i4", len(rows) + 1, rows.offset * 4)
                 fits = int(np.searchsorted(ends[1:] - ends[0], answer.max_bytes - written.size_bytes, "right"))
                 if fits < len(rows):
@@ -115,14 +117,19 @@ class PgRows:
         head["kind"], head["size"], head["columns"] = b"d" if self.copy else b"D", sizes, batch.num_columns
         return pc.binary_join_element_wise(_fixed(head), *parts, b"")
 
-    def _lines(self, batch: pa.RecordBatch) -> pa.BinaryArray:
+    def _lines(self, batch: pa.RecordBatch, types: Sequence[PgType]) -> pa.BinaryArray:
         """A CopyData with a line of text for each row."""
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
         escaped = _copy_csv if self.copy == "csv" else _copy_text
-        fields = [pc.fill_null(escaped(column, self.delimiter), self.null) for column in batch.columns]
+        # Of these no number and no time is written with one.
+        is_plain = self.delimiter in "\t,;|"
+        fields = [
+            pc.fill_null(column if is_plain and kind.name in PLAIN else escaped(column, self.delimiter), self.null)
+            for column, kind in zip(batch.columns, types, strict=True)
+        ]
         ends = pa.array([""] * batch.num_rows)
         lines = pc.binary_join_element_wise(*fields, self.delimiter)
         lines = pc.binary_join_element_wise(lines, ends, "\n").cast(pa.binary())
@@ -209,6 +216,8 @@ def numeric(text: str) -> bytes:
 def _copy_text(column: pa.Array, delimiter: str) -> pa.Array:
     import pyarrow.compute as pc
 
+    if not pc.any(pc.match_substring_regex(column, f"[\\\\\b\f\n\r\t\v\\x{ord(delimiter):02x}]")).as_py():
+        return column
     marks = (("\\", "\\\\"), ("\b", "\\b"), ("\f", "\\f"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"), ("\v", "\\v"))
     for mark, written in (*marks, *(() if delimiter == "\t" else ((delimiter, "\\" + delimiter),))):
         column = pc.replace_substring(column, mark, written)
