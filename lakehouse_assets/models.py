@@ -11,7 +11,7 @@ import dagster as dg
 
 from lakehouse.settings import PROJECT_ROOT, load_settings
 from lakehouse.writing.graph import Graph, Node, ServedTable
-from lakehouse_assets.resources import ModelsResource
+from lakehouse_assets.resources import ModelsResource, writing_rows
 from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource, SqlmeshTranslator
 from lakehouse_assets.sqlmesh_integration.automation import freshness_by_cron
 
@@ -45,7 +45,9 @@ class Translator(SqlmeshTranslator):
 def project() -> SqlmeshProject:
     """Our SQLMesh project in the environment that this code location shows."""
     settings = load_settings()
-    return SqlmeshProject(PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh")
+    return SqlmeshProject(
+        PROJECT_DIR, environment=settings.environment, cache_dir=settings.cache_dir / "sqlmesh", writing=writing_rows
+    )
 
 
 def throw_away() -> SqlmeshProject:

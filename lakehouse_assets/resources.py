@@ -4,7 +4,8 @@ ledger's word on who owns a table."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
@@ -16,8 +17,8 @@ from lakehouse.lake.postgres import connect
 from lakehouse.settings import load_settings
 from lakehouse.storage import Storage, open_storage
 from lakehouse.storage.s3 import S3Storage, s3_credentials
-from lakehouse.writing import environments
-from lakehouse_assets.sqlmesh_integration import SqlmeshResource
+from lakehouse.writing import environments, lost
+from lakehouse_assets.sqlmesh_integration import SqlmeshProject, SqlmeshResource
 
 if TYPE_CHECKING:
     from dagster_aws.s3 import S3Resource
@@ -85,8 +86,17 @@ class StorageResource(dg.ConfigurableResource):
         return S3Storage(settings.storage_uri, self.s3().get_client())
 
 
+def writing_rows(table: str) -> AbstractContextManager[None]:
+    """A model is computed when the store has what it wrote."""
+    return lost.writing(Lake(load_settings()), table)
+
+
 class ModelsResource(SqlmeshResource):
     """The models of one environment. A table that several use is computed by prod, else qa, else its first user."""
+
+    @property
+    def project(self) -> SqlmeshProject:
+        return replace(super().project, writing=writing_rows)
 
     def first_users(self) -> Mapping[str, Sequence[str]]:
         """As the ledger has it."""

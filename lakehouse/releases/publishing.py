@@ -12,6 +12,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import approval, held, log
 from lakehouse.releases.frozen import write_catalog
+from lakehouse.releases.kept import require_kept
 from lakehouse.releases.log import Release, ReleaseError, docs_folder, environment_folder
 from lakehouse.releases.manifest import (
     Lineage,
@@ -67,8 +68,10 @@ def complete(
     lake: Lake, connection: psycopg.Connection, release: Release, tables: tuple[PublishedTable, ...],
     lineage: Lineage | None = None,
 ) -> Manifest:  # fmt: skip
-    """All files of a release are there: write its manifest and its catalog, then its row, then the pointer."""
+    """All files of a release are written: see that the store has them, then write its manifest and its catalog, then
+    its row, then the pointer."""
     connection.execute("SELECT")  # its locks may be lost, and another publisher be at it
+    require_kept(lake.storage, release.environment, tables)
     left = {table.name for table in release.tables if table.snapshot}
     back = [one for one in held.read(connection, release.environment) if left & set(one.tables)]
     manifest = Manifest.of(release, tables, back, lineage)

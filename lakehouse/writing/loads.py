@@ -14,8 +14,9 @@ from lakehouse.lake import ledger
 from lakehouse.lake.ducklake import Lake
 from lakehouse.writing import marks, touched
 from lakehouse.writing.locks import holding, pipeline_lock
+from lakehouse.writing.lost import require_kept
 from lakehouse.writing.touched import Touched
-from lakehouse.writing.undo import drop_tables, tables_of, undo
+from lakehouse.writing.undo import drop_tables, tables_of, undo, written_tables
 
 Report = Callable[[str], None]
 Reader = Callable[[], duckdb.DuckDBPyConnection]
@@ -44,26 +45,24 @@ def loading(
     `event_times` names tables (`schema.table`) with the column that says when a row happened; of the pipeline's other
     tables a change touches everything. `reader` gives a connection that the caller closes, for what is looked up at the
     end; without, one is opened. An error inside the block is undone, and so is what a killed predecessor left: the load
-    begins as if neither had been.
+    begins as if neither had been. What the block has written must be in the store: else LostWriteError, and undone too.
     """
     with holding(lake.settings, [pipeline_lock(pipeline)], holder=run, waiting=report) as connection:
         ledger.require(connection)
         _undo_predecessor(lake, connection, pipeline, report)
-        marks.write(
-            connection,
-            "load",
-            pipeline,
-            run=run,
-            snapshot=lake.newest_snapshot(),
-            details={"tables": dict(event_times)},
-        )
+        before = lake.newest_snapshot()
+        marks.write(connection, "load", pipeline, run=run, snapshot=before, details={"tables": dict(event_times)})
         # dlt's state and schema come from the lake: what lies here may be of a lake that was restored or made anew.
         shutil.rmtree(lake.settings.pipelines_dir / pipeline, ignore_errors=True)
         load = Load()
         try:
             yield load
+            require_kept(lake, connection, written_tables(connection, pipeline, before), before)
         except Exception:
-            _undo_predecessor(lake, connection, pipeline, lambda _: None)
+            try:  # it may have failed over a file that was lost
+                require_kept(lake, connection, written_tables(connection, pipeline, before), before)
+            finally:
+                _undo_predecessor(lake, connection, pipeline, lambda _: None)
             raise
         with ExitStack() as stack:
             found = reader() if reader else stack.enter_context(closing(lake.connect(read_only=True)))
@@ -102,6 +101,7 @@ def _undo_predecessor(lake: Lake, connection: psycopg.Connection, pipeline: str,
     marks.take_over(connection, found)
     for mark in found:
         tables = undo(lake, pipeline, mark.snapshot)
+        require_kept(lake, connection, written_tables(connection, pipeline, mark.snapshot), mark.snapshot)
         marks.clear(connection, "load", pipeline)
         report(f"undone: {mark}; {', '.join(tables) or 'no table'} had changed")
 

@@ -18,6 +18,7 @@ import psycopg
 from lakehouse.lake.ducklake import METADATA_SCHEMA, Lake, identifier, quoted
 from lakehouse.lake.feed import is_whole
 from lakehouse.lake.postgres import connect
+from lakehouse.writing.lost import forget, lost_files
 
 RAW, STAGING = "raw", "raw_staging"
 OWNER_COLUMNS = {"_dlt_loads": "schema_name", "_dlt_version": "schema_name", "_dlt_pipeline_state": "pipeline_name"}
@@ -82,7 +83,25 @@ def undo(lake: Lake, pipeline: str, snapshot: int) -> list[str]:
 
 
 def _undo(lake: Lake, pipeline: str, snapshot: int) -> list[str]:
-    with closing(connect(lake.settings)) as postgres, closing(lake.connect()) as connection:
+    with closing(connect(lake.settings)) as postgres:
+        _forget_lost(lake, postgres, pipeline, snapshot)
+        return _undo_rows(lake, postgres, pipeline, snapshot)
+
+
+def _forget_lost(lake: Lake, postgres: psycopg.Connection, pipeline: str, snapshot: int) -> None:
+    """What the load has written and the store has lost can't be read to be undone, and need not be."""
+    forget(postgres, lost_files(lake, postgres, written_tables(postgres, pipeline, snapshot), snapshot))
+
+
+def written_tables(postgres: psycopg.Connection, pipeline: str, snapshot: int) -> list[str]:
+    """Its tables (schema.table) into which a load of `pipeline` since `snapshot` may have written. Not dlt's own, whose
+    few rows lie in the catalog, and may be another pipeline's."""
+    tables = _tables(postgres, pipeline, snapshot)
+    return [f"{table.schema}.{table.name}" for table in tables if table.changed and _owned(table)]
+
+
+def _undo_rows(lake: Lake, postgres: psycopg.Connection, pipeline: str, snapshot: int) -> list[str]:
+    with closing(lake.connect()) as connection:
         connection.execute("BEGIN")
         row = connection.execute("SELECT id FROM lakehouse.current_snapshot()").fetchone()
         assert row is not None

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 # What SQLMesh reads: code, settings, seeds. Its caches, logs and DuckDB files change with every run.
 SUFFIXES = {".sql", ".py", ".yaml", ".yml", ".csv", ".toml", ".json", ".jinja", ".j2"}
 NOT_SOURCES = {"logs", "__pycache__", "node_modules"}
+
+
+def _unwatched(_: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class ProjectFiles:
     gateway: str | None = None
     environment: str = "prod"
     cache_dir: str | Path | None = None
+    writing: Callable[[str], AbstractContextManager[None]] = field(default=_unwatched, compare=False, repr=False)
+    """What a model's rows are written in, by the physical table (`schema.table`): an error fails the model."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | Path):

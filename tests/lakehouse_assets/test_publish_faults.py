@@ -17,6 +17,7 @@ from lakehouse.lake.ducklake import Lake
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.releases.log import Release
+from lakehouse.releases.manifest import read_manifest
 from lakehouse.releases.publishing import publishing_lock
 from lakehouse.releases.reading import connect_release
 from lakehouse.releases.rule import Cut
@@ -27,6 +28,8 @@ from lakehouse_assets.defs.releases import assets as releases
 from lakehouse_assets.resources import LakeResource, StorageResource
 from lakehouse_assets.sqlmesh_integration.manifest import Manifest, ModelSpec, TableRef
 from tests import object_store
+from tests.faults import proxy as faults
+from tests.faults.proxy import Proxy
 from tests.lakehouse.releases.conftest import Publisher, served
 from tests.object_store import READER_KEY, READER_SECRET, ObjectStore
 
@@ -175,6 +178,43 @@ def test_a_store_that_dies_in_the_middle_is_a_sentence_and_a_retry_publishes(
         result = desk_on_s3.publish()
     assert result.success, sentences(result)
     assert desk_on_s3.read() == (2, (2, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps", ["nothing", "half"])
+def test_a_release_never_names_files_that_the_store_confirmed_and_lost(
+    desk_on_s3: Desk, mortal_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, keeps: str
+) -> None:
+    proxy = Proxy(mortal_store.port, mortal_store.client).start()
+    monkeypatch.setattr(faults.random, "random", lambda: float(keeps == "nothing"))
+    monkeypatch.setattr(releases, "RETRIES", dg.RetryPolicy(max_retries=0))
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", f"http://127.0.0.1:{proxy.port}")
+    settings_module.load_settings.cache_clear()
+    desk = Desk()
+    desk.change()
+    assert desk.publish().success
+    desk.change()
+    proxy.mode = "writes lost"
+    result = desk.publish()
+    proxy.mode = "pass"
+    assert not result.success
+    told = sentences(result)[-1]
+    assert "the store confirmed its files and does not have them: published/prod/data/marts/days/r00002-" in told
+    assert ("is missing" if keeps == "nothing" else "bytes instead of") in told
+    assert "Release 2 of prod waits and is tried again; readers keep the release that they have." in told
+    assert desk.read() == (1, (1, 1))
+    assert desk.publish().success
+    assert desk.read() == (2, (2, 2))
+
+    # Lost since: not shared with the next release, but written anew.
+    manifest = read_manifest(desk.lake.storage, "published/prod/releases/00002")
+    assert manifest
+    desk.lake.storage.delete(filter(lambda key: "/days/" in key, manifest.keys()))
+    desk.publisher.execute("CREATE OR REPLACE TABLE marts.numbers AS SELECT 3 AS number FROM range(5)")
+    desk.publisher.cut(served("marts.days", "2"), served("marts.numbers", "3"))
+    assert desk.publish().success
+    assert desk.read() == (3, (2, 3))
+    proxy.close()
 
 
 def test_without_the_right_to_write_nothing_is_published_and_the_release_waits(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from lakehouse_assets.sqlmesh_integration import SqlmeshResource
 from lakehouse_assets.sqlmesh_integration.sync import sync_partitions
 from tests import forking
 from tests.sqlmesh_integration.sandbox import Sandbox, moment
@@ -31,6 +35,29 @@ def test_a_failed_audit_skips_what_reads_it_and_names_model_audit_and_rows(shop:
     assert "Skipped, because they read what failed: marts.daily_growth." in ran.failure
     assert ran.outcomes["marts.large_orders_by_day"].state == "computed"
     assert ran.materialization("marts", "large_orders_by_day")
+
+
+def test_a_model_whose_rows_are_refused_once_written_has_failed_and_is_due_again(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    @contextmanager
+    def refusing(table: str) -> Iterator[None]:
+        yield
+        written.append(table)
+        if "daily_revenue" in table:
+            raise OSError("the store has lost them")
+
+    project = replace(shop.project, writing=refusing)
+    monkeypatch.setattr(SqlmeshResource, "project", property(lambda _: project))
+    ran = shop.run(touched=TOUCHED)
+    assert "marts.daily_revenue: OSError: the store has lost them" in ran.failure
+    assert ran.outcomes["marts.daily_growth"].state == "skipped"
+    assert [table.split("__")[:3] for table in written] == [["sqlmesh", "marts.marts", "daily_revenue"]]
+    monkeypatch.undo()
+    due = shop.run().outcomes[DAY].intervals
+    assert any(start <= moment("2024-01-10") < end for start, end in due)
 
 
 def test_a_failed_check_carries_its_rows_and_query(shop: Sandbox) -> None:

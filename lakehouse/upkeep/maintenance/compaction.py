@@ -20,6 +20,7 @@ from lakehouse.lake.feed import MAINTENANCE
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import log
 from lakehouse.upkeep.maintenance.flushed_deletions import FLUSH, flushed_alone, forget_flushed
+from lakehouse.upkeep.maintenance.kept import NotKeptError, written_whole
 from lakehouse.upkeep.maintenance.measures import REWRITE_SHARE, LakeFiles, TableFiles, measure
 from lakehouse.upkeep.maintenance.outcome import HOLDER, Outcome, Report
 from lakehouse.wording import megabytes, plural
@@ -70,7 +71,7 @@ def compact(
             left.append(f"{table.table} is left for the next time: {error}")
             report(left[-1])
         except duckdb.Error as error:
-            if "does not exist" in str(error):  # dropped meanwhile
+            if "does not exist" in str(error) and not isinstance(error, duckdb.IOException):  # dropped meanwhile
                 continue
             # DuckLake's reason is on the second line.
             problems.append(f"{table.table} was not compacted: {' '.join(str(error).split()[:60])}")
@@ -158,7 +159,7 @@ def _needed_by(postgres: psycopg.Connection, pipelines: Collection[str]) -> str:
 
 
 def _compact(lake: Lake, postgres: psycopg.Connection, table: TableFiles, report: Report) -> None:
-    """Each step all or nothing, and only when the table holds as many rows after it as before.
+    """Each step all or nothing, and only when the table holds as many rows after it as before, in files that are there.
 
     A connection of its own for each: DuckDB shuts the whole database after an internal error.
     """
@@ -201,9 +202,14 @@ def _step(lake: Lake, postgres: psycopg.Connection, table: TableFiles, step: str
         if forget_flushed(postgres, connection, table.table):
             report(f"{table.table}: deletions that DuckLake had flushed and kept in its catalog too are out of it")
         rows = connection.execute(count).fetchone()
+        check = written_whole(lake, postgres, table.table)
         connection.execute("BEGIN")
         connection.execute(f"CALL lakehouse.set_commit_message({quoted(MAINTENANCE)}, 'compaction')")
         connection.execute(step)
+        try:
+            check(connection)
+        except NotKeptError as error:
+            raise InUseError(str(error)) from None
         if connection.execute(count).fetchone() != rows:
             connection.execute("ROLLBACK")
             raise InUseError("it would have held another number of rows; this is a fault of the lakehouse")

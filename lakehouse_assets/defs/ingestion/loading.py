@@ -20,6 +20,7 @@ from lakehouse.settings import make_private
 from lakehouse.storage import StorageError
 from lakehouse.writing import extracted
 from lakehouse.writing.loads import Load, loading
+from lakehouse.writing.lost import LostWriteError
 from lakehouse.writing.pipelines import lake_pipeline
 from lakehouse_assets.defs.ingestion import drift
 from lakehouse_assets.defs.ingestion.declared_types import differences, follow, lake_columns, lake_types, refusal
@@ -384,8 +385,9 @@ def _retry(context: dg.AssetExecutionContext, error: BaseException | None) -> No
     from dlt.load.exceptions import LoadClientJobRetry
 
     while error is not None:
-        if isinstance(error, LoadClientJobRetry) and context.retry_number < RETRIES:
-            context.log.warning(f"undone, and begun anew: {error.failed_message}")
+        if isinstance(error, LoadClientJobRetry | LostWriteError) and context.retry_number < RETRIES:
+            told = error if isinstance(error, LostWriteError) else error.failed_message
+            context.log.warning(f"undone, and begun anew: {told}")
             raise dg.RetryRequested(RETRIES, RETRY_SECONDS) from None
         error = error.__cause__ or error.__context__
 

@@ -11,6 +11,7 @@ import psycopg
 from lakehouse.lake.postgres import connect
 from lakehouse.releases import approval, held, log, publishing
 from lakehouse.releases.frozen import attach_statement
+from lakehouse.releases.kept import with_kept_tables
 from lakehouse.releases.manifest import Lineage, PublishedTable
 from lakehouse.releases.pointer import swap_pointer
 from lakehouse.releases.rule import locks_of_others
@@ -104,9 +105,11 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
             with explaining(lake.lake, release):
                 before = publishing.last_manifest(lake.lake, connection, environment)
                 elsewhere = publishing.same_content_elsewhere(lake.lake, connection, release)
+                shared = before if release.state == "published" else with_kept_tables(lake.lake.storage, before)
+                elsewhere = with_kept_tables(lake.lake.storage, elsewhere)
                 tables = []
                 for table in release.tables:
-                    work = ToPublish(release, table, before, elsewhere, let_go=connection.close)
+                    work = ToPublish(release, table, shared, elsewhere, let_go=connection.close)
                     name = _output(table.name)
                     if name in names:
                         # Written by the IO manager before this goes on.
@@ -114,7 +117,7 @@ def published_assets(manifest: Manifest) -> dg.AssetsDefinition:
                         key = published_key(table.name, environment)
                         tables.append(handed(storage.open(), environment, key).table)
                     else:  # deployed, but not in the code that this code location was loaded from
-                        tables.append(publish_table(lake.lake, release, table, before, elsewhere).table)
+                        tables.append(publish_table(lake.lake, release, table, shared, elsewhere).table)
                 told = described(context.instance, connection, release, tables, manifest, before)
                 shown = _finish(context, lake, connection, release, *told)
             yield dg.Output(None, RELEASE, metadata=shown)

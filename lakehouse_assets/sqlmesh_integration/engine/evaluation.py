@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from sqlglot import exp
 from sqlmesh import Context
 from sqlmesh.core.audit import Audit
-from sqlmesh.core.snapshot import Snapshot, SnapshotEvaluator
+from sqlmesh.core.snapshot import DeployabilityIndex, Snapshot, SnapshotEvaluator
 from sqlmesh.utils import CorrelationId
 from sqlmesh.utils.date import to_timestamp
 from sqlmesh.utils.errors import NodeAuditsErrors
@@ -22,6 +24,8 @@ class RecordingEvaluator(SnapshotEvaluator):
 
     sink: Sink = staticmethod(nowhere)
     sample_size = 10
+    writing: Callable[[str], AbstractContextManager[None]] = staticmethod(lambda _: nullcontext())
+    """Each batch of a model is computed in it, by `schema.table` of its rows."""
 
     @classmethod
     def of(cls, context: Context) -> RecordingEvaluator:
@@ -34,8 +38,14 @@ class RecordingEvaluator(SnapshotEvaluator):
 
     def set_correlation_id(self, correlation_id: CorrelationId) -> SnapshotEvaluator:
         correlated = self._wrapping(super().set_correlation_id(correlation_id))
-        correlated.sink = self.sink
+        correlated.sink, correlated.writing = self.sink, self.writing
         return correlated
+
+    def evaluate(self, snapshot: Snapshot, **kwargs: Any) -> str | None:
+        index = kwargs.get("deployability_index") or DeployabilityIndex.all_deployable()
+        table = exp.to_table(snapshot.table_name(index.is_deployable(snapshot)))
+        with self.writing(f"{table.db}.{table.name}"):
+            return super().evaluate(snapshot, **kwargs)
 
     def audit(self, snapshot: Snapshot, **kwargs: Any) -> list[Any]:
         results = super().audit(snapshot, **kwargs)

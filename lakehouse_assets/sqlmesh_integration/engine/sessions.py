@@ -95,6 +95,7 @@ def session(project: ProjectFiles) -> Iterator[Session]:
         current.project = project
         set_console(current.console)
         evaluator = RecordingEvaluator.of(current.context)
+        evaluator.writing = project.writing
         current.context._snapshot_evaluator = evaluator
         forget_objects(evaluator)
         # Its snapshots may be 120 s old; and SQLMesh keeps one that it could not open, or whose file was replaced.

@@ -1,6 +1,7 @@
 """`python -m tests.faults.nights`: FAULTS, FAULT_SEED and FAULT_SECONDS say how many, which and for how long.
 
-With FAULT_STORE=s3 the lake lies in an object store.
+With FAULT_STORE=s3 the lake lies in an object store. FAULT_KIND names the one kind of strike that is wanted,
+FAULT_ACTS the acts ("load, publish").
 """
 
 from __future__ import annotations

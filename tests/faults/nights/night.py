@@ -48,6 +48,7 @@ NEEDS = {
 """What comes before an act, unhindered, so that there is something to do."""
 SETTLING = (LOAD, BASKETS, CATCH_UP, PUBLISH)
 KILL, MOMENT = "SIGKILL at a boundary", "SIGKILL at any moment"
+LOST_WRITES = "store: writes lost"
 CLOCK_STEPS = {"clock 3 days ahead": 3 * 86_400, "clock 3 days back": -3 * 86_400, "clock an hour back": -3600}
 
 
@@ -146,13 +147,15 @@ class Night:
                     self.report.faults[f"{ended.strike.kind}, {ended.act}{beside}"] += 1
 
     def _act(self) -> str:
-        """Any; what costs little more often."""
-        names = list(self.tiny.acts)
+        """Any, or one of FAULT_ACTS; what costs little more often."""
+        asked = os.environ.get("FAULT_ACTS")
+        names = asked.split(", ") if asked else list(self.tiny.acts)
         return self.random.choices(names, [1 / max(self.cpu.get(name, 0.5), 0.1) ** 0.5 for name in names])[0]
 
     def _strike(self, act: str) -> Strike:
-        """Half of them kills; anywhere in what this act was seen to do."""
+        """Half of them kills, or all of FAULT_KIND; anywhere in what this act was seen to do."""
         kind = self.random.choice([KILL, MOMENT, *self.random.sample(list(self.kinds), 2)])
+        kind = os.environ.get("FAULT_KIND") or kind
         if kind == MOMENT:
             return Strike(kind, seconds=self.random.uniform(0.01, self.cpu.get(act, 2.0)))
         return Strike(kind, self.random.randint(1, max(self.boundaries[act], 5)))
@@ -212,13 +215,17 @@ class Night:
         self._wait(started)
         with contextlib.suppress(FileNotFoundError):
             (self.disk / strikes.BALLAST).unlink()
+        has_lost = False
         if self.store:
+            has_lost, self.store.proxy.has_lost = self.store.proxy.has_lost, False
             self.store.mend()
         found = [self._ended(*one) for one in started]
         for one in found:
             if one.how == "done" and one.strike is None:
                 self.boundaries[one.act] = max(one.boundaries, self.boundaries[one.act])
                 self.cpu[one.act] = one.cpu_seconds
+            if one.strike and one.strike.kind == LOST_WRITES and not has_lost:
+                one.struck = False  # nothing was written after it
             if one.how == "hung":
                 self._find(f"{one.act} hung after {one.strike}")
             elif one.how == "failed" and one.strike is None and not any(words in one.said for words in ANSWERS):

@@ -35,7 +35,7 @@ class Store:
 def served() -> Iterator[Store]:
     """Its proxy is a process of its own: those that fork may have no threads."""
     with serve() as server:
-        proxy = Proxy(server.port)
+        proxy = Proxy(server.port, server.client)
         pid = os.fork()
         if not pid:
             proxy.serve()
