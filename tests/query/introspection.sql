@@ -409,3 +409,90 @@ pgd.objoid = 16386;
 
 -- knex over node-postgres
 select version();
+
+-- DBD::Pg 3.16
+SELECT * FROM (
+SELECT pg_catalog.quote_ident(pg_catalog.current_database()) AS "TABLE_CAT"
+, pg_catalog.quote_ident(n.nspname) AS "TABLE_SCHEM"
+, pg_catalog.quote_ident(c.relname) AS "TABLE_NAME"
+, CASE WHEN pg_catalog.quote_ident(n.nspname) ~ '^pg_(toast_)?temp_' THEN
+'LOCAL TEMPORARY'
+WHEN c.relkind ~ 'r|p' THEN
+CASE WHEN pg_catalog.quote_ident(n.nspname) ~ '^pg_' THEN
+'SYSTEM TABLE'
+ELSE 'TABLE'
+END
+WHEN c.relkind = 'v' THEN
+CASE WHEN pg_catalog.quote_ident(n.nspname) ~ '^pg_' THEN
+'SYSTEM VIEW'
+ELSE 'VIEW'
+END
+WHEN c.relkind = 'm' THEN
+CASE WHEN pg_catalog.quote_ident(n.nspname) ~ '^pg_' THEN
+'SYSTEM MATERIALIZED VIEW'
+ELSE 'MATERIALIZED VIEW'
+END
+WHEN c.relkind = 'f' THEN
+CASE WHEN pg_catalog.quote_ident(n.nspname) ~ '^pg_' THEN
+'SYSTEM FOREIGN TABLE'
+ELSE 'FOREIGN TABLE'
+END
+ELSE 'UNKNOWN'
+END AS "TABLE_TYPE"
+, d.description AS "REMARKS"
+, pg_catalog.quote_ident(t.spcname) AS "pg_tablespace_name"
+, pg_catalog.quote_ident(pg_catalog.pg_tablespace_location(t.oid)) AS "pg_tablespace_location" ,n.nspname AS pg_schema, c.relname AS pg_table
+FROM pg_catalog.pg_class AS c
+LEFT JOIN pg_catalog.pg_description AS d
+ON (c.oid = d.objoid AND c.tableoid = d.classoid AND d.objsubid = 0)
+LEFT JOIN pg_catalog.pg_namespace n ON (n.oid = c.relnamespace)
+LEFT JOIN pg_catalog.pg_tablespace t ON (t.oid = c.reltablespace)
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+AND NOT (pg_catalog.quote_ident(n.nspname) ~ '^pg_(toast_)?temp_' AND NOT pg_catalog.has_schema_privilege(n.nspname, 'USAGE'))
+AND n.nspname = 'marts'
+AND c.relname LIKE '%'
+ORDER BY "TABLE_TYPE", "TABLE_CAT", "TABLE_SCHEM", "TABLE_NAME"
+) ti WHERE "TABLE_TYPE" IN ('TABLE');
+
+SELECT
+pg_catalog.quote_ident(pg_catalog.current_database()) AS "TABLE_CAT"
+, pg_catalog.quote_ident(n.nspname) AS "TABLE_SCHEM"
+, pg_catalog.quote_ident(c.relname) AS "TABLE_NAME"
+, pg_catalog.quote_ident(a.attname) AS "COLUMN_NAME"
+, a.atttypid AS "DATA_TYPE"
+, pg_catalog.format_type(a.atttypid, NULL) AS "TYPE_NAME"
+, a.attlen AS "COLUMN_SIZE"
+, NULL::text AS "BUFFER_LENGTH"
+, NULL::text AS "DECIMAL_DIGITS"
+, NULL::text AS "NUM_PREC_RADIX"
+, CASE a.attnotnull WHEN 't' THEN 0 ELSE 1 END AS "NULLABLE"
+, pg_catalog.col_description(a.attrelid, a.attnum) AS "REMARKS"
+, pg_catalog.pg_get_expr(af.adbin, af.adrelid) AS "COLUMN_DEF"
+, NULL::text AS "SQL_DATA_TYPE"
+, NULL::text AS "SQL_DATETIME_SUB"
+, NULL::text AS "CHAR_OCTET_LENGTH"
+, a.attnum AS "ORDINAL_POSITION"
+, CASE a.attnotnull WHEN 't' THEN 'NO' ELSE 'YES' END AS "IS_NULLABLE"
+, pg_catalog.format_type(a.atttypid, a.atttypmod) AS "pg_type"
+, '?' AS "pg_constraint"
+, n.nspname AS "pg_schema"
+, c.relname AS "pg_table"
+, a.attname AS "pg_column"
+, a.attrelid AS "pg_attrelid"
+, a.attnum AS "pg_attnum"
+, a.atttypmod AS "pg_atttypmod"
+, t.typtype AS "_pg_type_typtype"
+, t.oid AS "_pg_type_oid"
+FROM
+pg_catalog.pg_type t
+JOIN pg_catalog.pg_attribute a ON (t.oid = a.atttypid)
+JOIN pg_catalog.pg_class c ON (a.attrelid = c.oid)
+LEFT JOIN pg_catalog.pg_attrdef af ON (a.attnum = af.adnum AND a.attrelid = af.adrelid)
+JOIN pg_catalog.pg_namespace n ON (n.oid = c.relnamespace)
+WHERE
+a.attnum >= 0
+AND c.relkind IN ('r','p','v','m','f')
+AND n.nspname = 'marts'
+AND c.relname = 'days'
+AND a.attname LIKE '%'
+ORDER BY "TABLE_SCHEM", "TABLE_NAME", "ORDINAL_POSITION";

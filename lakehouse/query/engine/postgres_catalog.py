@@ -113,6 +113,7 @@ MACROS = {
     "pg_get_constraintdef(a)": f"(SELECT condef FROM {SCHEMA}.own_keys WHERE conoid = a)",
     "pg_get_constraintdef(a, b)": f"(SELECT condef FROM {SCHEMA}.own_keys WHERE conoid = a)",
     "_pg_expandarray(a)": "unnest(list_transform(a, (x, n) -> {'x': x, 'n': n}))",
+    "pg_index_column_has_property(a, b, c)": "c IN ('asc', 'nulls_last', 'orderable', 'search_array')",
     "pg_get_partkeydef(a)": "NULL::VARCHAR",
     "pg_get_ruledef(a, b)": "NULL::VARCHAR",
     "pg_get_triggerdef(a, b)": "NULL::VARCHAR",
@@ -288,8 +289,8 @@ CREATE TABLE own_keys AS SELECT {FIRST_OID} * 2 + row_number() OVER (ORDER BY k.
   || array_to_string(constraint_column_names, ', ') || ')' AS indexdef
   FROM duckdb_constraints() k JOIN own_tables t USING (schema_name, table_name)
   WHERE constraint_type = 'PRIMARY KEY';
-CREATE TABLE pg_class AS SELECT t.oid, table_name AS relname, n.oid AS relnamespace, 0::BIGINT AS reltype,
-  0::BIGINT AS reloftype, 10::BIGINT AS relowner, 2::BIGINT AS relam, 0::BIGINT AS relfilenode,
+CREATE TABLE pg_class AS SELECT t.oid, 1259::BIGINT AS tableoid, table_name AS relname, n.oid AS relnamespace,
+  0::BIGINT AS reltype, 0::BIGINT AS reloftype, 10::BIGINT AS relowner, 2::BIGINT AS relam, 0::BIGINT AS relfilenode,
   0::BIGINT AS reltablespace, 1::INTEGER AS relpages, estimated_size::FLOAT AS reltuples, 0 AS relallvisible,
   0::BIGINT AS reltoastrelid, EXISTS (SELECT 1 FROM own_keys k WHERE k.indrelid = t.oid) AS relhasindex,
   false AS relisshared, 'p' AS relpersistence, 'r' AS relkind, column_count::SMALLINT AS relnatts,
