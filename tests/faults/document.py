@@ -17,10 +17,10 @@ INTRODUCTION = """# Faults
 Written by `make prove`: don't edit. A real lakehouse is at work (a loader, loops that compute and publish prod and a
 developer's environment, maintenance without pause, an environment that is made, promoted and dropped, rollbacks) while
 faults are injected: SIGKILL at a random moment or at a named place, PostgreSQL and the object store killed, frozen or
-cut off, a disk without a free byte. They come one by one, or up to twelve before the lake has recovered from the first;
-then an ordinary run has to repair what was unfinished and to release anew. No hand is lent. Two readers ask invariants
-all the while. At the end every row of the raw tables is compared with what was brought, and the marts of the last
-releases with the truth.
+cut off, what it had confirmed lost, a disk without a free byte. They come one by one, or up to twelve before the lake
+has recovered from the first; then an ordinary run has to repair what was unfinished and to release anew. No hand is
+lent. Two readers ask invariants all the while. At the end every row of the raw tables is compared with what was
+brought, and the marts of the last releases with the truth.
 
 *Recovered*: from the fault until nothing that was unfinished then still is, and a newer release is published: that
 holds the wait for the next load (8 seconds on average) and, for random kills, for the other faults of their burst. *Not
