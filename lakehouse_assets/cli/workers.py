@@ -21,11 +21,12 @@ def worker(
 ) -> None:
     """Execute runs that the broker gives out, until Ctrl-C; then those at work are waited for."""
     settings = load_settings()
-    from lakehouse_assets.instance.workers import WorkersError, work
+    from lakehouse_assets.instance.workers import WorkersError, broker, work
 
     if settings.workers != "celery":
         fail("Runs are executed where they are launched: LAKEHOUSE_WORKERS=celery gives them to workers.", 2)
     try:
+        broker(settings)
         out.print(f"Takes up to {slots} runs at once; Ctrl-C waits for those at work.", highlight=False)
         work(settings, slots)
     except (WorkersError, LedgerError, PostgresError) as error:

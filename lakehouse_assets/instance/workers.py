@@ -104,11 +104,13 @@ def answering(settings: Settings, timeout_seconds: float = 2.0) -> list[str]:
     Raises:
         WorkersError: the broker can't be asked.
     """
+    from kombu.exceptions import OperationalError
+
     app = broker(settings)
     queue = app.conf.task_default_queue
     try:
         listening = app.control.inspect(timeout=timeout_seconds).active_queues() or {}
-    except app.connection_for_read().connection_errors as error:
+    except (OperationalError, *app.connection_for_read().connection_errors) as error:
         raise WorkersError(f"the broker can't be reached: {type(error).__name__}") from None
     return sorted(name for name, queues in listening.items() if any(one["name"] == queue for one in queues))
 

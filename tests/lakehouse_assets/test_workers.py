@@ -21,6 +21,7 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import PythonFileTarget
+from pydantic import SecretStr
 
 from lakehouse.lake.postgres import connect
 from lakehouse.settings import PROJECT_ROOT, Settings, load_settings
@@ -28,7 +29,7 @@ from lakehouse.upkeep.doctor.examination import Examination
 from lakehouse.upkeep.doctor.findings import Seen
 from lakehouse.writing.locks import held, run_lock
 from lakehouse_assets.doctor.running import workers
-from lakehouse_assets.instance.workers import GIVEN_TAG
+from lakehouse_assets.instance.workers import GIVEN_TAG, WorkersError, answering
 from tests.databases import create_database, empty_lake
 from tests.lakehouse_assets.conftest import lived_in
 from tests.lakehouse_instance import TOOLS
@@ -246,6 +247,12 @@ def test_a_canceled_run_ends_and_one_that_nobody_has_begun_never_begins(cluster:
     cluster.wait_begun("after")
     cluster.go("after")
     assert cluster.begun("waiting") == []
+
+
+def test_a_broker_that_never_answers_is_told_without_its_password(cluster: Cluster) -> None:
+    away = {"broker_url": SecretStr("redis://:geheim@127.0.0.1:1/0")}
+    with pytest.raises(WorkersError, match="^the broker can't be reached: [A-Za-z]+$"):
+        answering(load_settings().model_copy(update=away))
 
 
 def seen() -> Seen:
