@@ -30,7 +30,7 @@ class LakehouseRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc
             return DefaultRunLauncher(inst_data=inst_data)
         from lakehouse_assets.instance.workers import WorkersRunLauncher
 
-        return WorkersRunLauncher(inst_data=inst_data)
+        return WorkersRunLauncher()  # type: ignore[no-untyped-call]
 
 
 class LakehouseRunCoordinator(QueuedRunCoordinator):

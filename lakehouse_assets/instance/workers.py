@@ -13,11 +13,10 @@ import sys
 import time
 from contextlib import closing
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from lakehouse.child_environments import child_environment
 from lakehouse.errors import LakehouseError
@@ -89,7 +88,6 @@ def run_in_process(run_id: str) -> None:
 def work(settings: Settings, slots: int) -> None:
     """Take runs from the broker, `slots` at once, until Ctrl-C or SIGTERM; then those at work are waited for."""
     app = broker(settings)
-    os.environ.setdefault("DAGSTER_HOME", str(settings.dagster_home))
     app.worker_main(
         [
             "worker", "--pool", "threads", "--concurrency", str(slots), "--loglevel", "INFO",
@@ -115,26 +113,8 @@ def answering(settings: Settings, timeout_seconds: float = 2.0) -> list[str]:
     return sorted(name for name, queues in listening.items() if any(one["name"] == queue for one in queues))
 
 
-class WorkersRunLauncher(RunLauncher, ConfigurableClass):
+class WorkersRunLauncher(RunLauncher):
     """Gives runs to workers."""
-
-    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        self._inst_data = inst_data
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        """What dagster.yaml says."""
-        return self._inst_data
-
-    @classmethod
-    def config_type(cls) -> dict[str, Any]:
-        """Nothing to configure: the settings say it all."""
-        return {}
-
-    @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> WorkersRunLauncher:
-        return cls(inst_data=inst_data)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Put it into the broker's queue."""
